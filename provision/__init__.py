@@ -1,0 +1,1 @@
+"""Makes hosts what an inventory says: packages, PostgreSQL, databases, replication."""

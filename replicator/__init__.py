@@ -1,0 +1,1 @@
+"""Keeps chosen tables of PostgreSQL databases in agreement: master/slave, whole copies, master/master."""

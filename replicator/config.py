@@ -1,0 +1,94 @@
+"""The replicator's own settings: where its catalog is, where it may write on this machine.
+
+A TOML file, found by `--config`, then `PGHERD_CONFIG`, then `./replicator.toml`, then the user's or the system's
+configuration folder. Passwords are not in it: libpq reads them from the password file that it names.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from replicator.errors import ConfigError
+from replicator.model import NAME, Install
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """path: the file that it came from. catalog: libpq parameters. passfile: in libpq's .pgpass format, mode 0600."""
+
+    path: Path | None = None
+    install: Install = field(default_factory=Install)
+    catalog: Mapping[str, str] = field(default_factory=dict)
+    passfile: Path | None = None
+    run_dir: Path = Path("/run/pgherd")
+    log_file: Path = Path("/var/log/pgherd/replicator.log")
+
+
+def search_path() -> list[Path]:
+    """Where a configuration is looked for when none is named, in order."""
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return [Path("replicator.toml"), home / "pgherd" / "replicator.toml", Path("/etc/pgherd/replicator.toml")]
+
+
+def find(named: Path | None = None) -> Path:
+    """The configuration file to use. Raises ConfigError when there is none."""
+    if named is None and os.environ.get("PGHERD_CONFIG"):
+        named = Path(os.environ["PGHERD_CONFIG"])
+    if named is not None:
+        if not named.is_file():
+            raise ConfigError(f"{named}: there is no such configuration file.")
+        return named
+    for path in search_path():
+        if path.is_file():
+            return path
+    places = ", ".join(str(path) for path in search_path())
+    raise ConfigError(
+        f"no configuration was found (looked for {places}).",
+        hint="Name one with --config, or run `provision deploy` first, which writes it.",
+    )
+
+
+def load(path: Path) -> Config:
+    """Read a configuration. Raises ConfigError naming the file and the key."""
+    try:
+        data = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    unknown = data.keys() - {"install", "catalog", "passfile", "run_dir", "log_file"}
+    if unknown:
+        raise ConfigError(f"{path}: unknown setting {sorted(unknown)[0]!r}.")
+    return Config(
+        path=path.resolve(),
+        install=_install(path, data.get("install", "pgherd")),
+        catalog=_catalog(path, data.get("catalog")),
+        passfile=_path(path, data, "passfile"),
+        run_dir=_path(path, data, "run_dir") or Config.run_dir,
+        log_file=_path(path, data, "log_file") or Config.log_file,
+    )
+
+
+def _install(path: Path, name: object) -> Install:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ConfigError(f"{path}: install: {name!r} is not a name (a letter, then letters, digits, underscores).")
+    return Install(name)
+
+
+def _catalog(path: Path, table: object) -> dict[str, str]:
+    if not isinstance(table, dict) or "dbname" not in table:
+        raise ConfigError(f"{path}: [catalog] must give at least dbname (and host, port, user).")
+    if "password" in table:
+        raise ConfigError(f"{path}: [catalog] holds a password; put it into the file that passfile names.")
+    return {str(key): str(value) for key, value in table.items()}
+
+
+def _path(path: Path, data: Mapping[str, object], key: str) -> Path | None:
+    value = data.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{path}: {key} must be a path.")
+    return (path.parent / value).resolve()

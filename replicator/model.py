@@ -1,0 +1,267 @@
+"""The nouns: databases, dbgroups, herds, syncs, the topology that they form, and the links that a sync runs.
+
+Values only, frozen; nothing here talks to a server. The catalog stores them, the inventory declares them, a controller
+runs the links. Read this first, then `syncrun`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+
+
+class SyncType(StrEnum):
+    """How a sync moves rows."""
+
+    PUSHDELTA = "pushdelta"  # changed rows, by key, from one source to its targets
+    FULLCOPY = "fullcopy"  # whole tables, key or not, whenever the source changed
+    SWAP = "swap"  # changed rows both ways between masters
+
+
+class Strategy(StrEnum):
+    """Who wins when two masters changed one row without knowing of each other."""
+
+    LATEST = "latest"  # the later version; the same on both sides
+    SOURCE = "source"  # the sync's source
+    TARGET = "target"  # the sync's target
+
+
+class CopyMethod(StrEnum):
+    """How a whole copy replaces what the target holds."""
+
+    DIFF = "diff"  # write only the rows that differ
+    DELETE = "delete"  # delete all rows, then copy
+    TRUNCATE = "truncate"  # truncate, then copy: fast, but locks readers out
+
+
+class OneTimeCopy(StrEnum):
+    """Whether the next run of a sync begins with a whole copy of its tables (Bucardo's 0, 1 and 2)."""
+
+    OFF = "off"  # never: whoever set it has made the tables equal
+    ALWAYS = "always"  # once, replacing what the target holds, then back to `empty`
+    EMPTY = "empty"  # of tables that this target has never had; see `table_copy`
+
+
+@dataclass(frozen=True, order=True)
+class TableName:
+    """A schema-qualified table or sequence, unquoted."""
+
+    schema: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str, default_schema: str = "public") -> TableName:
+        """Read `name`, `schema.name`, or either part in double quotes. Raises ValueError."""
+        parts = re.fullmatch(r'(?:("(?:[^"]|"")+"|[^".]+)\.)?("(?:[^"]|"")+"|[^".]+)', text.strip())
+        if not parts:
+            raise ValueError(f"not a table name: {text!r}")
+        schema, name = (_unquote(part) if part else default_schema for part in parts.groups())
+        return cls(schema, name)
+
+    def __str__(self) -> str:
+        return f"{_quote(self.schema)}.{_quote(self.name)}"
+
+
+def _unquote(part: str) -> str:
+    return part[1:-1].replace('""', '"') if part.startswith('"') else part
+
+
+def _quote(part: str) -> str:
+    return part if re.fullmatch(r"[^\".\s]+", part) else '"' + part.replace('"', '""') + '"'
+
+
+@dataclass(frozen=True)
+class Install:
+    """One installation of the replicator. Its objects live in one schema of each node, so installs can share a node."""
+
+    name: str = "pgherd"
+
+    @property
+    def schema(self) -> str:
+        """The schema that holds the install's objects on every node."""
+        return self.name if self.name == "pgherd" else f"pgherd_{self.name}"
+
+    def lock_key(self, *parts: str) -> int:
+        """A signed 64-bit advisory lock key for something of this install."""
+        digest = hashlib.sha256("\0".join((self.name, *parts)).encode()).digest()
+        return int.from_bytes(digest[:8], "big", signed=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """A database that takes part, under the nickname by which syncs know it.
+
+    id: the small number that stands for it in change logs as a row's origin; 0 until the catalog has given one.
+    options: further libpq parameters (sslmode, passfile, service ...), never a password.
+    """
+
+    name: str
+    dbname: str
+    host: str = ""
+    port: int = 5432
+    user: str = "bucardo"
+    options: Mapping[str, str] = field(default_factory=dict)
+    active: bool = True
+    id: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.dbname} at {self.host or 'local socket'}:{self.port})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DbGroup:
+    """A named list of databases, used as the targets of a sync."""
+
+    name: str
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Herd:
+    """Tables and sequences of one database that are replicated together, in the order in which they are written."""
+
+    name: str
+    database: str
+    tables: tuple[TableName, ...] = ()
+    sequences: tuple[TableName, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sync:
+    """Moves a herd from its database to targets (databases or dbgroups).
+
+    makedelta: what this sync writes on a node flows onward by the other syncs that read there.
+    autokick: run when the source changed. checktime: run at least that often, changed or not. paused: declared off.
+    """
+
+    name: str
+    type: SyncType
+    herd: str
+    targets: tuple[str, ...]
+    strategy: Strategy = Strategy.LATEST
+    makedelta: bool = False
+    autokick: bool = True
+    checktime: timedelta | None = None
+    onetimecopy: OneTimeCopy = OneTimeCopy.EMPTY
+    copymethod: CopyMethod = CopyMethod.DIFF
+    paused: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """One direction of one sync: everything that a runner needs to know of it, resolved.
+
+    lead: the database that the sync's herd lives on; `Strategy.SOURCE` means this one, whichever way the link points.
+    """
+
+    install: Install
+    sync: Sync
+    source: Database
+    target: Database
+    lead: str
+    tables: tuple[TableName, ...]
+    sequences: tuple[TableName, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.sync.name}: {self.source.name} -> {self.target.name}"
+
+
+@dataclass(frozen=True)
+class Topology:
+    """All that is declared, by name. `links` resolves it; `contradictions` says what cannot be resolved."""
+
+    databases: Mapping[str, Database] = field(default_factory=dict)
+    dbgroups: Mapping[str, DbGroup] = field(default_factory=dict)
+    herds: Mapping[str, Herd] = field(default_factory=dict)
+    syncs: Mapping[str, Sync] = field(default_factory=dict)
+
+    def targets(self, sync: Sync) -> tuple[Database, ...]:
+        """The databases that a sync writes to, groups resolved, without the source and without repeats."""
+        names: dict[str, None] = {}
+        for target in sync.targets:
+            group = self.dbgroups.get(target)
+            names.update(dict.fromkeys(group.members if group else (target,)))
+        names.pop(self.herds[sync.herd].database, None)
+        return tuple(self.databases[name] for name in names)
+
+    def members(self, sync: Sync) -> tuple[Database, ...]:
+        """The databases of a sync: its source first, then its targets."""
+        return (self.databases[self.herds[sync.herd].database], *self.targets(sync))
+
+    def links(self, install: Install, sync: Sync) -> tuple[Link, ...]:
+        """The links of a sync: source to each target, and for a swap every ordered pair."""
+        herd = self.herds[sync.herd]
+        members = self.members(sync)
+        pairs = [(members[0], target) for target in members[1:]]
+        if sync.type is SyncType.SWAP:
+            pairs = [(a, b) for a in members for b in members if a is not b]
+        return tuple(
+            Link(
+                install=install,
+                sync=sync,
+                source=source,
+                target=target,
+                lead=herd.database,
+                tables=herd.tables,
+                sequences=herd.sequences,
+            )
+            for source, target in pairs
+        )
+
+    def all_links(self, install: Install) -> Iterator[Link]:
+        """The links of every sync."""
+        for sync in self.syncs.values():
+            yield from self.links(install, sync)
+
+    def contradictions(self) -> list[str]:
+        """What is wrong with the declaration in itself, one sentence each; empty when it can be resolved."""
+        return [*self._bad_names(), *self._bad_groups(), *self._bad_herds(), *self._bad_syncs()]
+
+    def _bad_names(self) -> Iterator[str]:
+        kinds = (("database", self.databases), ("dbgroup", self.dbgroups), ("herd", self.herds), ("sync", self.syncs))
+        for kind, things in kinds:
+            for name in things:
+                if not NAME.fullmatch(name):
+                    yield f"{kind} {name!r}: a name is a letter, then letters, digits or underscores, 63 at most"
+        for name in self.databases.keys() & self.dbgroups.keys():
+            yield f"dbgroup {name}: a database has that name already; give the group another"
+
+    def _bad_groups(self) -> Iterator[str]:
+        for group in self.dbgroups.values():
+            for member in group.members:
+                if member not in self.databases:
+                    yield f"dbgroup {group.name}: no database is called {member!r}; {_known(self.databases)}"
+
+    def _bad_herds(self) -> Iterator[str]:
+        for herd in self.herds.values():
+            if herd.database not in self.databases:
+                yield f"herd {herd.name}: no database is called {herd.database!r}; {_known(self.databases)}"
+
+    def _bad_syncs(self) -> Iterator[str]:
+        for sync in self.syncs.values():
+            if sync.herd not in self.herds:
+                yield f"sync {sync.name}: no herd is called {sync.herd!r}; {_known(self.herds)}"
+                continue
+            unknown = [t for t in sync.targets if t not in self.databases and t not in self.dbgroups]
+            for target in unknown:
+                places = {**self.databases, **self.dbgroups}
+                yield f"sync {sync.name}: no database or dbgroup is called {target!r}; {_known(places)}"
+            if not unknown and not list(self._bad_groups()) and not list(self._bad_herds()):
+                yield from self._bad_targets(sync)
+
+    def _bad_targets(self, sync: Sync) -> Iterator[str]:
+        targets = self.targets(sync)
+        if not targets:
+            yield f"sync {sync.name}: it has no target other than its source; name a database or a dbgroup"
+        if sync.type is SyncType.SWAP and len(targets) > 1:
+            yield f"sync {sync.name}: a swap joins two databases, this one names {len(targets) + 1}"
+
+
+def _known(things: Mapping[str, object]) -> str:
+    return "known: " + (", ".join(sorted(things)) or "none")

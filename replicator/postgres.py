@@ -1,0 +1,180 @@
+"""Connections: opened one way, with settings under which values have one text form, and errors translated once.
+
+What to say to a server is decided elsewhere. Blocking psycopg; one connection belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import LiteralString, TypeVar
+
+import psycopg
+from psycopg import conninfo, sql
+from psycopg.rows import TupleRow
+
+from replicator import errors
+from replicator.config import Config
+from replicator.model import Database
+
+Connection = psycopg.Connection[TupleRow]
+T = TypeVar("T")
+Query = LiteralString | sql.Composed | sql.SQL
+
+OLDEST = 100000
+
+SETTINGS = {
+    "application_name": "pgherd",
+    "client_encoding": "UTF8",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "timezone": "UTC",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+    "xmloption": "content",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "search_path": "pg_catalog, pg_temp",
+    "synchronous_commit": "on",
+    "check_function_bodies": "off",
+}
+"""Set on every connection: with these, equal values print equally on every server (peers.md: silent date swaps)."""
+
+TIMEOUTS = {
+    "connect_timeout": "5",
+    "keepalives": "1",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}
+"""A silent peer is noticed within half a minute, in either direction."""
+
+
+@dataclass(frozen=True)
+class Connector:
+    """Opens connections to nodes and to the catalog, by one configuration."""
+
+    config: Config
+
+    def open(self, database: Database, purpose: str = "", *, autocommit: bool = False) -> Connection:
+        """Connect to a node. Raises Unreachable, Refused, UnsupportedServer."""
+        params: dict[str, str] = dict(database.options)
+        params |= {"dbname": database.dbname, "user": database.user, "port": str(database.port)}
+        if database.host:
+            params["host"] = database.host
+        return self._open(params, str(database), purpose, autocommit=autocommit)
+
+    def open_catalog(self, purpose: str = "", *, autocommit: bool = False) -> Connection:
+        """Connect to the catalog's database. Raises as `open` does."""
+        where = f"the catalog ({conninfo.make_conninfo('', **dict(self.config.catalog))})"
+        return self._open(dict(self.config.catalog), where, purpose, autocommit=autocommit)
+
+    def _open(self, params: Mapping[str, str], name: str, purpose: str, *, autocommit: bool) -> Connection:
+        merged = {**TIMEOUTS, **params}
+        if self.config.passfile:
+            merged.setdefault("passfile", str(self.config.passfile))
+        merged["application_name"] = f"pgherd {self.config.install.name} {purpose}".strip()[:63]
+        return connect(merged, name, autocommit=autocommit)
+
+
+def connect(params: Mapping[str, str], name: str, *, autocommit: bool = False) -> Connection:
+    """Connect with the settings above; `name` stands for the server in error messages."""
+    try:
+        connection = psycopg.connect(**params, autocommit=True)  # type: ignore[arg-type]
+    except psycopg.OperationalError as error:
+        raise _connect_error(error, name) from error
+    try:
+        if connection.info.server_version < OLDEST:
+            release = connection.info.server_version / 10000
+            raise errors.UnsupportedServer(
+                f"{name}: the server is PostgreSQL {release:.1f}; 10 is the oldest supported.",
+                hint="Upgrade it, or leave this database out.",
+            )
+        connection.prepare_threshold = None
+        settings = dict(SETTINGS, application_name=params.get("application_name", "pgherd"))
+        connection.execute(
+            "select set_config(k, v, false) from unnest(%s::text[], %s::text[]) s(k, v)",
+            [list(settings), list(settings.values())],
+        )
+        connection.autocommit = autocommit
+    except psycopg.Error as error:
+        connection.close()
+        raise translate(error, name) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect_error(error: psycopg.OperationalError, name: str) -> errors.ReplicatorError:
+    text = _first_line(error)
+    state = error.sqlstate or ""
+    if "password" in text or "authentication" in text or "pg_hba.conf" in text or state.startswith("28"):
+        return errors.Refused(f"{name}: login refused: {text}.", hint="Check the password file and pg_hba.conf.")
+    if "does not exist" in text or state == "3D000":
+        return errors.Refused(f"{name}: {text}.", hint="Create it, or correct the name.")
+    return errors.Unreachable(f"{name} does not answer: {text}.", hint="Is the server up, and the address right?")
+
+
+def translate(error: psycopg.Error, name: str) -> errors.ReplicatorError:
+    """The replicator's error for a driver's; `name` is the server or the object that was being worked on."""
+    state = error.sqlstate or ""
+    text = _first_line(error)
+    if not state or state.startswith(("08", "57P")):
+        return errors.ConnectionLost(f"{name}: the connection broke: {text}")
+    kind: type[errors.ReplicatorError] = errors.ServerError
+    if state in ("55P03", "40P01"):
+        kind = errors.LockedOut
+    elif state.startswith("40"):
+        kind = errors.Transient
+    elif state.startswith("53"):
+        kind = errors.ServerFull
+    elif state.startswith(("22", "23")):
+        kind = errors.RowRejected
+    return kind(f"{name}: {text} (SQLSTATE {state})")
+
+
+def _first_line(error: psycopg.Error) -> str:
+    lines = (error.diag.message_primary or str(error)).strip().splitlines()
+    return lines[-1].strip().rstrip(".") if lines else type(error).__name__
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Let no driver error out of the block as it is."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error, name) from error
+
+
+def give_way(connection: Connection) -> None:
+    """Make this transaction the one that yields: its lock waits end before the server looks for deadlocks."""
+    connection.execute(
+        "select set_config('lock_timeout', greatest(10, 0.6 * extract(epoch from"
+        " current_setting('deadlock_timeout')::interval) * 1000)::int || 'ms', true)"
+    )
+
+
+def patiently(work: Callable[[], T], *, attempts: int = 50, pause: float = 0.05) -> T:
+    """Do `work`, again (with jitter) while it is locked out. For DDL on busy tables; the last failure is raised."""
+    for attempt in range(attempts):
+        try:
+            return work()
+        except errors.LockedOut:
+            if attempt == attempts - 1:
+                raise
+            time.sleep(pause * (1 + random.random()))
+    raise AssertionError
+
+
+def fetch_one(connection: Connection, query: Query, args: Sequence[object] | None = None) -> TupleRow:
+    """The single row of a query."""
+    row = connection.execute(query, args).fetchone()
+    if row is None:
+        raise errors.ServerError("a query that always has a row returned none")
+    return row
