@@ -1,0 +1,60 @@
+"""The one stop signal of a process, and the one place that ties it to SIGTERM and SIGINT.
+
+Threads look at a `Stop` between steps and wait on it instead of sleeping. Who sets it, and what is done to a thread
+that does not notice, is the business of `master` and `controller`.
+"""
+
+from __future__ import annotations
+
+import _thread
+import signal
+import threading
+from types import FrameType
+
+from replicator.errors import Interrupted
+
+
+class Stop:
+    """A request to stop, made once and seen by every thread that holds this object. reason: a short clause."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._reason = ""
+
+    @property
+    def reason(self) -> str:
+        """Why the stop was requested; empty while it was not."""
+        return self._reason
+
+    def set(self, why: str = "") -> None:
+        """Request the stop. The first reason given stays."""
+        with self._lock:
+            if not self._event.is_set():
+                self._reason = why
+                self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether the stop was requested."""
+        return self._event.is_set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait that long, or until the stop is requested (without a time: until then). True if it was."""
+        return self._event.wait(seconds)
+
+    def raise_if_set(self) -> None:
+        """Raise Interrupted if the stop was requested."""
+        if self._event.is_set():
+            raise Interrupted(f"stopped: {self._reason}" if self._reason else None)
+
+
+def install_handlers(stop: Stop) -> None:
+    """Let SIGTERM and SIGINT request the stop. Call it in the main thread, before others start."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        # A handler runs between two bytecodes of the main thread, which may hold the very lock that set() takes;
+        # and threading.Thread.start() takes locks of its own. A raw thread takes none.
+        _thread.start_new_thread(stop.set, (signal.Signals(number).name,))
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
