@@ -1,0 +1,52 @@
+"""Reads an inventory as Ansible users write it, and says everything that is wrong with it at once, with file and line.
+
+`load` is the way in; it returns an `Inventory` of `Host`s. It only reads: nothing is connected to, no secret fetched.
+"""
+
+from provision.inventory.marks import Mark, SecretSource
+from provision.inventory.model import Become, ConnectionKind, Host, HostKeys, Inventory, Notice
+from provision.inventory.settings import (
+    AccessRule,
+    Auth,
+    CatalogSettings,
+    CopyMethod,
+    DatabaseSettings,
+    HerdSettings,
+    InitdbSettings,
+    MakeDelta,
+    OneTimeCopy,
+    PgbenchSettings,
+    PostgresqlSettings,
+    ReplicationSettings,
+    Source,
+    Strategy,
+    SyncSettings,
+    SyncType,
+)
+
+__all__ = [
+    "AccessRule",
+    "Auth",
+    "Become",
+    "CatalogSettings",
+    "ConnectionKind",
+    "CopyMethod",
+    "DatabaseSettings",
+    "HerdSettings",
+    "Host",
+    "HostKeys",
+    "InitdbSettings",
+    "Inventory",
+    "MakeDelta",
+    "Mark",
+    "Notice",
+    "OneTimeCopy",
+    "PgbenchSettings",
+    "PostgresqlSettings",
+    "ReplicationSettings",
+    "SecretSource",
+    "Source",
+    "Strategy",
+    "SyncSettings",
+    "SyncType",
+]

