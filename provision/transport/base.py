@@ -1,0 +1,45 @@
+"""The contract of a transport: one shell script goes to a host, its output and exit code come back whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+OnLine = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a script did: its exit code, and what it wrote to standard output and standard error."""
+
+    rc: int
+    out: str
+    err: str
+
+
+class Transport(Protocol):
+    """A way to one host. Belongs to one thread; `run` may be called any number of times until `close`."""
+
+    def run(
+        self, script: str, *, as_user: str = "", timeout: float | None = None, on_line: OnLine | None = None
+    ) -> Result:
+        """Run a POSIX shell script.
+
+        The script travels on standard input, so neither it nor its secrets stand in a process list; it is read whole
+        before its first command runs, so half a script never runs. It runs in `/` with `LC_ALL=C`, `umask 077`, no
+        libpq variables and nothing on its standard input. as_user: the account to run it under, when the
+        transport's own is not meant; on_line is given each line of standard output as it comes. timeout: seconds.
+
+        Raises Unreachable when the host does not answer, or the answer is cut short, and HostFailed on time-out.
+        A script that fails is no error here: look at `rc`.
+        """
+        ...
+
+    def kill(self) -> None:
+        """End the script that is running, from another thread; `run` raises. Nothing happens when none is."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection. May be called twice; never raises."""
+        ...
