@@ -40,6 +40,7 @@ SETTINGS = {
     "search_path": "pg_catalog, pg_temp",
     "synchronous_commit": "on",
     "check_function_bodies": "off",
+    "row_security": "off",
 }
 """Set on every connection: with these, equal values print equally on every server (peers.md: silent date swaps)."""
 

@@ -1,0 +1,11 @@
+"""Change logs by triggers: what each node logs, how logging is set up, and how a batch is read.
+
+`needs` says what a topology wants logged where (pure), `setup` makes a node so and takes it back, `read` is the
+reading side. Nothing here writes to a target.
+"""
+
+from replicator.capture.needs import Kind, Need, needs
+from replicator.capture.read import Delta, Source
+from replicator.capture.setup import Captured, ensure, release
+
+__all__ = ["Captured", "Delta", "Kind", "Need", "Source", "ensure", "needs", "release"]

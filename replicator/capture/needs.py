@@ -1,0 +1,41 @@
+"""What must be logged on a node, by the syncs that read there. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from replicator.model import SyncType, TableName, Topology
+
+
+class Kind(StrEnum):
+    """What a log holds."""
+
+    ROWS = "rows"  # the key of every changed row
+    TOUCH = "touch"  # only that something changed
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one table needs on one node. versions: the log must serve to compare changes of two masters."""
+
+    kinds: frozenset[Kind] = field(default_factory=frozenset)
+    versions: bool = False
+
+    def __or__(self, other: Need) -> Need:
+        return Need(self.kinds | other.kinds, self.versions or other.versions)
+
+
+def needs(topology: Topology, database: str) -> dict[TableName, Need]:
+    """The tables that must be captured on a node, over all syncs (paused ones too: they will go on later)."""
+    wanted: dict[TableName, Need] = {}
+    for sync in topology.syncs.values():
+        swap = sync.type is SyncType.SWAP
+        readers = topology.members(sync) if swap else topology.members(sync)[:1]
+        if database not in {reader.name for reader in readers}:
+            continue
+        kind = Kind.TOUCH if sync.type is SyncType.FULLCOPY else Kind.ROWS
+        need = Need(frozenset({kind}), versions=swap)
+        for table in topology.herds[sync.herd].tables:
+            wanted[table] = wanted.get(table, Need()) | need
+    return wanted

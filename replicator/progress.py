@@ -1,0 +1,213 @@
+"""Positions: how far a target has followed a source, kept on the target in the transaction that writes the rows.
+
+A crash at any instruction therefore loses nothing and doubles nothing: what is not committed did not happen, and what
+is committed is known to be. Who moves the position is `apply` (a batch) and `table_copy` (a first copy).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from psycopg import sql
+
+from replicator.errors import NotPrimary, SourceReplaced
+from replicator.model import Install, Link, TableName
+from replicator.postgres import Connection, fetch_one
+from replicator.snapshot import NOTHING, Snapshot
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which history a position belongs to: the server, its timeline, the database and the install's node in it."""
+
+    node: UUID
+    system_id: str
+    timeline: int
+    database: int
+
+
+@dataclass(frozen=True)
+class Position:
+    """The sync-wide position of a target on one source. updated_at: when it last moved, by the target's clock."""
+
+    snapshot: Snapshot
+    origin: Origin
+    updated_at: object
+
+
+class TableState(StrEnum):
+    """How far a target is with one table. Set by `table_copy` (the first two) and `apply` (LIVE), always stored."""
+
+    COPYING = "copying"
+    COPIED = "copied"
+    LIVE = "live"
+
+
+@dataclass(frozen=True)
+class TablePosition:
+    """capture: the source's `captured.id` that is being followed. snapshot: None once LIVE. ranges: copied so far."""
+
+    state: TableState
+    capture: UUID
+    snapshot: Snapshot | None
+    ranges: tuple[int, ...] = ()
+
+
+def exists(connection: Connection, install: Install) -> bool:
+    """Whether the install's schema is in this database."""
+    return bool(fetch_one(connection, "select to_regclass(%s) is not null", [f'"{install.schema}".progress'])[0])
+
+
+def origin(connection: Connection, install: Install) -> Origin:
+    """Who this source is. Raises NotPrimary on a standby."""
+    query = sql.SQL(
+        "select n.uuid, s.system_identifier::text, c.timeline_id, d.oid, pg_is_in_recovery()"
+        " from {}.node n, pg_control_system() s, pg_control_checkpoint() c, pg_database d"
+        " where d.datname = current_database()"
+    ).format(sql.Identifier(install.schema))
+    node, system_id, timeline, database, standby = fetch_one(connection, query)
+    if standby:
+        raise NotPrimary(hint="Point the database at the primary.")
+    return Origin(node, system_id, timeline, database)
+
+
+def check_same(link: Link, known: Origin, now: Origin) -> None:
+    """Refuse to continue over a restored or swapped source. Raises SourceReplaced saying what changed."""
+    if known == now:
+        return
+    what = "another server"
+    if known.system_id == now.system_id:
+        what = "on another timeline (it was restored or failed over)" if known.timeline != now.timeline else "new"
+    raise SourceReplaced(
+        f"{link}: the source database is {what}, not the one that {link.target.name} was following.",
+        hint=f"If it is right, copy anew: `replicator update sync {link.sync.name} --onetimecopy always`.",
+    )
+
+
+def read(connection: Connection, install: Install, sync: str, source: str, *, lock: bool = False) -> Position | None:
+    """The position of this target on a source; None before the first. lock: keep other runs of the link out."""
+    query = sql.SQL(
+        "select snapshot, node, system_id, timeline, database, updated_at from {}.progress"
+        " where sync = %s and source = %s{}"
+    ).format(sql.Identifier(install.schema), sql.SQL(" for update" if lock else ""))
+    row = connection.execute(query, [sync, source]).fetchone()
+    if row is None:
+        return None
+    return Position(Snapshot.parse(row[0]), Origin(row[1], row[2], row[3], int(row[4])), row[5])
+
+
+def save(connection: Connection, link: Link, snapshot: Snapshot, source: Origin) -> None:
+    """Move the position. In the transaction that wrote what it stands for."""
+    query = sql.SQL(
+        "insert into {}.progress (sync, source, snapshot, node, system_id, timeline, database)"
+        " values (%s, %s, %s, %s, %s, %s, %s) on conflict (sync, source) do update set snapshot = excluded.snapshot,"
+        " node = excluded.node, system_id = excluded.system_id, timeline = excluded.timeline,"
+        " database = excluded.database, updated_at = clock_timestamp()"
+    ).format(sql.Identifier(link.install.schema))
+    values = [str(snapshot), source.node, source.system_id, source.timeline, source.database]
+    connection.execute(query, [link.sync.name, link.source.name, *values])
+
+
+def tables(connection: Connection, install: Install, sync: str, source: str) -> dict[TableName, TablePosition]:
+    """How far this target is with each table of a link; one that it never had is left out."""
+    query = sql.SQL(
+        "select schema_name, table_name, state, capture, snapshot, ranges from {}.progress_table"
+        " where sync = %s and source = %s"
+    ).format(sql.Identifier(install.schema))
+    return dict(_table(row) for row in connection.execute(query, [sync, source]))
+
+
+def _table(row: Sequence[object]) -> tuple[TableName, TablePosition]:
+    schema, name, state, capture, snapshot, ranges = row
+    assert isinstance(capture, UUID)
+    assert isinstance(ranges, list)
+    at = Snapshot.parse(str(snapshot)) if snapshot is not None else None
+    return TableName(str(schema), str(name)), TablePosition(TableState(str(state)), capture, at, tuple(ranges))
+
+
+def save_table(connection: Connection, link: Link, table: TableName, position: TablePosition) -> None:
+    """Set how far this target is with one table of a link."""
+    query = sql.SQL(
+        "insert into {}.progress_table (sync, source, schema_name, table_name, state, capture, snapshot, ranges)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (sync, source, schema_name, table_name) do update"
+        " set state = excluded.state, capture = excluded.capture, snapshot = excluded.snapshot,"
+        " ranges = excluded.ranges"
+    ).format(sql.Identifier(link.install.schema))
+    snapshot = str(position.snapshot) if position.snapshot else None
+    values = [position.state, position.capture, snapshot, json.dumps(position.ranges)]
+    connection.execute(query, [link.sync.name, link.source.name, table.schema, table.name, *values])
+
+
+def add_range(connection: Connection, link: Link, table: TableName, number: int) -> None:
+    """Note that one key range of a first copy is there. In the transaction that wrote it."""
+    query = sql.SQL(
+        "update {}.progress_table set ranges = ranges || to_jsonb(%s::int)"
+        " where sync = %s and source = %s and schema_name = %s and table_name = %s"
+    ).format(sql.Identifier(link.install.schema))
+    connection.execute(query, [number, link.sync.name, link.source.name, table.schema, table.name])
+
+
+def go_live(connection: Connection, link: Link, names: Collection[TableName]) -> None:
+    """Let copied tables share the sync's position from now on. In the transaction of their first batch."""
+    for name in names:
+        connection.execute(
+            sql.SQL(
+                "update {}.progress_table set state = 'live', snapshot = null, ranges = '[]'"
+                " where sync = %s and source = %s and schema_name = %s and table_name = %s"
+            ).format(sql.Identifier(link.install.schema)),
+            [link.sync.name, link.source.name, name.schema, name.name],
+        )
+
+
+def followed(connection: Connection, install: Install, sync: str, source: str) -> dict[TableName, Snapshot]:
+    """What this node has seen of each table of a source, by the link from there: the sync's position or its own."""
+    position = read(connection, install, sync, source)
+    at = position.snapshot if position else NOTHING
+    return {
+        name: table.snapshot or at
+        for name, table in tables(connection, install, sync, source).items()
+        if table.state is not TableState.COPYING
+    }
+
+
+def forget(
+    connection: Connection,
+    install: Install,
+    sync: str,
+    source: str | None = None,
+    names: Collection[TableName] | None = None,
+) -> None:
+    """Drop the positions and parked rows of a sync on this target: all, of one source, or of some tables only."""
+    if not exists(connection, install):
+        return
+    for relation in _kept_relations(names):
+        condition, values = _condition(sync, source, names if relation != "progress" else None)
+        connection.execute(
+            sql.SQL("delete from {}.{} where {}").format(
+                sql.Identifier(install.schema), sql.Identifier(relation), condition
+            ),
+            values,
+        )
+
+
+def _kept_relations(names: Collection[TableName] | None) -> Iterator[str]:
+    if names is None:
+        yield "progress"
+    yield from ("progress_table", "parked")
+
+
+def _condition(
+    sync: str, source: str | None, names: Collection[TableName] | None
+) -> tuple[sql.Composable, list[object]]:
+    parts, values = [sql.SQL("sync = %s")], list[object]([sync])
+    if source is not None:
+        parts.append(sql.SQL("source = %s"))
+        values.append(source)
+    if names is not None:
+        parts.append(sql.SQL("(schema_name, table_name) in (select * from unnest(%s::text[], %s::text[]))"))
+        values += [[n.schema for n in names], [n.name for n in names]]
+    return sql.SQL(" and ").join(parts), values

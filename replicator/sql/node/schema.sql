@@ -1,0 +1,103 @@
+-- What an install keeps in each database that takes part. One schema holds it all; dropping it (and the triggers,
+-- which depend on its functions) removes every trace.
+
+create schema {schema};
+comment on schema {schema} is 'pgherd: change logs and positions; managed by the replicator';
+
+-- One row: who this node is. `uuid` is new with every creation, so a target notices a source that was made anew.
+-- `floor`: no local change counts as older than this (see replicator/conflict.py).
+create table {schema}.node (
+    uuid    uuid primary key,
+    version int not null,
+    floor   timestamptz not null default '-infinity'
+);
+
+-- The order of changes to one row is the order of `seq`: the row trigger takes it while the row is locked, so it must
+-- never be cached by sessions.
+create sequence {schema}.seq as bigint cache 1;
+
+-- The tables whose changes are logged. `id` is new whenever logging began anew: a target that had followed another id
+-- has missed changes and copies the table again. kind: 'rows' logs keys, 'touch' only that something changed.
+create table {schema}.captured (
+    schema_name text not null,
+    table_name  text not null,
+    kind        text not null check (kind in ('rows', 'touch')),
+    id          uuid not null,
+    relid       oid not null,
+    log_name    text not null unique,
+    key_columns text[] not null,
+    key_types   text[] not null,
+    versions    boolean not null,
+    primary key (schema_name, table_name, kind)
+);
+
+-- TRUNCATE of a captured table, in the same order as its rows' changes.
+create table {schema}.truncated (
+    schema_name text not null,
+    table_name  text not null,
+    xid         bigint not null default txid_current(),
+    seq         bigint not null default nextval({sequence}::regclass),
+    changed_at  timestamptz not null default clock_timestamp(),
+    origin      int,
+    onward      boolean not null default true,
+    primary key (xid, seq)
+);
+
+-- As a target: how far each source has been followed. Written in the transaction that writes the rows.
+create table {schema}.progress (
+    sync       text not null,
+    source     text not null,
+    snapshot   text not null,
+    node       uuid not null,
+    system_id  text not null,
+    timeline   int not null,
+    database   oid not null,
+    updated_at timestamptz not null default clock_timestamp(),
+    primary key (sync, source)
+);
+
+-- As a target, by table: 'copying' while its first copy runs (from `snapshot` on changes will be replayed), 'copied'
+-- until its first batch from that snapshot, then 'live': it shares the sync's position. capture: captured.id followed.
+create table {schema}.progress_table (
+    sync        text not null,
+    source      text not null,
+    schema_name text not null,
+    table_name  text not null,
+    state       text not null check (state in ('copying', 'copied', 'live')),
+    capture     uuid not null,
+    snapshot    text,
+    ranges      jsonb not null default '[]',
+    primary key (sync, source, schema_name, table_name),
+    check ((state = 'live') = (snapshot is null))
+);
+
+-- As a target: keys set aside because the target refused their row; later changes of them wait here too.
+-- new_row: the latest image, null when the source deleted it. retry: look at the key again with the next batch.
+create table {schema}.parked (
+    id          bigint generated always as identity primary key,
+    sync        text not null,
+    source      text not null,
+    schema_name text not null,
+    table_name  text not null,
+    key         jsonb not null,
+    new_row     jsonb,
+    sqlstate    text not null,
+    error       text not null,
+    first_at    timestamptz not null default clock_timestamp(),
+    last_at     timestamptz not null default clock_timestamp(),
+    attempts    int not null default 1,
+    retry       boolean not null default false,
+    unique (sync, source, schema_name, table_name, key)
+);
+
+-- Notes TRUNCATE of tables whose rows are matched by key on one way only: the batch empties the target first.
+create function {schema}.note_truncate() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+begin
+    insert into {schema}.truncated (schema_name, table_name) values (tg_table_schema, tg_table_name);
+    return null;
+end
+$$;
+
+insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 1);
