@@ -1,0 +1,113 @@
+"""A PostgreSQL server of a host: how its programs are called there, and whether it runs.
+
+Only the host's own programs are used (its psql, its pg_ctl): a host needs no Python and no open port to be looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from provision.transport import as_account, quote
+
+
+class ServerState(StrEnum):
+    """How far a server is."""
+
+    BARE = "bare"  # there is no data directory
+    STOPPED = "stopped"
+    STARTING = "starting"  # its process is there, but it does not take connections
+    RUNNING = "running"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """Where a server is on its host.
+
+    bin, data, log: folders and the file of messages. host, port: where it listens. account: who runs it; empty: the
+    account that we have there. passfile: from which psql takes the superuser's password; empty: psql is run under
+    the server's account and needs none. major: its declared major version; 0: whichever is there.
+    """
+
+    bin: str
+    data: str
+    log: str
+    host: str
+    port: int
+    superuser: str = "postgres"
+    account: str = ""
+    passfile: str = ""
+    major: int = 0
+
+    def program(self, name: str) -> str:
+        """The quoted path of one of its programs."""
+        return quote(f"{self.bin}/{name}" if self.bin else name)
+
+    def under_account(self, script: str) -> str:
+        """A fragment that runs a script under the account of the server."""
+        return as_account(self.account, script) if self.account else f"(\n{script.rstrip()}\n)\n"
+
+    def psql(self, script: str, *, dbname: str = "postgres", stop: bool = True) -> str:
+        """A fragment that feeds a psql script to the server; with `stop` it ends at the first error."""
+        options = f"-XAtqw -v ON_ERROR_STOP={int(stop)} -v VERBOSITY=terse"
+        command = f"{self.program('psql')} {options} -d {quote(self.conninfo(dbname))}"
+        mark = "end_of_sql"
+        while mark in script:
+            mark += "_"
+        fragment = f"{command} <<'{mark}'\n{script.rstrip()}\n{mark}\n"
+        return fragment if self.passfile else self.under_account(fragment)
+
+    def conninfo(self, dbname: str, user: str = "") -> str:
+        """How libpq reaches it from its own host."""
+        parts = {"dbname": dbname, "user": user or self.superuser, "port": str(self.port)}
+        if self.host:
+            parts["host"] = self.host
+        if self.passfile:
+            parts["passfile"] = self.passfile
+        parts |= {"connect_timeout": "10", "application_name": "provision"}
+        return " ".join(f"{key}={conninfo_value(value)}" for key, value in parts.items())
+
+
+def conninfo_value(value: str) -> str:
+    """A value as libpq's connection strings want it."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+@dataclass(frozen=True)
+class ServerFact:
+    """state, and the major version of the data directory ("" when bare)."""
+
+    state: ServerState = ServerState.BARE
+    version: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> ServerFact:
+        """Read what `postmaster` prints."""
+        state, _, version = text.strip().partition(" ")
+        return cls(ServerState(state), version)
+
+
+def postmaster(server: Server) -> str:
+    """A fragment that prints the server's state and its data directory's version.
+
+    A process id in postmaster.pid may since have been given to another program, so the process must also stand in the
+    data directory (Linux) or be called postgres (elsewhere).
+    """
+    data = quote(server.data)
+    ready = f"{server.program('pg_isready')} -q -t 3 -h {quote(server.host or '/')} -p {server.port}"
+    if not server.host:
+        ready = f"{server.program('pg_isready')} -q -t 3 -p {server.port}"
+    return f"""\
+kind=$(kind_of {data}/PG_VERSION) || exit 1
+if [ "$kind" = absent ]; then echo bare; exit 0; fi
+version=$(cat {data}/PG_VERSION) || exit 1
+pid=; [ -f {data}/postmaster.pid ] && pid=$(head -n 1 {data}/postmaster.pid)
+alive=no
+if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then
+  if [ -d /proc/self ]; then [ "/proc/$pid/cwd" -ef {data} ] && alive=yes
+  else ps -p "$pid" -o command= | grep -q postgres && alive=yes; fi
+fi
+if [ $alive = no ]; then echo "stopped $version"
+elif {ready}; then echo "running $version"
+else echo "starting $version"; fi
+"""
