@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import LiteralString, cast
+from typing import LiteralString
 
 from psycopg import IsolationLevel, sql
 
@@ -109,7 +109,7 @@ class Source:
         """
         relation = delta.relation
         keys = {name: sql.Identifier(f"k{i + 1}") for i, name in enumerate(delta.captured.key)}
-        values = [self._value(relation, name, keys.get(name), text) for name in columns]
+        values: list[sql.Composable] = [self._value(relation, name, keys.get(name), text) for name in columns]
         if self._authored:
             values.append(sql.SQL("k.at"))
         gone = sql.SQL("t.{} is null").format(sql.Identifier(relation.key[0]))
@@ -126,7 +126,7 @@ class Source:
     def _value(relation: Relation, name: str, key: sql.Identifier | None, text: bool) -> sql.Composed:
         side, column = ("k", key) if key else ("t", sql.Identifier(name))
         kind = "text" if text else relation.column(name).stage_type
-        return sql.SQL("{}.{}::{}").format(sql.SQL(side), column, sql.SQL(cast(LiteralString, kind)))
+        return sql.SQL("{}.{}::{}").format(sql.SQL(side), column, sql.SQL(kind))
 
     def _changed_keys(self, delta: Delta, retry: Sequence[str]) -> sql.Composed:
         names = sql.SQL(", ").join(sql.Identifier(f"k{i + 1}") for i in range(len(delta.captured.key)))
@@ -153,7 +153,7 @@ class Source:
     @staticmethod
     def _retry_keys(delta: Delta, retry: Sequence[str]) -> sql.Composed:
         columns = [
-            sql.SQL("(j ->> {})::{}").format(sql.Literal(name), sql.SQL(cast(LiteralString, kind)))
+            sql.SQL("(j ->> {})::{}").format(sql.Literal(name), sql.SQL(kind))
             for name, kind in zip(delta.captured.key, delta.captured.types, strict=True)
         ]
         return sql.SQL("select {} from unnest({}::jsonb[]) j").format(
