@@ -9,20 +9,20 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib import resources
-from typing import LiteralString, cast
+from typing import LiteralString
 
 
 @cache
 def text(path: str) -> LiteralString:
-    """The text of a file, by its path below this folder. Shipped with the program, so it counts as literal."""
-    return cast(LiteralString, resources.files(__name__).joinpath(path).read_text(encoding="utf-8"))
+    """The text of a file, by its path below this folder. It ships with the program: as good as literal."""
+    return resources.files(__name__).joinpath(path).read_text(encoding="utf-8")
 
 
 @cache
 def queries(path: str) -> dict[str, LiteralString]:
     """The named queries of a file, by name."""
     parts = re.split(r"^-- (\w+) --$", text(path), flags=re.MULTILINE)
-    return {name: cast(LiteralString, body.strip()) for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def names(folder: str) -> list[str]:

@@ -1,0 +1,225 @@
+-- The catalog's named queries; replicator/catalog runs them.
+
+-- topology --
+-- All that is declared, in one statement and so from one snapshot.
+select i.revision,
+       coalesce((select jsonb_agg(jsonb_build_object(
+                     'id', d.id, 'name', d.name, 'dbname', d.dbname, 'host', d.host, 'port', d.port,
+                     'user', d.username, 'options', d.options, 'active', d.active) order by d.id)
+                 from catalog.db d), '[]'),
+       coalesce((select jsonb_agg(jsonb_build_object(
+                     'name', g.name,
+                     'members', coalesce((select jsonb_agg(m.db order by m.ordinal) from catalog.dbgroup_member m
+                                          where m.dbgroup = g.name), '[]')) order by g.name)
+                 from catalog.dbgroup g), '[]'),
+       coalesce((select jsonb_agg(jsonb_build_object(
+                     'name', h.name, 'database', h.db,
+                     'members', coalesce((select jsonb_agg(
+                                              jsonb_build_array(m.kind, m.schema_name, m.relation_name)
+                                              order by m.ordinal)
+                                          from catalog.herd_member m where m.herd = h.name), '[]')) order by h.name)
+                 from catalog.herd h), '[]'),
+       coalesce((select jsonb_agg(jsonb_build_object(
+                     'name', s.name, 'type', s.type, 'herd', s.herd, 'strategy', s.strategy,
+                     'makedelta', s.makedelta, 'autokick', s.autokick,
+                     'checktime', extract(epoch from s.checktime), 'onetimecopy', s.onetimecopy,
+                     'copymethod', s.copymethod, 'paused', s.paused,
+                     'targets', coalesce((select jsonb_agg(coalesce(t.db, t.dbgroup) order by t.ordinal)
+                                          from catalog.sync_target t where t.sync = s.name), '[]')) order by s.name)
+                 from catalog.sync s), '[]')
+from catalog.install i
+
+-- revision --
+select revision from catalog.install
+
+-- lock_declared --
+-- Let one program at a time change what is declared; readers are not held up.
+select revision from catalog.install for update
+
+-- add_database --
+insert into catalog.db (name, dbname, host, port, username, options, active)
+values (%(name)s, %(dbname)s, %(host)s, %(port)s, %(user)s, %(options)s, %(active)s)
+
+-- update_database --
+update catalog.db set dbname = %(dbname)s, host = %(host)s, port = %(port)s, username = %(user)s,
+       options = %(options)s, active = %(active)s
+where name = %(name)s
+
+-- remove_database --
+delete from catalog.db where name = %(name)s
+
+-- add_dbgroup --
+insert into catalog.dbgroup (name) values (%(name)s)
+
+-- find_dbgroup --
+select from catalog.dbgroup where name = %(name)s for update
+
+-- remove_dbgroup --
+delete from catalog.dbgroup where name = %(name)s
+
+-- clear_dbgroup_members --
+delete from catalog.dbgroup_member where dbgroup = %(name)s
+
+-- add_dbgroup_members --
+insert into catalog.dbgroup_member (dbgroup, db, ordinal)
+select %(name)s, m.db, m.ordinal from unnest(%(members)s::text[]) with ordinality m (db, ordinal)
+
+-- add_herd --
+insert into catalog.herd (name, db) values (%(name)s, %(database)s)
+
+-- update_herd --
+update catalog.herd set db = %(database)s where name = %(name)s
+
+-- remove_herd --
+delete from catalog.herd where name = %(name)s
+
+-- clear_herd_members --
+delete from catalog.herd_member where herd = %(name)s
+
+-- add_herd_members --
+insert into catalog.herd_member (herd, kind, ordinal, schema_name, relation_name)
+select %(name)s, m.kind, m.ordinal, m.schema_name, m.relation_name
+from unnest(%(kinds)s::text[], %(ordinals)s::int[], %(schemas)s::text[], %(names)s::text[])
+     m (kind, ordinal, schema_name, relation_name)
+
+-- add_sync --
+insert into catalog.sync
+    (name, type, herd, strategy, makedelta, autokick, checktime, onetimecopy, copymethod, paused)
+values (%(name)s, %(type)s, %(herd)s, %(strategy)s, %(makedelta)s, %(autokick)s, %(checktime)s, %(onetimecopy)s,
+        %(copymethod)s, %(paused)s)
+
+-- update_sync --
+update catalog.sync set type = %(type)s, herd = %(herd)s, strategy = %(strategy)s, makedelta = %(makedelta)s,
+       autokick = %(autokick)s, checktime = %(checktime)s, onetimecopy = %(onetimecopy)s,
+       copymethod = %(copymethod)s, paused = %(paused)s
+where name = %(name)s
+
+-- remove_sync --
+delete from catalog.sync where name = %(name)s
+
+-- clear_sync_targets --
+delete from catalog.sync_target where sync = %(name)s
+
+-- add_sync_targets --
+insert into catalog.sync_target (sync, ordinal, db, dbgroup)
+select %(name)s, t.ordinal, case when g.name is null then t.name end, g.name
+from unnest(%(targets)s::text[]) with ordinality t (name, ordinal)
+left join catalog.dbgroup g on g.name = t.name
+
+-- set_paused --
+update catalog.sync set paused = %(paused)s where name = %(name)s
+
+-- kick --
+insert into catalog.kick (sync) select name from catalog.sync where name = %(sync)s for key share returning id
+
+-- forget_old_kicks --
+delete from catalog.kick where sync = %(sync)s and asked_at < now() - interval '1 day' and id <> %(id)s
+
+-- latest_kick --
+select coalesce(max(id), 0) from catalog.kick where sync = %(sync)s
+
+-- finish_kick --
+insert into catalog.kick_result (kick, source, target, error)
+select k.id, %(source)s, %(target)s, %(error)s from catalog.kick k
+where k.sync = %(sync)s and k.id <= %(upto)s
+on conflict (kick, source, target) do nothing
+
+-- kick_results --
+select kick, source, target, done_at, error from catalog.kick_result where kick = %(kick)s order by source, target
+
+-- record_run --
+-- A failure that repeats is counted in the row of its first time, so that an outage of days leaves one row. A run of a
+-- sync that has been removed meanwhile leaves none.
+with known as (
+    select name from catalog.sync where name = %(sync)s for key share
+), repeated as (
+    update catalog.run set finished_at = %(finished)s, attempts = attempts + 1
+    where error = %(error)s and id = (
+        select r.id from catalog.run r
+        where r.sync = %(sync)s and r.source = %(source)s and r.target = %(target)s
+        order by r.id desc limit 1)
+    returning id
+), summed as (
+    insert into catalog.link_total as t
+        (sync, source, target, runs, failures, inserted, updated, deleted, conflicts, parked,
+         last_good_at, last_bad_at, last_error)
+    select k.name, %(source)s, %(target)s, (%(error)s::text is null)::int, (%(error)s::text is not null)::int,
+           %(inserted)s, %(updated)s, %(deleted)s, %(conflicts)s, %(parked)s,
+           case when %(error)s::text is null then %(finished)s::timestamptz end,
+           case when %(error)s::text is not null then %(finished)s::timestamptz end, %(error)s
+    from known k
+    on conflict (sync, source, target) do update set
+        runs = t.runs + excluded.runs, failures = t.failures + excluded.failures,
+        inserted = t.inserted + excluded.inserted, updated = t.updated + excluded.updated,
+        deleted = t.deleted + excluded.deleted, conflicts = t.conflicts + excluded.conflicts,
+        parked = t.parked + excluded.parked, last_good_at = coalesce(excluded.last_good_at, t.last_good_at),
+        last_bad_at = coalesce(excluded.last_bad_at, t.last_bad_at),
+        last_error = coalesce(excluded.last_error, t.last_error)
+)
+insert into catalog.run
+    (sync, source, target, started_at, finished_at, inserted, updated, deleted, conflicts, parked, copied, error)
+select k.name, %(source)s, %(target)s, %(started)s, %(finished)s, %(inserted)s, %(updated)s, %(deleted)s,
+       %(conflicts)s, %(parked)s, %(copied)s, %(error)s
+from known k where not exists (select from repeated)
+returning id
+
+-- prune_runs --
+-- The first row that is too many bounds the first arm, so that it reads the index from its old end.
+delete from catalog.run r
+where r.sync = %(sync)s
+  and (r.id <= (select k.id from catalog.run k where k.sync = %(sync)s order by k.id desc
+                offset (select value from catalog.setting where name = 'runs_kept') limit 1)
+       or r.finished_at < now() - (select value from catalog.setting where name = 'days_kept') * interval '1 day')
+
+-- runs --
+select id, sync, source, target, started_at, finished_at, inserted, updated, deleted, conflicts, parked, copied, error,
+       attempts
+from catalog.run where %(sync)s::text is null or sync = %(sync)s order by id desc limit %(limit)s
+
+-- totals --
+select sync, source, target, runs, failures, inserted, updated, deleted, conflicts, parked, last_good_at, last_bad_at,
+       last_error
+from catalog.link_total where %(sync)s::text is null or sync = %(sync)s order by sync, source, target
+
+-- report --
+insert into catalog.link_state as l (sync, source, target, state, detail, pid, revision, since, at)
+select name, %(source)s, %(target)s, %(state)s, %(detail)s, %(pid)s, %(revision)s, clock_timestamp(), clock_timestamp()
+from catalog.sync where name = %(sync)s
+on conflict (sync, source, target) do update set
+    state = excluded.state, detail = excluded.detail, pid = excluded.pid, revision = excluded.revision,
+    since = case when l.state = excluded.state then l.since else excluded.since end, at = excluded.at
+
+-- states --
+select sync, source, target, state, detail, pid, revision, since, at, clock_timestamp() - at as age
+from catalog.link_state order by sync, source, target
+
+-- clear_states --
+delete from catalog.link_state where sync = %(sync)s
+
+-- note_leftover --
+insert into catalog.leftover (db, dbname, host, port, username, options, sync, source, tables)
+values (%(name)s, %(dbname)s, %(host)s, %(port)s, %(user)s, %(options)s, %(sync)s, %(source)s, %(tables)s)
+
+-- leftovers --
+select id, db, dbname, host, port, username, options, sync, source, tables, noted_at, error
+from catalog.leftover order by id
+
+-- leftover_failed --
+update catalog.leftover set error = %(error)s where id = %(id)s
+
+-- remove_leftover --
+delete from catalog.leftover where id = %(id)s
+
+-- try_lock --
+select pg_try_advisory_lock(%(key)s)
+
+-- unlock --
+select pg_advisory_unlock(%(key)s)
+
+-- locked --
+-- A bigint advisory lock shows its key's halves as classid and objid, with objsubid 1.
+select exists (
+    select from pg_locks l join pg_database d on d.oid = l.database
+    where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+      and l.classid::bigint = (%(key)s::bigint >> 32) & 4294967295
+      and l.objid::bigint = %(key)s::bigint & 4294967295)
