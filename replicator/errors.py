@@ -63,6 +63,10 @@ class DaemonNotRunning(ReplicatorError):
     """The replicator daemon is not running."""
 
 
+class AlreadyRunning(ReplicatorError):
+    """A daemon of this install is running already."""
+
+
 class Unreachable(ReplicatorError):
     """A server does not answer."""
 

@@ -171,6 +171,11 @@ class Link:
     def __str__(self) -> str:
         return f"{self.sync.name}: {self.source.name} -> {self.target.name}"
 
+    @property
+    def active(self) -> bool:
+        """Whether both databases may be connected to."""
+        return self.source.active and self.target.active
+
 
 @dataclass(frozen=True)
 class Topology:

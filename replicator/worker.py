@@ -1,0 +1,207 @@
+"""A thread that keeps one link going: does what `pacing` decides, tells the journal, survives what may be survived.
+
+What a run is belongs to `syncrun`; storing the journal, and deciding which links there are, to `controller`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from weakref import WeakSet
+
+import psycopg
+
+from replicator.change import RunResult
+from replicator.errors import Policy, ReplicatorError
+from replicator.journal import Answer, Bad, Good, Journal, News, now
+from replicator.logs import log
+from replicator.model import Link, Topology
+from replicator.pacing import Decision, Pace, Step
+from replicator.postgres import Connection, Connector
+from replicator.signals import Stop
+
+Report = Callable[[str], None]
+
+
+class Runner(Protocol):
+    """What a worker needs of `syncrun.LinkRunner`, which says what each method does."""
+
+    def prepare(self) -> None: ...  # noqa: D102
+    def pending(self) -> bool: ...  # noqa: D102
+    def run(self) -> RunResult: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
+
+
+MakeRunner = Callable[[Link, Topology, Connector, Stop, Report], Runner]
+
+
+@dataclass(frozen=True)
+class WatchedConnector(Connector):
+    """A connector that knows its open connections, so that another thread can cancel what they are at."""
+
+    _opened: WeakSet[Connection] = field(default_factory=WeakSet, init=False, compare=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, compare=False)
+
+    def _open(self, *args: Any, **options: Any) -> Connection:
+        connection = super()._open(*args, **options)
+        with self._lock:
+            self._opened.add(connection)
+        return connection
+
+    def cancel_all(self) -> None:
+        """Ask the servers to end the running statements. Does not wait: a server may not answer."""
+        with self._lock:
+            connections = [connection for connection in self._opened if not connection.closed]
+        for connection in connections:
+            threading.Thread(target=_cancel, args=(connection,), name="cancel", daemon=True).start()
+
+
+def _cancel(connection: Connection) -> None:
+    try:
+        connection.cancel_safe(timeout=2.0)
+    except (psycopg.Error, OSError) as error:
+        log.info("a statement could not be cancelled: %s", error)
+
+
+class Worker:
+    """Runs a link in its own thread from `start` until `halt`. crash: the defect that ended it, if one did."""
+
+    def __init__(self, link: Link, topology: Topology, connector: Connector, make_runner: MakeRunner) -> None:
+        self.link = link
+        self.journal = Journal()
+        self.crash: BaseException | None = None
+        self._stop = Stop()
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._connector = WatchedConnector(connector.config)
+        self._runner = make_runner(link, topology, self._connector, self._stop, self._say)
+        self._pace = Pace(link.sync, time.monotonic())
+        self._trouble = ""
+        self._thread = threading.Thread(target=self._main, name=f"link {link}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def kick(self, kick_id: int) -> None:
+        """Run as soon as possible; the journal will answer for this kick."""
+        with self._lock:
+            self._pace.kick(kick_id, time.monotonic())
+        self._wake.set()
+
+    def nudge(self) -> None:
+        """Try again now if an error is being waited out."""
+        with self._lock:
+            self._pace.nudge(time.monotonic())
+        self._wake.set()
+
+    def halt(self, why: str) -> None:
+        """Ask the thread to end; `join` awaits it."""
+        self._stop.set(why)
+        self._wake.set()
+
+    def cancel(self) -> None:
+        """Cancel its statements, for a thread that does not end by itself."""
+        self._connector.cancel_all()
+
+    def join(self, seconds: float) -> bool:
+        """Wait until the thread has ended. False: it has not, in that time."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _say(self, text: str) -> None:
+        if text.startswith("copying") and self.journal.standing.state != "running":
+            self.journal.stand("copying", text)
+        else:
+            self.journal.detail(text)
+
+    def _main(self) -> None:
+        log.info("%s: begins", self.link)
+        try:
+            while not self._stop.is_set():
+                self._step(self._decide())
+        except BaseException as error:  # whatever it is, the controller must hear of it
+            if not self._stop.is_set():
+                self._crashed(error)
+            elif not isinstance(error, ReplicatorError):
+                log.warning("%s: while stopping: %r", self.link, error)
+        finally:
+            self._runner.close()
+            self.journal.stand("stopped", self._stop.reason)
+
+    def _crashed(self, error: BaseException) -> None:
+        self.crash = error
+        log.error("%s: a defect, this process starts afresh", self.link, exc_info=error)
+        self.journal.add(News(bad=Bad(f"{type(error).__name__}: {error}", now(), now())))
+
+    def _decide(self) -> Decision:
+        with self._lock:
+            return self._pace.next(time.monotonic())
+
+    def _step(self, decision: Decision) -> None:
+        if decision.step is Step.REST:
+            self._wake.wait(decision.seconds)
+            self._wake.clear()
+            return
+        began = now()
+        try:
+            {Step.PREPARE: self._prepare, Step.LOOK: self._look, Step.RUN: self._run}[decision.step]()
+        except ReplicatorError as error:
+            if error.policy is Policy.STOP or self._stop.is_set():
+                raise
+            self._failed(Bad(str(error), began, now()), error)
+
+    def _prepare(self) -> None:
+        if not self._trouble:
+            self.journal.stand("starting")
+        self._runner.prepare()
+        with self._lock:
+            self._pace.prepared(time.monotonic())
+        if not self._trouble:
+            self.journal.stand("idle")
+
+    def _look(self) -> None:
+        found = self._runner.pending()
+        with self._lock:
+            self._pace.looked(found, time.monotonic())
+        if not found:
+            self._at_ease()
+
+    def _run(self) -> None:
+        began, clock = now(), time.monotonic()
+        with self._lock:
+            asked = self._pace.began(clock)
+        self.journal.stand("running")
+        result = self._runner.run()
+        with self._lock:
+            kick = self._pace.ran(result.empty, time.monotonic() - clock, time.monotonic())
+        good = Good(result, began, now()) if asked or not result.empty else None
+        self.journal.add(News(good=good, answers=(Answer(kick),) if kick else ()))
+        if result.copied:
+            log.info("%s: copied %s in %.1f s", self.link, ", ".join(result.copied), result.seconds)
+        self._at_ease()
+
+    def _at_ease(self) -> None:
+        if self._trouble:
+            log.info("%s: goes on", self.link)
+            self._trouble = ""
+        if self.journal.standing.state != "idle":
+            self.journal.stand("idle")
+
+    def _failed(self, bad: Bad, error: ReplicatorError) -> None:
+        self._runner.close()
+        with self._lock:
+            verdict, kick = self._pace.failed(error, time.monotonic())
+        self.journal.stand(verdict.state, bad.error)
+        self.journal.add(News(bad=bad, answers=(Answer(kick, bad.error),) if kick else ()))
+        if bad.error != self._trouble:
+            log.warning("%s: %s: %s", self.link, verdict.state, bad.error)
+        self._trouble = bad.error
