@@ -3,7 +3,8 @@
 `load` is the way in; it returns an `Inventory` of `Host`s. It only reads: nothing is connected to, no secret fetched.
 """
 
-from provision.inventory.marks import Mark, SecretSource
+from provision.inventory.loading import load
+from provision.inventory.marks import Mark, Origin, SecretSource
 from provision.inventory.model import Become, ConnectionKind, Host, HostKeys, Inventory, Notice
 from provision.inventory.settings import (
     AccessRule,
@@ -41,6 +42,7 @@ __all__ = [
     "Mark",
     "Notice",
     "OneTimeCopy",
+    "Origin",
     "PgbenchSettings",
     "PostgresqlSettings",
     "ReplicationSettings",
@@ -49,4 +51,5 @@ __all__ = [
     "Strategy",
     "SyncSettings",
     "SyncType",
+    "load",
 ]

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from provision.inventory.marks import Mark, SecretSource
+from provision.inventory.marks import Mark, Node, Origin, SecretSource
+from provision.inventory.patterns import select
 from provision.inventory.settings import PgbenchSettings, PostgresqlSettings, ReplicationSettings
 
 
@@ -91,15 +92,21 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """Everything that is declared. groups: every group's hosts by name, nested ones included."""
+    """Everything that is declared. groups: each group's hosts by name, nested ones included.
+
+    folder: where its first file is; origins: by host and variable every place that set it, the one that won last.
+    """
 
     name: str
-    files: tuple[Path, ...]
+    folder: Path
     state_dir: Path
+    files: tuple[Path, ...] = ()
     hosts: tuple[Host, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     replication: ReplicationSettings | None = None
     warnings: tuple[Notice, ...] = ()
+    origins: Mapping[str, Mapping[str, tuple[Origin, ...]]] = field(default_factory=dict, repr=False)
+    tree: Node | None = field(default=None, repr=False)
 
     def host(self, name: str) -> Host:
         """The host of a name. Raises KeyError."""
@@ -112,3 +119,40 @@ class Inventory:
         """The hosts of a group, in inventory order. Raises KeyError."""
         members = set(self.groups[name])
         return tuple(host for host in self.hosts if host.name in members)
+
+    def limit(self, pattern: str) -> tuple[Host, ...]:
+        """The hosts of a pattern as Ansible's --limit takes it, in inventory order. Raises InputError."""
+        chosen = select(pattern, [host.name for host in self.hosts], self.groups)
+        return tuple(self.host(name) for name in chosen)
+
+    def origin(self, host: str, variable: str) -> tuple[Origin, ...]:
+        """The places that set a variable for a host, the one that won last; empty when none did."""
+        return self.origins[host].get(variable, ())
+
+    def where(self, *path: str | int) -> Mark:
+        """The place of something in the replication section, such as ("syncs", "alpha", "targets")."""
+        return self.tree.place(*path) if self.tree else Mark(str(self.files[0]) if self.files else self.name)
+
+    def node(self, database: str) -> Host:
+        """The host of a database, by the database's nickname. Raises KeyError."""
+        if self.replication is None:
+            raise KeyError(database)
+        return self.host(self.replication.databases[database].host)
+
+    @property
+    def secrets(self) -> tuple[SecretSource, ...]:
+        """Every source of a secret that the hosts and the replication name, each once."""
+        found: dict[SecretSource, None] = {}
+        values = [value for host in self.hosts for value in host.vars.values()]
+        _collect([*values, self.tree.plain() if self.tree else None], found)
+        return tuple(found)
+
+
+def _collect(value: object, found: dict[SecretSource, None]) -> None:
+    if isinstance(value, SecretSource):
+        found.setdefault(value)
+    elif isinstance(value, Mapping):
+        _collect(list(value.values()), found)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _collect(part, found)

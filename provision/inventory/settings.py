@@ -12,7 +12,16 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    InstanceOf,
+    Tag,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from provision.inventory.marks import SecretSource
@@ -20,10 +29,19 @@ from provision.inventory.marks import SecretSource
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 TABLE = re.compile(r'(?:(?:"(?:[^"]|"")+"|[^".]+)\.)?(?:"(?:[^"]|"")+"|[^".]+)')
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)?")
+SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?")
 UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 EMBEDDED_VERSIONS = (16, 18)
 VERSIONS = range(10, 20)
 DEFAULT_VERSION = 16
+OWNED_SETTINGS = {
+    "port": "postgresql.port",
+    "listen_addresses": "postgresql.listen",
+    "data_directory": "postgresql.data_dir",
+    "unix_socket_directories": "postgresql.socket_dir",
+    "password_encryption": "postgresql.auth",
+}
+"""Server settings that have a key of their own in the inventory."""
 
 
 class Auth(StrEnum):
@@ -128,16 +146,38 @@ def _onetimecopy(value: object) -> object:
     return {0: "off", 1: "always", 2: "empty"}.get(value, value) if isinstance(value, int) else value
 
 
+def _setting(value: object) -> object:
+    if not isinstance(value, bool | int | float | str):
+        raise _expected("a value such as on, 64MB or 'text'")
+    return value
+
+
+def _setting_name(value: object) -> object:
+    if not isinstance(value, str) or not SETTING.fullmatch(value):
+        raise _expected("the name of a server setting")
+    if value in OWNED_SETTINGS:
+        raise _expected(f"this one as {OWNED_SETTINGS[value]}")
+    return value
+
+
+def _empty(value: object) -> object:
+    return {} if value is None else value
+
+
 Whole = Annotated[int, BeforeValidator(_whole)]
 Port = Annotated[Whole, Field(ge=1, le=65535)]
 Name = Annotated[str, BeforeValidator(_name)]
 Table = Annotated[str, BeforeValidator(_table)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_many)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_many)]
-Tables = Annotated[Literal["all"] | tuple[Table, ...], Field(union_mode="left_to_right")]
+Tables = Annotated[
+    Annotated[Literal["all"], Tag("~all")] | Annotated[tuple[Table, ...], BeforeValidator(_many), Tag("~list")],
+    Discriminator(lambda value: "~all" if value == "all" else "~list"),
+]
+SettingName = Annotated[str, BeforeValidator(_setting_name)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Secretly = InstanceOf[SecretSource]
-Setting = bool | int | float | str
+Setting = Annotated[bool | int | float | str, BeforeValidator(_setting)]
 
 
 class Section(BaseModel):
@@ -185,7 +225,7 @@ class PostgresqlSettings(Section):
     superuser: str = "postgres"
     superuser_password: Secretly | None = None
     initdb: InitdbSettings = InitdbSettings()
-    settings: dict[str, Setting] = Field(default_factory=dict)
+    settings: Annotated[dict[SettingName, Setting], BeforeValidator(_empty)] = Field(default_factory=dict)
     access: tuple[AccessRule, ...] = ()
 
     @model_validator(mode="before")
@@ -195,11 +235,6 @@ class PostgresqlSettings(Section):
             return values
         chosen = values.get("source", Source.PGDG)
         return {**values, "version": DEFAULT_VERSION} if chosen in (Source.PGDG, Source.EMBEDDED) else values
-
-    @field_validator("settings", mode="before")
-    @classmethod
-    def _setting_names(cls, value: object) -> object:
-        return {} if value is None else value
 
 
 class PgbenchSettings(Section):
@@ -262,6 +297,6 @@ class ReplicationSettings(Section):
     runs_on: str | None = None
     allow_from: Texts = ()
     databases: dict[Name, DatabaseSettings]
-    dbgroups: dict[Name, Names] = Field(default_factory=dict)
-    herds: dict[Name, HerdSettings] = Field(default_factory=dict)
-    syncs: dict[Name, SyncSettings] = Field(default_factory=dict)
+    dbgroups: Annotated[dict[Name, Names], BeforeValidator(_empty)] = Field(default_factory=dict)
+    herds: Annotated[dict[Name, HerdSettings], BeforeValidator(_empty)] = Field(default_factory=dict)
+    syncs: Annotated[dict[Name, SyncSettings], BeforeValidator(_empty)] = Field(default_factory=dict)

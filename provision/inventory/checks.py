@@ -1,0 +1,199 @@
+"""What has to agree with something else in the inventory: names with what they name, addresses with each other.
+
+All of it is read from the tree, not from validated settings, so that a fault in one value hides none in another. The
+tables and servers themselves are looked at later, by whoever can connect to them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from provision.inventory.marks import Faults, Mark, Node, known, shown
+from provision.inventory.model import Host
+from provision.inventory.settings import EMBEDDED_VERSIONS
+
+ANYWHERE = ("all", "samehost", "samenet")
+BESIDE_OPTIONS = ("host", "port", "dbname", "user")
+
+
+def is_network(text: str) -> bool:
+    """Whether a text is an IP address or network."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def check_address(text: str, mark: Mark, faults: Faults) -> None:
+    """Report an address that is neither an IP address nor a host name."""
+    numeric = text.replace(".", "").isdigit() or ":" in text
+    if not text or any(sign in text for sign in " /,'\"") or (numeric and not is_network(text)):
+        faults.add(mark, f"found {text!r}, expected an IP address or a host name")
+
+
+def check_origins(node: Node | None, names: Collection[str], faults: Faults) -> None:
+    """Report origins of connections that are no address, network, host or group. names: the hosts and groups."""
+    for text, mark in node.texts if node else ():
+        if text not in ANYWHERE and text not in names and not is_network(text):
+            faults.add(mark, f"found {text!r}, expected an address, a network, a host or a group; {known(text, names)}")
+
+
+def check_server(host: Host, node: Node, names: Collection[str], faults: Faults) -> None:
+    """What of a host's `postgresql` depends on something else. names: the hosts and groups."""
+    if node.text("source") == "embedded":
+        _check_embedded(host, node, faults)
+    rules = node.find("access")
+    for rule in rules.elements if rules else ():
+        check_origins(rule.find("from"), names, faults)
+    listen = node.find("listen")
+    for text, mark in listen.texts if listen else ():
+        if text != "*":
+            check_address(text, mark, faults)
+
+
+def _check_embedded(host: Host, node: Node, faults: Faults) -> None:
+    if not host.local:
+        message = f"found embedded for {host.name}, which is another machine; expected pgdg or distribution"
+        faults.add(node.place("source"), message)
+    version = node.find("version")
+    if version and version.value is not None and str(version.value) not in map(str, EMBEDDED_VERSIONS):
+        versions = " or ".join(map(str, EMBEDDED_VERSIONS))
+        faults.add(version.mark, f"found {shown(version.plain())}, expected {versions}: what source: embedded has")
+
+
+def check_places(hosts: Sequence[tuple[Host, Mark]], faults: Faults) -> None:
+    """Report servers that would listen at the same place."""
+    taken: dict[tuple[str, int], tuple[Host, Mark]] = {}
+    for host, mark in hosts:
+        place = (host.address, host.postgresql.port)
+        other, first = taken.setdefault(place, (host, mark))
+        if other is not host:
+            where = f"{place[0]}:{place[1]}"
+            faults.add(mark, f"found {where}, which is also {other.name}'s ({first}), expected a place of its own")
+
+
+def check_pgbench(host: Host, node: Node, replication: Node | None, faults: Faults) -> None:
+    """Report databases to fill that the host does not have."""
+    databases = replication.entries("databases") if replication else {}
+    here = [name for name, database in databases.items() if database.text("host") == host.name]
+    wanted = node.find("databases")
+    for text, mark in wanted.texts if wanted else ():
+        if text not in here:
+            faults.add(mark, f"found {text!r}, which is no database of {host.name}; {known(text, here)}")
+
+
+@dataclass(frozen=True)
+class ReplicationCheck:
+    """Checks the names in a `replication` section. hosts, groups: the inventory's names."""
+
+    node: Node
+    hosts: Collection[str]
+    groups: Collection[str]
+    faults: Faults
+
+    @property
+    def databases(self) -> Mapping[str, Node]:
+        """The declared databases."""
+        return self.node.entries("databases")
+
+    def run(self) -> None:
+        """Report everything that does not fit."""
+        self._check_hosts()
+        self._check_databases()
+        for name, group in self.node.entries("dbgroups").items():
+            self._check_group(name, group)
+        for herd in self.node.entries("herds").values():
+            self._check_herd(herd)
+        for sync in self.node.entries("syncs").values():
+            self._check_sync(sync)
+
+    def _check_hosts(self) -> None:
+        places = [self.node.find("catalog", "host"), self.node.find("runs_on")]
+        for place in [*places, *(database.find("host") for database in self.databases.values())]:
+            self._check_known(place, self.hosts, "host")
+        check_origins(self.node.find("allow_from"), {*self.hosts, *self.groups}, self.faults)
+
+    def _check_known(self, node: Node | None, names: Collection[str], what: str) -> bool:
+        """Report names that are not among `names`; whether all were."""
+        fine = True
+        for text, mark in node.texts if node else ():
+            if text not in names:
+                self.faults.add(mark, f"found the unknown {what} {text!r}; {known(text, names)}")
+                fine = False
+        return fine
+
+    def _check_databases(self) -> None:
+        catalog = (self.node.text("catalog", "host"), self.node.text("catalog", "dbname") or "pgherd")
+        seen = {catalog: "the catalog"}
+        for name, database in self.databases.items():
+            place = (database.text("host"), database.text("dbname") or name)
+            if place in seen:
+                self.faults.add(database.mark, f"found the same database as {seen[place]}, expected one of its own")
+            seen.setdefault(place, name)
+            for option, value in database.entries("options").items():
+                self._check_option(option, value)
+
+    def _check_option(self, option: str, value: Node) -> None:
+        if option == "password":
+            self.faults.add(value.mark, "found a password, expected replication.role_password instead")
+        elif option in BESIDE_OPTIONS:
+            self.faults.add(value.mark, f"found {option} in options, expected it beside them (port: at the host)")
+
+    def _check_group(self, name: str, group: Node) -> None:
+        if name in self.databases:
+            self.faults.add(group.mark, f"found {name!r}, which is a database too, expected a name of its own")
+        if not group.broken and not group.texts:
+            self.faults.add(group.mark, "found no members, expected at least one database")
+        self._check_known(group, self.databases, "database")
+
+    def _check_herd(self, herd: Node) -> None:
+        self._check_known(herd.find("database"), self.databases, "database")
+        tables, exclude = herd.find("tables"), herd.find("exclude")
+        if not (tables and (tables.texts or tables.broken)) and herd.find("sequences") is None:
+            self.faults.add(herd.place("tables"), "found no tables, expected a list of them or all")
+        if exclude and exclude.texts and herd.text("tables") != "all":
+            self.faults.add(exclude.mark, "found tables to leave out, expected them only with tables: all")
+        for part in ("tables", "exclude", "sequences"):
+            self._check_twice(herd.find(part))
+
+    def _check_twice(self, node: Node | None) -> None:
+        seen: set[str] = set()
+        for text, mark in node.texts if node else ():
+            if text in seen:
+                self.faults.add(mark, f"found {text!r} a second time, expected it once")
+            seen.add(text)
+
+    def _check_sync(self, sync: Node) -> None:
+        herds = self.node.entries("herds")
+        source = sync.find("source")
+        if source and source.value in self.databases and source.value not in herds:
+            self.faults.add(source.mark, f"found the database {source.value!r}, expected a herd (tables of a database)")
+            source = None
+        places = [*self.databases, *self.node.entries("dbgroups")]
+        source_known = source is not None and self._check_known(source, herds, "herd")
+        targets_known = self._check_known(sync.find("targets"), places, "database or dbgroup")
+        strategy = sync.find("strategy")
+        if strategy and sync.text("type") in ("pushdelta", "fullcopy"):
+            message = f"found a strategy for a {sync.text('type')}, expected it only for a swap"
+            self.faults.add(strategy.mark, message)
+        if source_known and targets_known and source:
+            self._check_reach(sync, herds[str(source.value)].text("database"))
+
+    def _check_reach(self, sync: Node, source: str | None) -> None:
+        targets = sync.find("targets")
+        if targets is None or targets.broken:
+            return
+        groups = self.node.entries("dbgroups")
+        reached: set[str | None] = set()
+        for target, _ in targets.texts:
+            reached |= {name for name, _ in groups[target].texts} if target in groups else {target}
+        reached.discard(source)
+        if not reached:
+            message = "found no target other than the source, expected a database or a dbgroup"
+            self.faults.add(targets.mark, message)
+        elif sync.text("type") == "swap" and len(reached) > 1:
+            message = f"found {len(reached)} targets, expected one: a swap joins two databases"
+            self.faults.add(targets.mark, message)

@@ -1,0 +1,89 @@
+"""Which files make up an inventory, and each of them read into the draft.
+
+An inventory is a file, several, or a folder of them; group_vars/ and host_vars/ lie beside. Files ending in .yml, .yaml
+or .json are YAML, all others Ansible's INI.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from provision.inventory import ini_file, yaml_file, yaml_layout
+from provision.inventory.draft import Draft
+from provision.inventory.marks import Faults, Mark, Node, shown
+
+YAML = (".yml", ".yaml", ".json")
+IGNORED = (".bak", ".cfg", ".csv", ".j2", ".md", ".orig", ".pyc", ".pyo", ".retry", ".rst", ".rpm", ".swp", ".txt", "~")
+VARS = ("group_vars", "host_vars")
+
+
+def read_all(paths: Sequence[Path], draft: Draft, faults: Faults) -> tuple[Path, ...]:
+    """Read the files of an inventory into the draft; the files that were read."""
+    read: list[Path] = []
+    folders: dict[Path, None] = {}
+    for path in paths:
+        if not path.exists():
+            faults.add(Mark(str(path)), "there is no such file or folder")
+        for file in _files(path):
+            _read(file, draft, faults)
+            read.append(file)
+        folders[path if path.is_dir() else path.parent] = None
+    for folder in folders:
+        read += _read_vars(folder, draft, faults)
+    return tuple(read)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The inventory files of a path, in Ansible's order."""
+    if path.is_file():
+        yield path
+    elif path.is_dir():
+        for child in sorted(path.iterdir()):
+            if child.name in VARS or child.name.startswith(".") or child.name.endswith(IGNORED):
+                continue
+            yield from _files(child)
+
+
+def _read(file: Path, draft: Draft, faults: Faults) -> None:
+    if file.suffix in YAML:
+        root = yaml_file.read(file, faults)
+        if root is not None:
+            yaml_layout.fill(draft, root, faults)
+    elif os.access(file, os.X_OK):
+        faults.add(Mark(str(file)), "found a program, expected a file of hosts; keep what it prints as a .json file")
+    else:
+        ini_file.read(file, draft, faults)
+
+
+def _read_vars(folder: Path, draft: Draft, faults: Faults) -> list[Path]:
+    read: list[Path] = []
+    for name, group in draft.groups.items():
+        for file, node in _variables(folder / "group_vars", name, faults):
+            read.append(file)
+            group.files += [node] if node else []
+    for name, host in draft.hosts.items():
+        for file, node in _variables(folder / "host_vars", name, faults):
+            read.append(file)
+            host.files += [node] if node else []
+    return read
+
+
+def _variables(folder: Path, name: str, faults: Faults) -> Iterator[tuple[Path, Node | None]]:
+    """The variable files of a group or host: `name`, `name.yml` ..., or all in a folder `name/`."""
+    for file in _variable_files(folder, name):
+        node = yaml_file.read(file, faults)
+        if node is not None and not isinstance(node.value, dict):
+            faults.add(node.mark, f"found {shown(node.plain())}, expected variables (`name: value` lines)")
+            node = None
+        yield file, node
+
+
+def _variable_files(folder: Path, name: str) -> Iterator[Path]:
+    for candidate in (folder / name, *(folder / (name + suffix) for suffix in YAML)):
+        if candidate.is_file():
+            yield candidate
+        elif candidate.is_dir() and candidate.name == name:
+            inside = (file for file in sorted(candidate.rglob("*")) if file.is_file())
+            yield from (file for file in inside if not file.name.startswith(".") and not file.name.endswith(IGNORED))

@@ -1,0 +1,57 @@
+"""What is allowed in an inventory and should be known all the same: said once, with its line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from provision.inventory.draft import Draft
+from provision.inventory.marks import Node
+from provision.inventory.model import Notice
+from provision.inventory.reach import UNREAD
+
+TELLING = re.compile(r"(?:^|_)(password|passwd|pass|secret|token)$")
+
+
+def notices(draft: Draft, hosts: Mapping[str, Mapping[str, Node]]) -> tuple[Notice, ...]:
+    """Every notice, by file and line. hosts: each host's variables."""
+    found: dict[Notice, None] = {}
+    for group in draft.groups.values():
+        if group.name in draft.hosts and group.mark:
+            found[Notice(group.mark, f"{group.name!r} is the name of a group and of a host; patterns mean both")] = None
+    for values in hosts.values():
+        found.update(dict.fromkeys([*_trust(values), *_unread(values), *_clear(values), *_host_keys(values)]))
+    return tuple(sorted(found, key=lambda notice: (notice.mark.file, notice.mark.line)))
+
+
+def _trust(values: Mapping[str, Node]) -> Iterator[Notice]:
+    server = values.get("postgresql")
+    if server is None:
+        return
+    if server.text("auth") == "trust":
+        message = "auth: trust lets whoever reaches the port in without a password; use scram-sha-256"
+        yield Notice(server.place("auth"), message)
+    for index, _ in enumerate(rules.elements if (rules := server.find("access")) else ()):
+        if server.text("access", index, "auth") == "trust":
+            yield Notice(server.place("access", index, "auth"), "auth: trust lets these users in without a password")
+
+
+def _unread(values: Mapping[str, Node]) -> Iterator[Notice]:
+    for name in UNREAD:
+        if name in values:
+            yield Notice(
+                values[name].mark, f"{name} is not read; name a file with such settings as ssh: {{config: ...}}"
+            )
+
+
+def _clear(values: Mapping[str, Node]) -> Iterator[Notice]:
+    for name, node in values.items():
+        if TELLING.search(name) and isinstance(node.value, str) and node.value:
+            yield Notice(node.mark, f'{name} seems to be a secret in clear; write !env NAME or !command "COMMAND"')
+
+
+def _host_keys(values: Mapping[str, Node]) -> Iterator[Notice]:
+    ssh = values.get("ssh")
+    keys = ssh.find("host_keys") if ssh else None
+    if keys is not None and keys.value in (False, "off"):
+        yield Notice(keys.mark, "host_keys: off takes any machine for the host; for throw-away machines only")

@@ -1,0 +1,104 @@
+"""How a host is reached: `connection`, `address`, `ssh` and `become`, and Ansible's variables for the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
+
+from provision.inventory.marks import Mark, Node
+from provision.inventory.model import ConnectionKind, HostKeys
+from provision.inventory.settings import Port, Secretly, Section
+
+FROM_ANSIBLE: dict[str, dict[str, tuple[str, ...]]] = {
+    "host": {"connection": ("ansible_connection",)},
+    "ssh": {
+        "host": ("ansible_ssh_host", "ansible_host"),
+        "port": ("ansible_ssh_port", "ansible_port"),
+        "user": ("ansible_ssh_user", "ansible_user"),
+        "password": ("ansible_ssh_password", "ansible_ssh_pass", "ansible_password"),
+        "key_file": ("ansible_private_key_file", "ansible_ssh_private_key_file"),
+        "host_keys": ("ansible_ssh_host_key_checking", "ansible_host_key_checking"),
+    },
+    "become": {
+        "enabled": ("ansible_become",),
+        "method": ("ansible_become_method",),
+        "user": ("ansible_become_user",),
+        "password": ("ansible_become_pass", "ansible_become_password"),
+    },
+}
+"""By section and key, Ansible's variables for it, the preferred one last."""
+
+UNREAD = ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args")
+"""Variables that change how Ansible connects and that pgherd does not read; `ssh.config` serves instead."""
+
+
+def _kind(value: object) -> object:
+    return "ssh" if value in ("smart", "paramiko", "paramiko_ssh") else value
+
+
+def _host_keys(value: object) -> object:
+    return {True: "strict", False: "off"}[value] if isinstance(value, bool) else value
+
+
+class HostSettings(Section):
+    """Variables that stand for themselves."""
+
+    connection: Annotated[ConnectionKind, BeforeValidator(_kind)] = ConnectionKind.SSH
+    address: str | None = None
+    fallback_port: Port | None = None
+
+
+class SshSettings(Section):
+    """The `ssh` section."""
+
+    host: str | None = None
+    port: Port | None = None
+    user: str | None = None
+    password: Secretly | None = None
+    key_file: Path | None = None
+    config: Path | None = None
+    host_keys: Annotated[HostKeys, BeforeValidator(_host_keys)] = HostKeys.STRICT
+
+
+class BecomeSettings(Section):
+    """The `become` section. `become: yes` is short for `{enabled: yes}`; a section that is there is enabled."""
+
+    enabled: bool = False
+    method: Literal["sudo"] = "sudo"
+    user: str = "root"
+    password: Secretly | None = None
+
+
+def section(name: str, values: Mapping[str, Node], mark: Mark) -> Node:
+    """A section of `host`, `ssh` or `become` as one mapping, put together from pgherd's variables and Ansible's."""
+    entries: dict[str, Node] = {}
+    for key, variables in FROM_ANSIBLE[name].items():
+        for variable in variables:
+            if variable in values:
+                entries[key] = values[variable]
+    if name == "host":
+        own = {key: values[key] for key in HostSettings.model_fields if key in values}
+        return Node({**entries, **own}, mark)
+    given = values.get(name)
+    if given is None or given.value is None:
+        return Node(entries, mark)
+    if name == "become" and isinstance(given.value, bool):
+        return Node({**entries, "enabled": given}, given.mark)
+    if not isinstance(given.value, dict):
+        return given
+    present = {"enabled": Node(True, given.mark)} if name == "become" else {}
+    return Node({**entries, **present, **given.items}, given.mark)
+
+
+def wanted(name: str, values: Mapping[str, Node]) -> bool:
+    """Whether a variable of the section is given at all."""
+    variables = [variable for choice in FROM_ANSIBLE[name].values() for variable in choice]
+    return any(variable in values for variable in (name, *variables))
+
+
+def path_of(path: Path | None, mark: Mark) -> Path | None:
+    """A path as written, made absolute: `~` is the user's home, a relative one starts beside the file that names it."""
+    return None if path is None else (Path(mark.file).parent / path.expanduser()).resolve()

@@ -1,0 +1,135 @@
+"""Reads a YAML file into a tree of nodes with their lines, as YAML 1.1 (that is what Ansible reads).
+
+It judges YAML alone: syntax, keys given twice, tags. What the tree should look like is others' business.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from provision.inventory.marks import BROKEN, Broken, Faults, Mark, Node, Path_, SecretSource, read_text
+
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MERGE = "tag:yaml.org,2002:merge"
+HINTS = {"!vault": "; use !command with `ansible-vault decrypt --output -` on a file of its own"}
+
+
+def read(path: Path, faults: Faults) -> Node | None:
+    """The tree of a file; None when it is empty or cannot be read (then with a fault)."""
+    text = read_text(path, faults)
+    return None if text is None else parse(text, str(path), faults)
+
+
+def parse(text: str, file: str, faults: Faults) -> Node | None:
+    """The tree of a YAML text; `file` names it in faults."""
+    try:
+        loader = Loader(text)
+    except yaml.YAMLError as error:
+        faults.add(_error_mark(error, file, text), f"not valid YAML: {_problem(error)}", fatal=True)
+        return None
+    try:
+        root = loader.get_single_node()
+        return None if root is None else _Converter(loader, file, faults).convert(root, ())
+    except yaml.YAMLError as error:
+        faults.add(_error_mark(error, file, text), f"not valid YAML: {_problem(error)}", fatal=True)
+        return None
+    finally:
+        loader.dispose()
+
+
+class _Converter:
+    """Turns the composer's nodes of one file into ours."""
+
+    def __init__(self, loader: Any, file: str, faults: Faults) -> None:
+        self.loader = loader
+        self.file = file
+        self.faults = faults
+        self.open: set[int] = set()
+
+    def convert(self, raw: yaml.Node, path: Path_, key: Mark | None = None) -> Node:
+        mark = key or self.mark(raw, path)
+        if id(raw) in self.open:
+            self.faults.add(mark, "found an alias inside of what it stands for, expected no loops")
+            return Node(BROKEN, mark)
+        self.open.add(id(raw))
+        try:
+            return Node(self._value(raw, path, mark), mark)
+        finally:
+            self.open.discard(id(raw))
+
+    def mark(self, raw: yaml.Node, path: Path_) -> Mark:
+        return Mark(self.file, raw.start_mark.line + 1, path)
+
+    def _value(self, raw: yaml.Node, path: Path_, mark: Mark) -> object:
+        if raw.tag.startswith("!"):
+            return self._tagged(raw, mark)
+        if isinstance(raw, yaml.MappingNode):
+            return self._mapping(raw, path)
+        if isinstance(raw, yaml.SequenceNode):
+            return tuple(self.convert(child, (*path, index)) for index, child in enumerate(raw.value))
+        try:
+            return self.loader.construct_object(raw)
+        except (yaml.YAMLError, ValueError) as error:
+            self.faults.add(mark, f"found {raw.value!r}, which is no valid value: {_problem(error)}")
+            return BROKEN
+
+    def _mapping(self, raw: yaml.MappingNode, path: Path_) -> dict[str, Node]:
+        entries: dict[str, Node] = {}
+        merged: dict[str, Node] = {}
+        for key, value in raw.value:
+            if key.tag == MERGE:
+                merged = {**self._merged(value, path), **merged}
+                continue
+            if not isinstance(key, yaml.ScalarNode) or not key.value:
+                self.faults.add(self.mark(key, path), "found a list, a mapping or nothing as a key, expected a word")
+                continue
+            name = key.value
+            mark = self.mark(key, (*path, name))
+            if name in entries:
+                first = entries[name].mark.line
+                self.faults.add(mark, f"the key {name!r} is here twice (first in line {first}), expected it once")
+            entries[name] = self.convert(value, (*path, name), mark)
+        return {**merged, **entries}
+
+    def _merged(self, value: yaml.Node, path: Path_) -> dict[str, Node]:
+        parts = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        merged: dict[str, Node] = {}
+        for part in parts:
+            if not isinstance(part, yaml.MappingNode):
+                self.faults.add(self.mark(part, path), "found no mapping after <<, expected an alias of one")
+                continue
+            merged = {**self.convert(part, path).items, **merged}
+        return merged
+
+    def _tagged(self, raw: yaml.Node, mark: Mark) -> SecretSource | Broken:
+        if isinstance(raw, yaml.ScalarNode) and raw.value.strip():
+            if raw.tag == "!env":
+                return SecretSource("env", raw.value.strip(), mark)
+            if raw.tag == "!command":
+                return SecretSource("command", raw.value.strip(), mark)
+        if raw.tag in ("!env", "!command"):
+            what = "the name of a variable" if raw.tag == "!env" else "a command line in quotes"
+            self.faults.add(mark, f"found {raw.tag} without a value, expected {what}")
+        else:
+            hint = HINTS.get(raw.tag, "")
+            self.faults.add(mark, f'found the tag {raw.tag}, expected !env NAME or !command "COMMAND"{hint}')
+        return BROKEN
+
+
+def _error_mark(error: Exception, file: str, text: str) -> Mark:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is not None:
+        return Mark(file, mark.line + 1)
+    position = getattr(error, "position", 0)
+    return Mark(file, text[: position or 0].count("\n") + 1)
+
+
+def _problem(error: Exception) -> str:
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    if isinstance(problem, str) and problem.startswith("expected a single document"):
+        return "found a second document (---), expected one"
+    context = getattr(error, "context", None)
+    return f"{problem} ({context})" if context else str(problem)
