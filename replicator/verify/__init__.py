@@ -1,0 +1,216 @@
+"""Proves that the databases of a sync hold the same rows, or says exactly in which rows they differ. Changes nothing.
+
+A table is digested by ranges on both sides; ranges that are not equal are walked row by row. Both sides are read in
+one snapshot each while everything goes on, and `flight` tells a real difference from a change on its way, so that
+neither load nor lag raises a false alarm. `digest` is the plain part: a table's digest on one server.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import psycopg
+
+from replicator.errors import Interrupted, ReplicatorError
+from replicator.model import Install, Link, Sync, SyncType, TableName, Topology
+from replicator.postgres import Connection, Connector, translate
+from replicator.relations import Relation, describe, differences
+from replicator.signals import Stop
+from replicator.verify.compare import TableComparer, TableComparison, Verdict
+from replicator.verify.details import ColumnDifference, Difference, What
+from replicator.verify.digest import TableDigest, digest, table_digests
+from replicator.verify.flight import Ends
+
+__all__ = [
+    "ColumnDifference",
+    "Difference",
+    "TableComparison",
+    "TableDigest",
+    "Verdict",
+    "What",
+    "digest",
+    "table_digests",
+    "verify_link",
+    "verify_sync",
+]
+
+Report = Callable[[str], None]
+
+LOOKS = 3
+"""How often rows on their way are looked at again once the link has caught up; a row that is still on its way then
+changes all the time."""
+POLL = 0.1
+
+
+def verify_sync(
+    topology: Topology,
+    install: Install,
+    sync: Sync,
+    connector: Connector,
+    *,
+    report: Report,
+    stop: Stop,
+    tables: Collection[TableName] | None = None,
+    limit: int = 10,
+    patience: float = 30.0,
+) -> list[TableComparison]:
+    """Compare the tables of a sync (or those of them that are named) on its source and each of its targets.
+
+    limit: differences listed per table. patience: seconds to wait for changes on their way. A link whose ends do not
+    answer yields FAILED comparisons and does not keep the others from being compared. Raises Interrupted.
+    """
+    found: list[TableComparison] = []
+    for link, back in pairs(topology, install, sync):
+        wanted = [table for table in link.tables if tables is None or table in tables]
+        try:
+            found += verify_link(
+                link, back, connector, wanted, report=report, stop=stop, limit=limit, patience=patience
+            )
+        except Interrupted:
+            raise
+        except ReplicatorError as error:
+            found += [_failed(link, table, str(error), Verdict.FAILED, error.exit_code) for table in wanted]
+    return found
+
+
+def pairs(topology: Topology, install: Install, sync: Sync) -> Iterator[tuple[Link, Link | None]]:
+    """The links to compare, each with the one that leads back when there is one: a swap's pair is compared once."""
+    links = topology.links(install, sync)
+    if sync.type is not SyncType.SWAP:
+        yield from ((link, None) for link in links)
+        return
+    ways = {(link.source.name, link.target.name): link for link in links}
+    done: set[tuple[str, str]] = set()
+    for (source, target), link in ways.items():
+        if (target, source) not in done:
+            done.add((source, target))
+            yield link, ways[target, source]
+
+
+def verify_link(
+    link: Link,
+    back: Link | None,
+    connector: Connector,
+    tables: Sequence[TableName],
+    *,
+    report: Report,
+    stop: Stop,
+    limit: int = 10,
+    patience: float = 30.0,
+) -> list[TableComparison]:
+    """Compare tables across one link, and the one that leads back if there is one. Raises ReplicatorErrors."""
+    with _ends(link, back, connector) as ends, _interruptible(ends, stop):
+        ours, theirs = describe(ends.source, tables), describe(ends.target, tables)
+        found: dict[TableName, TableComparison] = {}
+        comparers = []
+        for table in tables:
+            if problem := _incomparable(link, table, ours.get(table), theirs.get(table)):
+                found[table] = _failed(link, table, problem, Verdict.DIFFERS)
+                continue
+            report(f"{link}: comparing {table}")
+            comparer = TableComparer(ends, ours[table], theirs[table], limit)
+            comparer.look()
+            comparers.append(comparer)
+        arrived = _settle(ends, comparers, report, stop, patience)
+        found |= {comparer.table: comparer.result(arrived=comparer.table in arrived) for comparer in comparers}
+        return [found[table] for table in tables]
+
+
+@contextmanager
+def _ends(link: Link, back: Link | None, connector: Connector) -> Iterator[Ends]:
+    opened: list[Connection] = []
+    try:
+        for database in (link.source, link.target, link.target):
+            opened.append(connector.open(database, "verify", autocommit=True))
+        try:
+            yield Ends(link, back, *opened)
+        except psycopg.Error as error:
+            raise translate(error, str(link)) from error
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+@contextmanager
+def _interruptible(ends: Ends, stop: Stop) -> Iterator[None]:
+    """Let a stop request cancel the statement that is being waited for: a large table's digest takes minutes."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(POLL):
+            if stop.is_set():
+                for connection in ends.connections:
+                    with suppress(psycopg.Error):
+                        connection.cancel_safe(timeout=5)
+                return
+
+    watcher = threading.Thread(target=watch, name="verify-watch", daemon=True)
+    watcher.start()
+    try:
+        yield
+    except psycopg.Error as error:
+        if stop.is_set():
+            raise Interrupted("the comparison was interrupted.") from error
+        raise
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _incomparable(link: Link, table: TableName, ours: Relation | None, theirs: Relation | None) -> str:
+    """Why a table's rows cannot be compared; empty when they can."""
+    for relation, database in ((ours, link.source), (theirs, link.target)):
+        if relation is None:
+            return f"{table} does not exist on {database.name}"
+    assert ours
+    assert theirs
+    one, other = ({column.name for column in relation.columns} for relation in (ours, theirs))
+    return "; ".join(differences(ours, theirs, keyed=False)) if one != other else ""
+
+
+def _settle(
+    ends: Ends, comparers: Sequence[TableComparer], report: Report, stop: Stop, patience: float
+) -> set[TableName]:
+    """Wait for what was on its way and look again; the tables whose earlier changes have all come over."""
+    deadline = time.monotonic() + patience
+    arrived: set[TableName] = set()
+    for _ in range(LOOKS):
+        pending = [comparer for comparer in comparers if comparer.in_flight]
+        if not pending:
+            break
+        rows = sum(comparer.in_flight for comparer in pending)
+        report(f"{ends.link}: waiting for the changes of {rows} rows")
+        over = _wait(ends, pending, stop, deadline)
+        for comparer in pending:
+            report(f"{ends.link}: looking at {comparer.table} again")
+            comparer.look()
+        arrived = (arrived - {comparer.table for comparer in pending}) | over
+        if len(over) < len(pending):
+            break
+    return arrived
+
+
+def _wait(ends: Ends, pending: Sequence[TableComparer], stop: Stop, deadline: float) -> set[TableName]:
+    """Those of the tables whose changes, as last looked at, have come over before the deadline."""
+    left = {comparer.table: comparer for comparer in pending}
+    while True:
+        left = {table: comparer for table, comparer in left.items() if not ends.arrived(table, comparer.seen)}
+        if not left or time.monotonic() >= deadline:
+            return {comparer.table for comparer in pending} - left.keys()
+        stop.wait(POLL)
+        stop.raise_if_set()
+
+
+def _failed(link: Link, table: TableName, note: str, verdict: Verdict, exit_code: int = 0) -> TableComparison:
+    return TableComparison(
+        sync=link.sync.name,
+        table=table,
+        source=link.source.name,
+        target=link.target.name,
+        verdict=verdict,
+        note=note,
+        exit_code=exit_code,
+    )

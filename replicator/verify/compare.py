@@ -1,0 +1,160 @@
+"""One table compared across one link: what differs for certain, what is only on its way, and rows to show for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from replicator.model import TableName
+from replicator.relations import Relation
+from replicator.snapshot import Snapshot
+from replicator.verify import details
+from replicator.verify.details import Difference
+from replicator.verify.digest import Reading, TableDigest, by_range, readings
+from replicator.verify.flight import Ends, Look
+from replicator.verify.merge import Mismatch, mismatches
+
+
+class Verdict(StrEnum):
+    """What is known of a table at the end."""
+
+    EQUAL = "equal"
+    DIFFERS = "differs"  # rows differ that no change on its way explains
+    BEHIND = "behind"  # rows differ whose changes have not arrived, and did not while we waited
+    FAILED = "failed"  # it could not be compared; `note` says why
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableComparison:
+    """A table on both ends of a link. source, target: the databases' names.
+
+    differences: rows that differ for certain, of which `listed` are shown; parked: how many of them are dead letters.
+    behind: rows that differ because their changes have not arrived. moving: rows that had changed again whenever they
+    were looked at, while the link kept up. note: a clause for people. exit_code: of the error, when FAILED.
+    """
+
+    sync: str
+    table: TableName
+    source: str
+    target: str
+    verdict: Verdict = Verdict.EQUAL
+    source_digest: TableDigest | None = None
+    target_digest: TableDigest | None = None
+    differences: int = 0
+    parked: int = 0
+    listed: tuple[Difference, ...] = ()
+    behind: int = 0
+    moving: int = 0
+    note: str = ""
+    exit_code: int = 0
+
+
+@dataclass
+class _Range:
+    """What the latest look into a range has found."""
+
+    differences: int = 0
+    parked: int = 0
+    in_flight: int = 0
+    listed: list[Difference] = field(default_factory=list)
+
+
+class TableComparer:
+    """Compares one table in as many looks as it takes: `look` while rows are `in_flight`, then `result`.
+
+    What is kept between looks is a few numbers a range, never keys: a range in which something was on its way is looked
+    into afresh, and what is on its way by then is another matter. So a table of any size, however far behind, costs the
+    same memory.
+    """
+
+    def __init__(self, ends: Ends, ours: Relation, theirs: Relation, limit: int) -> None:
+        self._ends = ends
+        self._relations = ours, theirs
+        self._limit = limit
+        self._ranges: dict[int, _Range] = {}
+        self._digests: tuple[TableDigest, TableDigest] | None = None
+        self._readings: tuple[Reading, Reading] | None = None
+        self.note = ""
+        self.seen: tuple[Snapshot, ...] = ()
+
+    @property
+    def table(self) -> TableName:
+        """The table's name."""
+        return self._relations[0].name
+
+    @property
+    def in_flight(self) -> int:
+        """Rows that differ, and may."""
+        return sum(found.in_flight for found in self._ranges.values())
+
+    def look(self) -> None:
+        """Compare: the first time all of it, then the ranges in which rows were on their way. Raises psycopg.Error."""
+        with self._ends.look(self.table) as look:
+            self.seen = look.seen
+            self.note = next((direction.note for direction in look.directions if direction.note), "")
+            numbers = [number for number, found in self._ranges.items() if found.in_flight]
+            if self._readings is None:
+                self._readings = readings(look.source, look.target, *self._relations)
+                numbers = self._unequal_ranges(look, *self._readings)
+            self._inspect(look, *self._readings, numbers)
+
+    def _unequal_ranges(self, look: Look, ours: Reading, theirs: Reading) -> list[int]:
+        with ThreadPoolExecutor(2) as threads:  # each server computes its own side, at the same time
+            halves = threads.submit(by_range, look.source, ours), threads.submit(by_range, look.target, theirs)
+            here, there = (half.result() for half in halves)
+        self._digests = _total(here.values()), _total(there.values())
+        return sorted(n for n in here.keys() | there.keys() if here.get(n) != there.get(n))
+
+    def _inspect(self, look: Look, ours: Reading, theirs: Reading, numbers: list[int]) -> None:
+        found = {number: _Range() for number in numbers}
+        self._ranges.update(found)
+        if not numbers:
+            return
+        parked = details.parked_keys(look, ours, theirs)
+        examples: list[Mismatch] = []
+        for mismatch in mismatches(look, ours, theirs, numbers):
+            self._count(found[mismatch.number], mismatch, parked)
+            if not mismatch.in_flight and len(examples) < self._limit:
+                examples.append(mismatch)
+        for mismatch, difference in details.describe(look, ours, theirs, examples, parked):
+            found[mismatch.number].listed.append(difference)
+
+    @staticmethod
+    def _count(into: _Range, mismatch: Mismatch, parked: frozenset[bytes]) -> None:
+        if mismatch.in_flight:
+            into.in_flight += 1
+        else:
+            into.differences += 1
+            into.parked += mismatch.key in parked
+
+    def result(self, *, arrived: bool) -> TableComparison:
+        """What is known. arrived: the link has brought over everything that an earlier look saw on its way."""
+        differences = sum(found.differences for found in self._ranges.values())
+        listed = [difference for number in sorted(self._ranges) for difference in self._ranges[number].listed]
+        ours, theirs = self._digests or (None, None)
+        verdict = Verdict.EQUAL
+        if differences:
+            verdict = Verdict.DIFFERS
+        elif self.in_flight and not arrived:
+            verdict = Verdict.BEHIND
+        return TableComparison(
+            sync=self._ends.link.sync.name,
+            table=self.table,
+            source=self._ends.link.source.name,
+            target=self._ends.link.target.name,
+            verdict=verdict,
+            source_digest=ours,
+            target_digest=theirs,
+            differences=differences,
+            parked=sum(found.parked for found in self._ranges.values()),
+            listed=tuple(listed[: self._limit]),
+            behind=0 if arrived else self.in_flight,
+            moving=self.in_flight if arrived else 0,
+            note=self.note,
+        )
+
+
+def _total(parts: Iterable[TableDigest]) -> TableDigest:
+    return sum(parts, TableDigest())

@@ -1,0 +1,161 @@
+"""The rows behind a difference, fetched by key for the few that are listed, and the keys that are parked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from psycopg import sql
+
+from replicator import progress
+from replicator.model import Link
+from replicator.postgres import Connection
+from replicator.verify.digest import Reading
+from replicator.verify.flight import Look
+from replicator.verify.merge import Mismatch
+
+LONGEST = 10_000
+"""Characters of a value that are fetched."""
+WIDTH = 60
+"""Characters of a value that are shown, the first one that differs among them."""
+
+
+class What(StrEnum):
+    """In what way a row differs."""
+
+    MISSING = "missing on the target"
+    EXTRA = "extra on the target"
+    DIFFERS = "differs"
+
+
+@dataclass(frozen=True)
+class ColumnDifference:
+    """Both values as text, shortened; None for NULL."""
+
+    column: str
+    source: str | None
+    target: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One row. key: the key's values by column; without a key the whole row, and how often it is on each side."""
+
+    what: What
+    key: Mapping[str, str | None]
+    columns: tuple[ColumnDifference, ...] = ()
+    source_rows: int
+    target_rows: int
+    parked: bool = False
+
+
+@dataclass(frozen=True)
+class _Row:
+    digests: Mapping[str, str | None]
+    shown: Mapping[str, str | None]
+
+
+ROWS = """
+select distinct on (k) k, array[{digests}]::text[], array[{shown}]::text[]
+from (select {key} as k, t.* from {rows} t where {among}) t where k = any(%s)
+"""
+
+
+def describe(
+    look: Look, ours: Reading, theirs: Reading, found: Sequence[Mismatch], parked: frozenset[bytes]
+) -> Iterator[tuple[Mismatch, Difference]]:
+    """What is behind each mismatch. Raises psycopg.Error."""
+    if not found:
+        return
+    rows = _fetch(look.source, ours, found), _fetch(look.target, theirs, found)
+    for mismatch in found:
+        one, other = rows[0].get(mismatch.key), rows[1].get(mismatch.key)
+        yield mismatch, _difference(mismatch, ours.key, one, other, mismatch.key in parked)
+
+
+def _fetch(connection: Connection, reading: Reading, found: Sequence[Mismatch]) -> dict[bytes, _Row]:
+    columns = [(name, sql.Identifier("t", name)) for name in reading.names]
+    texts = [sql.SQL("{}::text").format(reading.columns.text(name, value)) for name, value in columns]
+    query = sql.SQL(ROWS).format(
+        digests=sql.SQL(", ").join(sql.SQL("md5({})").format(reading.columns.bytes(text)) for text in texts),
+        shown=sql.SQL(", ").join(
+            sql.SQL("left({}::text, {})").format(value, sql.Literal(LONGEST)) for _, value in columns
+        ),
+        key=reading.key_bytes,
+        rows=reading.relation.rows,
+        among=reading.among({mismatch.number for mismatch in found}),
+    )
+    rows = connection.execute(query, [[mismatch.key for mismatch in found]])
+    return {
+        bytes(key): _Row(dict(zip(reading.names, digests, strict=True)), dict(zip(reading.names, shown, strict=True)))
+        for key, digests, shown in rows
+    }
+
+
+def _difference(
+    mismatch: Mismatch, key: Sequence[str], one: _Row | None, other: _Row | None, parked: bool
+) -> Difference:
+    row = one or other or _Row({}, {})
+    counts = [_count(content) for content in (mismatch.source, mismatch.target)]
+    what = What.DIFFERS
+    if counts[0] != counts[1]:
+        what = What.MISSING if counts[0] > counts[1] else What.EXTRA
+    names = key or tuple(row.shown)
+    return Difference(
+        what=what,
+        key={name: shorten(row.shown.get(name)) for name in names},
+        columns=tuple(_columns(one, other)) if one and other and what is What.DIFFERS else (),
+        source_rows=counts[0],
+        target_rows=counts[1],
+        parked=parked,
+    )
+
+
+def _count(content: str | int | None) -> int:
+    return content if isinstance(content, int) else int(content is not None)
+
+
+def _columns(one: _Row, other: _Row) -> Iterator[ColumnDifference]:
+    for name, digest in one.digests.items():
+        if digest != other.digests[name]:
+            ours, theirs = one.shown[name], other.shown[name]
+            yield ColumnDifference(name, shorten(ours, theirs), shorten(theirs, ours))
+
+
+def shorten(value: str | None, other: str | None = None) -> str | None:
+    """A long value cut to the part around the first character in which it differs from the other."""
+    if value is None or len(value) <= WIDTH:
+        return value
+    same = 0
+    if other is not None:
+        same = next((i for i, pair in enumerate(zip(value, other, strict=False)) if pair[0] != pair[1]), len(other))
+    start = max(0, min(same - 10, len(value) - WIDTH))
+    cut = value[start : start + WIDTH]
+    return f"{'…' if start else ''}{cut}{'…' if start + WIDTH < len(value) else ''}"
+
+
+PARKED = """
+select {key} from {schema}.parked p cross join lateral jsonb_populate_record(null::{table}, p.key) t
+where p.sync = %s and p.source = %s and p.schema_name = %s and p.table_name = %s
+"""
+
+
+def parked_keys(look: Look, ours: Reading, theirs: Reading) -> frozenset[bytes]:
+    """The keys that lie among the dead letters of either side."""
+    sides = ((look.target, theirs), (look.source, ours))
+    found: set[bytes] = set()
+    for direction, (receiver, reading) in zip(look.directions, sides, strict=False):
+        found |= _parked(receiver, reading, direction.link)
+    return frozenset(found)
+
+
+def _parked(receiver: Connection, reading: Reading, link: Link) -> set[bytes]:
+    if not reading.key or not progress.exists(receiver, link.install):
+        return set()
+    name = reading.relation.name
+    query = sql.SQL(PARKED).format(
+        key=reading.key_bytes, schema=sql.Identifier(link.install.schema), table=reading.relation.identifier
+    )
+    rows = receiver.execute(query, [link.sync.name, link.source.name, name.schema, name.name])
+    return {bytes(key) for (key,) in rows}

@@ -1,0 +1,211 @@
+"""What may rightly differ at the moment of a comparison: changes that one side has and the other is still to get.
+
+Target and source are read in one snapshot each, the target's first. The position that the target's snapshot holds says
+up to where it had followed the source, so the target's rows are the source's rows as they were at that position, and
+they may differ from the source's snapshot in exactly the keys that the source's change log holds in between. A key
+that differs and is not among those is a real difference, at once and under any load. The purge is kept out (by an
+advisory lock that it takes too) while the two snapshots are being taken: later it can do no harm, because the
+snapshots go on seeing what it deletes.
+
+For a swap the same holds in the other direction as well. There the target's log is read in a third, later snapshot:
+what the target wrote after its first one may have reached the source before the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from psycopg import IsolationLevel, sql
+
+from replicator import progress
+from replicator.capture.needs import Kind
+from replicator.capture.read import unseen
+from replicator.capture.setup import Captured, logs
+from replicator.model import Install, Link, SyncType, TableName
+from replicator.postgres import Connection, fetch_one
+from replicator.snapshot import NOTHING, Snapshot
+from replicator.verify.digest import Reading
+
+PURGE = "purge"
+"""The part of the advisory lock's name: `Install.lock_key(PURGE)`, on each node."""
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One link's changes on their way, as a log holds them. since: what the receiver had seen. log: None if unknown.
+
+    also: a further snapshot; what it does not see counts as on its way too.
+    """
+
+    link: Link
+    sender: Connection
+    captured: Captured | None
+    since: Snapshot
+    also: Snapshot | None = None
+    note: str = ""
+
+    @property
+    def unknown(self) -> bool:
+        """Whether any row may be on its way, because nothing tells which are not."""
+        return bool(self.note) or self.captured is None
+
+    def everything(self) -> bool:
+        """Whether all rows may be on their way: a copy is due, or the table was emptied. One round trip."""
+        if self.unknown:
+            return True
+        assert self.captured is not None
+        if self.captured.kind is Kind.TOUCH:
+            return bool(fetch_one(self.sender, sql.SQL("select exists ({})").format(self._rows()))[0])
+        query = sql.SQL(
+            "select exists (select from {}.truncated l where {} and schema_name = {} and table_name = {})"
+        ).format(
+            sql.Identifier(self.link.install.schema),
+            self._unseen(),
+            sql.Literal(self.captured.table.schema),
+            sql.Literal(self.captured.table.name),
+        )
+        return bool(fetch_one(self.sender, query)[0])
+
+    def keys(self, reading: Reading) -> sql.Composed | None:
+        """The query for the keys on their way, as `Reading.key_bytes` prints them, sorted; None when there are none."""
+        if self.captured is None or self.captured.kind is Kind.TOUCH:
+            return None
+        places = {name: sql.Identifier("l", f"k{i + 1}") for i, name in enumerate(self.captured.key)}
+        text = reading.key_text([places[name] for name in reading.key])
+        return sql.SQL("select distinct {} as k from {} l where {} order by k").format(text, self._log(), self._mine())
+
+    def arrived(self, seen: Snapshot, now: Snapshot) -> bool:
+        """Whether a receiver that is at `now` has everything of this log that `seen` saw."""
+        if self.unknown:
+            return False
+        later = Direction(self.link, self.sender, self.captured, now)
+        query = sql.SQL("select exists ({} and txid_visible_in_snapshot(l.xid, {}))")
+        return not fetch_one(self.sender, query.format(later._rows(), sql.Literal(str(seen))))[0]
+
+    def _rows(self) -> sql.Composed:
+        return sql.SQL("select from {} l where {}").format(self._log(), self._mine())
+
+    def _log(self) -> sql.Identifier:
+        assert self.captured is not None
+        return sql.Identifier(self.link.install.schema, self.captured.log)
+
+    def _mine(self) -> sql.Composed:
+        sent = "l.origin is null" if self.link.sync.type is SyncType.SWAP else "l.onward"
+        return sql.SQL("{} and {}").format(self._unseen(), sql.SQL(sent))
+
+    def _unseen(self) -> sql.Composed:
+        first = unseen("l.xid", self.since)
+        return sql.SQL("({} or {})").format(first, unseen("l.xid", self.also)) if self.also else first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """Both sides in one snapshot each, inside open transactions. seen: each direction's sender's snapshot, in order."""
+
+    source: Connection
+    target: Connection
+    directions: tuple[Direction, ...]
+    seen: tuple[Snapshot, ...]
+
+
+class Ends:
+    """The connections of one comparison, all in autocommit. `later`: the target again, for a swap's third snapshot."""
+
+    def __init__(self, link: Link, back: Link | None, source: Connection, target: Connection, later: Connection):
+        self.link, self.back = link, back
+        self.source, self.target, self.later = source, target, later
+        for connection in (source, target, later):
+            connection.isolation_level = IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """All of them."""
+        return self.source, self.target, self.later
+
+    @contextmanager
+    def look(self, table: TableName) -> Iterator[Look]:
+        """Take the snapshots, in the order that the argument above needs."""
+        install = self.link.install
+        held = (self.source, self.later) if self.back else (self.source,)
+        with ExitStack() as stack:
+            for connection in held:
+                connection.execute("select pg_advisory_lock_shared(%s)", [install.lock_key(PURGE)])
+            try:
+                at_target = _begin(stack, self.target)
+                forth = _since(self.target, self.link, table)
+                at_source = _begin(stack, self.source)
+                directions = [_direction(self.link, self.source, forth, table)]
+                seen = [at_source]
+                if self.back:
+                    back = _since(self.source, self.back, table)
+                    seen.append(_begin(stack, self.later))
+                    directions.append(_direction(self.back, self.later, back, table, also=at_target))
+            finally:
+                _release(held, install)
+            yield Look(source=self.source, target=self.target, directions=tuple(directions), seen=tuple(seen))
+
+    def arrived(self, table: TableName, seen: Sequence[Snapshot]) -> bool:
+        """Whether what a look at the table saw on its way has all reached the other side by now."""
+        ways = [(self.link, self.source, self.target)]
+        if self.back:
+            ways.append((self.back, self.target, self.source))
+        for (link, sender, receiver), before in zip(ways, seen, strict=True):
+            now = _since(receiver, link, table)
+            if not _direction(link, sender, now, table).arrived(before, now.snapshot):
+                return False
+        return True
+
+
+@dataclass(frozen=True)
+class _Since:
+    """How far a receiver is with a table. copying: it is being copied, or was never had. capture: the log's id."""
+
+    snapshot: Snapshot
+    capture: object = None
+    note: str = ""
+
+
+def _begin(stack: ExitStack, connection: Connection) -> Snapshot:
+    stack.enter_context(connection.transaction())
+    return Snapshot.parse(fetch_one(connection, "select txid_current_snapshot()::text")[0])
+
+
+def _release(held: Sequence[Connection], install: Install) -> None:
+    for connection in held:
+        if not connection.broken:
+            connection.execute("select pg_advisory_unlock_shared(%s)", [install.lock_key(PURGE)])
+
+
+def _since(receiver: Connection, link: Link, table: TableName) -> _Since:
+    if not progress.exists(receiver, link.install):
+        return _Since(NOTHING, note="it has not been copied yet")
+    position = progress.read(receiver, link.install, link.sync.name, link.source.name)
+    mine = progress.tables(receiver, link.install, link.sync.name, link.source.name).get(table)
+    if mine is None:
+        return _Since(NOTHING, note="it has not been copied yet")
+    if mine.state is progress.TableState.COPYING:
+        return _Since(NOTHING, mine.capture, "it is being copied")
+    at = mine.snapshot or (position.snapshot if position else NOTHING)
+    return _Since(at, mine.capture)
+
+
+def _direction(
+    link: Link, sender: Connection, since: _Since, table: TableName, also: Snapshot | None = None
+) -> Direction:
+    captured = _captured(sender, link, table)
+    note = since.note
+    if captured is None:
+        note = note or f"its changes are not being captured on {link.source.name}"
+    elif since.capture and captured.id != since.capture:
+        note = note or "its change log was begun anew, so it is due to be copied"
+    return Direction(link, sender, captured, since.snapshot, also, note)
+
+
+def _captured(sender: Connection, link: Link, table: TableName) -> Captured | None:
+    if not progress.exists(sender, link.install):
+        return None
+    kind = Kind.TOUCH if link.sync.type is SyncType.FULLCOPY else Kind.ROWS
+    return logs(sender, link.install).get((table, kind))
