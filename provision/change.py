@@ -39,4 +39,4 @@ class Change:
         if self.before is None and self.after is None:
             return []
         old, new = (text.splitlines() if text else [] for text in (self.before, self.after))
-        return [line for line in difflib.unified_diff(old, new, "found", "declared", lineterm="", n=2)]
+        return list(difflib.unified_diff(old, new, "found", "declared", lineterm="", n=2))

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from psycopg import sql
+
 from provision.errors import HostFailed
 from provision.facts.probe import AnyProbe, Probe, Query
 from provision.facts.server import Server, postmaster
@@ -142,16 +144,12 @@ def _psql_lines(queries: list[tuple[int, Query[Any]]], mark: str) -> list[str]:
     lines = []
     for dbname in dict.fromkeys(query.dbname for _, query in queries):
         numbers = [number for number, query in queries if query.dbname == dbname]
-        literal = "'" + dbname.replace("'", "''") + "'"
-        identifier = '"' + dbname.replace('"', '""') + '"'
-        lines += [
-            f"select count(*)::int::bool as found from pg_catalog.pg_database where datname = {literal} \\gset",
-            "\\if :found",
-            f"\\connect {identifier}",
-        ]
+        exists = sql.SQL("select count(*)::int::bool as found from pg_catalog.pg_database where datname = {}")
+        name = sql.Identifier(dbname).as_string(None)
+        lines += [f"{exists.format(dbname).as_string(None)} \\gset", "\\if :found", f"\\connect {name}"]
         for number, query in queries:
             if query.dbname == dbname:
-                lines += [f"\\echo {mark} begin {number}", f"{query.sql.strip()};", f"\\echo {mark} end {number} 0"]
+                lines += [f"\\echo {mark} begin {number}", query.sql.strip(), f"\\echo {mark} end {number} 0"]
                 lines += [f"\\echo {mark} done {number}"]
         lines += ["\\else", *(f"\\echo {mark} absent {number}" for number in numbers), "\\endif"]
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -68,13 +69,13 @@ def _with_text(fact: PathFact, rest: str) -> PathFact:
 
 
 def _with_digest(fact: PathFact, rest: str) -> PathFact:
-    return PathFact(fact.kind, fact.mode, fact.owner, fact.group, digest=rest.split(" ")[0].strip())
+    return PathFact(fact.kind, fact.mode, fact.owner, fact.group, digest=rest.strip().partition(" ")[0])
 
 
 def free_space(path: str) -> Probe[int]:
-    """Asks how many megabytes are free where a path is, or is to be."""
+    """Asks how many megabytes are free where a path is, or is to be. Of a host that we cannot ask: plenty."""
     script = (
-        f"p={quote(path)}; while [ ! -e \"$p\" ]; do p=$(dirname \"$p\"); done\n"
+        f'p={quote(path)}; while [ ! -e "$p" ]; do p=$(dirname "$p"); done\n'
         "df -Pk \"$p\" | awk 'NR == 2 { print int($4 / 1024) }'\n"
     )
-    return Probe(script, int, 0)
+    return Probe(script, int, sys.maxsize)

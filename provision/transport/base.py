@@ -1,4 +1,4 @@
-"""The contract of a transport: one shell script goes to a host, its output and exit code come back whole or not at all."""
+"""The contract of a transport: a script goes to a host, its output and exit code come back, whole or not at all."""
 
 from __future__ import annotations
 

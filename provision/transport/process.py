@@ -1,4 +1,4 @@
-"""Runs a program with a script on its standard input and reads both outputs to the end: what `Local` and `OpenSSH` share.
+"""Runs a program with a script on its standard input and reads both outputs to the end, for `Local` and `OpenSSH`.
 
 The program gets a session of its own: Ctrl-C at the terminal is for us, who decide what becomes of a running step.
 """
@@ -77,7 +77,7 @@ class Pipes:
         in_read, in_write = os.pipe()
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
-        self.theirs = (in_read, out_write, err_write)
+        self.theirs: tuple[int, ...] = (in_read, out_write, err_write)
         self.to, self.out, self.err = (
             FileIO(fd, mode) for fd, mode in ((in_write, "wb"), (out_read, "rb"), (err_read, "rb"))
         )
@@ -126,7 +126,7 @@ def _spawn(argv: Sequence[str], env: Mapping[str, str], theirs: tuple[int, ...],
     actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(theirs)]
     if lock is not None:
         actions.append((os.POSIX_SPAWN_DUP2, lock, LOCK_FD))
-    return os.posix_spawnp(argv[0], argv, env, file_actions=actions, setsid=True, setsigdef=[signal.SIGPIPE])
+    return os.posix_spawnp(argv[0], list(argv), env, file_actions=actions, setsid=True, setsigdef=[signal.SIGPIPE])
 
 
 def _exchange(pipes: Pipes, sent: bytes, timeout: float | None, tap: Tap | None) -> Output:

@@ -1,0 +1,62 @@
+"""System accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from provision.change import Change
+from provision.facts import AnyProbe, Facts, Probe
+from provision.transport import quote
+
+COMMENT = "pgherd"
+"""The comment of accounts that we have made: only those are taken away again."""
+
+
+def _exists(text: str) -> bool:
+    return text.strip() == "yes"
+
+
+@dataclass(frozen=True)
+class Account:
+    """An unprivileged account that a server can run under. One that exists is taken as it is."""
+
+    account: str
+
+    @property
+    def name(self) -> str:
+        """See `Resource.name`."""
+        return f"account {self.account}"
+
+    @property
+    def _probe(self) -> Probe[bool]:
+        return Probe(f"if id -u {quote(self.account)} >/dev/null 2>&1; then echo yes; else echo no; fi", _exists, False)
+
+    def probes(self) -> Sequence[AnyProbe[Any]]:
+        """See `Resource.probes`."""
+        return (self._probe,)
+
+    def plan(self, facts: Facts) -> list[Change]:
+        """See `Resource.plan`."""
+        if facts[self._probe]:
+            return []
+        script = (
+            f"useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin"
+            f" --comment {COMMENT} {quote(self.account)}\n"
+        )
+        return [Change(summary=f"create system account {self.account}", script=_once(self.account, script))]
+
+
+def _once(account: str, script: str) -> str:
+    """The nodes of a local lab share one machine: a neighbour may have made the account a moment ago."""
+    return f"{script.rstrip()} || id -u {quote(account)} >/dev/null\n"
+
+
+def removal(account: str) -> str:
+    """A fragment that removes an account that we made, unless something still runs under it."""
+    quoted = quote(account)
+    return (
+        f"made=$(awk -F: -v a={quoted} '$1 == a {{ print $5 }}' /etc/passwd)\n"
+        f'if [ "$made" = {COMMENT} ] && ! ps -u {quoted} -o pid= | grep -q .; then userdel {quoted}; fi\n'
+    )

@@ -1,0 +1,147 @@
+"""A server that runs, with the configuration that its files hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from provision.change import Change
+from provision.facts import AnyProbe, Facts, Query, Server, ServerState
+from provision.resources.datadir import server_probe
+from provision.transport import quote
+
+START_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class ServiceFact:
+    """stale: the files are newer than what the server has read; pending: settings that wait for a restart."""
+
+    stale: bool = False
+    pending: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> ServiceFact:
+        """Read what the query prints."""
+        found = json.loads(text)
+        return cls(found["stale"], tuple(found["pending"]))
+
+
+def service_query(server: Server) -> Query[ServiceFact]:
+    """Asks whether the server has read its files, and what it could not take up while running."""
+    return Query(
+        server,
+        "postgres",
+        "select json_build_object('stale', date_trunc('second', pg_conf_load_time()) < greatest("
+        "(pg_stat_file(current_setting('config_file'))).modification,"
+        " (pg_stat_file(current_setting('hba_file'))).modification),"
+        " 'pending', (select coalesce(json_agg(name order by name), '[]') from pg_settings where pending_restart));",
+        ServiceFact.parse,
+        ServiceFact(),
+    )
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that takes connections."""
+
+    server: Server
+
+    @property
+    def name(self) -> str:
+        """See `Resource.name`."""
+        return f"server {self.server.host}:{self.server.port}"
+
+    def probes(self) -> Sequence[AnyProbe[Any]]:
+        """See `Resource.probes`."""
+        return (server_probe(self.server),)
+
+    def plan(self, facts: Facts) -> list[Change]:
+        """See `Resource.plan`."""
+        state = facts[server_probe(self.server)].state
+        if state is ServerState.RUNNING:
+            return []
+        if state is ServerState.STARTING:
+            return [Change(summary="wait until the server takes connections", script=wait_ready(self.server))]
+        return [Change(summary="start the server", script=start(self.server))]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A configuration that is in force: what the files say, the running server has taken up."""
+
+    server: Server
+
+    @property
+    def name(self) -> str:
+        """See `Resource.name`."""
+        return "configuration in force"
+
+    def probes(self) -> Sequence[AnyProbe[Any]]:
+        """See `Resource.probes`."""
+        return (service_query(self.server),)
+
+    def plan(self, facts: Facts) -> list[Change]:
+        """See `Resource.plan`."""
+        found = facts[service_query(self.server)]
+        if found.stale:
+            return [Change(summary="reload the server", script=reload(self.server))]
+        if found.pending:
+            settings = ", ".join(found.pending)
+            return [Change(summary=f"restart the server for {settings}", script=restart(self.server))]
+        return []
+
+
+def _pg_ctl(server: Server, words: str) -> str:
+    # The lock that the script holds must not live on in the server, so its descriptor is closed for it.
+    command = f"{server.program('pg_ctl')} -s -D {quote(server.data)} {words} 9>&-"
+    return server.under_account(f"{command} || exit 1")
+
+
+def _tell(server: Server) -> str:
+    """What a server that does not start said last."""
+    return f"{{ echo 'its last messages:'; tail -n 8 {quote(server.log)} | cut -c 1-300; exit 1; }}\n"
+
+
+def start(server: Server) -> str:
+    """A fragment that starts the server and waits for it."""
+    work = _pg_ctl(server, f"-w -t {START_SECONDS} -l {quote(server.log)} start")
+    return f"(\n{work}) >/dev/null || {_tell(server)}"
+
+
+def stop(server: Server) -> str:
+    """A fragment that stops the server, if it runs."""
+    return (
+        f"state() (\n{postmaster_text(server)})\nstate=$(state) || exit 1\n"
+        f"case $state in bare*|stopped*) exit 0;; esac\n{_pg_ctl(server, '-w -t 60 -m fast stop')}"
+    )
+
+
+def reload(server: Server) -> str:
+    """A fragment that lets the server read its files again, and waits until it has."""
+    ask = f"now=$({server.psql('select pg_conf_load_time();').rstrip()}\n) || exit 1\n"
+    return (
+        f"{ask}before=$now\n{_pg_ctl(server, 'reload')}"
+        f'n=0; while [ "$now" = "$before" ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1))\n{ask}done\n'
+        '[ "$now" != "$before" ] || { echo "the server did not read its files within 5 s"; exit 1; }\n'
+    )
+
+
+def restart(server: Server) -> str:
+    """A fragment that restarts the server and waits for it."""
+    work = _pg_ctl(server, f"-w -t {START_SECONDS} -m fast -l {quote(server.log)} restart")
+    return f"(\n{work}) >/dev/null || {_tell(server)}"
+
+
+def wait_ready(server: Server) -> str:
+    """A fragment that waits for a server that is starting."""
+    ready = f"{server.program('pg_isready')} -q -h {quote(server.host)} -p {server.port}"
+    count = f"n=$((n + 1)); [ $n -lt {START_SECONDS * 5} ] || {_tell(server).rstrip()}"
+    return f"n=0; until {ready}; do {count}; sleep 0.2; done\n"
+
+
+def postmaster_text(server: Server) -> str:
+    """The fragment behind `server_probe`, for use in a step."""
+    return server_probe(server).script

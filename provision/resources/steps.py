@@ -1,0 +1,82 @@
+"""Carries changes out: many in one script, numbered, stopping at the first that fails.
+
+Used by `apply` and by the tasks when Fabric runs them. What a step prints is shown while it runs and kept for the
+sentence that says why it failed.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from provision.change import Change
+from provision.errors import HostFailed
+from provision.facts.gathering import PRELUDE
+from provision.transport import Transport, as_account
+
+KEPT_LINES = 15
+
+
+@dataclass(frozen=True)
+class StepEvent:
+    """What happens to a step: it begins, says something, ends. number: of the change, from 0; seconds: it took."""
+
+    number: int
+    kind: str
+    text: str = ""
+    seconds: float = 0.0
+
+
+Watch = Callable[[StepEvent], None]
+
+
+def carry_out(transport: Transport, changes: Sequence[Change], watch: Watch, *, timeout: float | None = None) -> None:
+    """Run the scripts of changes on a host in one round trip. Raises HostFailed naming the step, Unreachable."""
+    mark = f"@{secrets.token_hex(8)}"
+    script = PRELUDE + "".join(_step(number, change, mark) for number, change in enumerate(changes))
+    follower = _Follower(mark, watch)
+    result = transport.run(script, timeout=timeout, on_line=follower.line)
+    if result.rc:
+        raise HostFailed(follower.failure(changes, result.err))
+
+
+def _step(number: int, change: Change, mark: str) -> str:
+    script = as_account(change.as_user, change.script) if change.as_user else change.script
+    return (
+        f"step_{number}() (\n{script.rstrip()}\n)\n"
+        f"printf '%s\\n' '{mark} begin {number}'\n"
+        f"step_{number} 2>&1; c=$?\n"
+        f"printf '\\n%s %s\\n' '{mark} end {number}' \"$c\"\n"
+        '[ "$c" = 0 ] || exit 1\n'
+    )
+
+
+class _Follower:
+    """Turns the lines of the script into events."""
+
+    def __init__(self, mark: str, watch: Watch) -> None:
+        self._mark = mark
+        self._watch = watch
+        self._number = 0
+        self._began = 0.0
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+
+    def line(self, line: str) -> None:
+        if not line.startswith(self._mark + " "):
+            self._lines.append(line)
+            self._watch(StepEvent(self._number, "says", line))
+            return
+        _, word, number, *rest = line.split(" ")
+        if word == "begin":
+            self._number, self._began = int(number), time.monotonic()
+            self._lines.clear()
+            self._watch(StepEvent(self._number, "begins"))
+        elif rest == ["0"]:
+            self._watch(StepEvent(self._number, "ends", seconds=time.monotonic() - self._began))
+
+    def failure(self, changes: Sequence[Change], err: str) -> str:
+        said = "\n".join(self._lines).strip() or err.strip() or "it gave no reason"
+        return f"{changes[self._number].summary}: {said}"
