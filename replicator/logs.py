@@ -11,10 +11,11 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from logging.handlers import RotatingFileHandler, WatchedFileHandler
 from pathlib import Path
+from typing import TextIO
 
 from replicator.errors import ConfigError
 
@@ -112,13 +113,17 @@ def select(lines: Iterable[str], sync: str | None = None) -> Iterator[str]:
             yield line.rstrip("\n")
 
 
-def follow(path: Path, goes_on: Callable[[], bool], every: float = 0.2) -> Iterator[str]:
-    """Lines as they are written from now on, over rotations, while `goes_on` says so."""
+def follow(path: Path, every: float = 0.2) -> Iterator[str]:
+    """Lines as they are written from this call on, over rotations, without end."""
     file = path.open(errors="replace")
+    file.seek(0, os.SEEK_END)
+    return _follow(path, file, every)
+
+
+def _follow(path: Path, file: TextIO, every: float) -> Iterator[str]:
+    part = ""
     try:
-        file.seek(0, os.SEEK_END)
-        part = ""
-        while goes_on():
+        while True:
             part += file.readline()
             if part.endswith("\n"):
                 yield part

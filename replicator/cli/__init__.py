@@ -24,6 +24,14 @@ from replicator.cli.session import Session
 from replicator.errors import ReplicatorError
 
 COMMANDS = {
+    "start": "Start the daemon.",
+    "stop": "Stop the daemon.",
+    "restart": "Stop the daemon and start it.",
+    "status": "Show how the syncs stand.",
+    "kick": "Have syncs run now.",
+    "pause": "Let syncs rest.",
+    "resume": "Let paused syncs run again.",
+    "log": "Print the daemon's log.",
     "init": "Create the catalog's schema, or bring it up to date.",
     "add": "Add a database, dbgroup, herd, table, sequence or sync.",
     "update": "Change a database, dbgroup, herd or sync.",

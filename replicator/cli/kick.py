@@ -1,0 +1,117 @@
+"""`replicator kick`: have syncs run now, and on request wait until they have."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperCommand
+
+from replicator.cli.session import Session
+from replicator.cli.syncs import Syncs, named
+from replicator.errors import DaemonNotRunning, ReplicatorError, UsageError
+from replicator.model import Link, Sync
+
+POLL = 0.1
+UNLIMITED = "inf"
+
+Wait = Annotated[
+    float | None,
+    typer.Option(metavar="[SECONDS]", help="Wait until it is done; no longer than this, if a time is given."),
+]
+
+
+class WaitCommand(TyperCommand):
+    """A command whose `--wait` may stand without a value, which the parser by itself cannot do."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give a bare `--wait` its value."""
+        return super().parse_args(ctx, spell_out(args))
+
+
+def spell_out(args: list[str]) -> list[str]:
+    """The arguments with a value behind every `--wait`. Sync names never begin with a digit. Pure."""
+    spelt: list[str] = []
+    for argument, following in zip(args, [*args[1:], ""], strict=True):
+        spelt.append(argument)
+        if argument == "--wait" and not re.match(r"[\d.]", following):
+            spelt.append(UNLIMITED)
+    return spelt
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("kick", cls=WaitCommand)(kick)
+
+
+def kick(context: typer.Context, syncs: Syncs, wait: Wait = None) -> None:
+    """Have syncs run now. With --wait: 0 when all have run, 1 when one failed or the time is over."""
+    session: Session = context.obj
+    chosen = named(session, syncs)
+    _check(session, chosen)
+    kicks = {sync.name: session.catalog.kick(sync.name) for sync in chosen}
+    for name in kicks:
+        typer.echo(f"Kicked sync {name}.")
+    if wait is not None:
+        _await(session, chosen, kicks, wait)
+
+
+def _check(session: Session, chosen: list[Sync]) -> None:
+    from replicator import daemon  # noqa: PLC0415
+
+    for sync in chosen:
+        if sync.paused:
+            raise UsageError(f"sync {sync.name} is paused.", hint=f"`replicator resume {sync.name}` lets it run.")
+    if not session.catalog.locked("master") and not daemon.running(session.config):
+        raise DaemonNotRunning(hint="`replicator start` starts it; nothing was kicked.")
+
+
+def _await(session: Session, chosen: list[Sync], kicks: dict[str, int], seconds: float) -> None:
+    """Wait until each link has answered. Raises ReplicatorError when one has failed, or the time is over."""
+    topology = session.catalog.topology()
+    links = {s.name: [link for link in topology.links(session.config.install, s) if link.active] for s in chosen}
+    deadline = time.monotonic() + seconds
+    began = time.monotonic()
+    with Console(stderr=True).status("waiting") as shown:
+        while missing := _missing(session, links, kicks):
+            if time.monotonic() > deadline:
+                raise ReplicatorError(f"not done within {seconds:g} s: {_listed(missing)}.")
+            if not session.catalog.locked("master"):
+                raise DaemonNotRunning(f"the daemon has stopped; not done: {_listed(missing)}.")
+            if sys.stderr.isatty():
+                shown.update(_doing(session, missing))
+            time.sleep(POLL)
+    typer.echo(f"Done in {time.monotonic() - began:.1f} s.")
+
+
+def _missing(session: Session, links: dict[str, list[Link]], kicks: dict[str, int]) -> list[Link]:
+    """The links that have not answered. Raises ReplicatorError when one has answered that it failed."""
+    missing, failures = [], []
+    for name, some in links.items():
+        results = {(result.source, result.target): result for result in session.catalog.kick_results(kicks[name])}
+        for link in some:
+            result = results.get((link.source.name, link.target.name))
+            if result is None:
+                missing.append(link)
+            elif result.error is not None:
+                failures.append(f"{link}: {result.error}")
+    if failures:
+        raise ReplicatorError("\n".join(failures))
+    return missing
+
+
+def _listed(links: list[Link]) -> str:
+    return ", ".join(map(str, links))
+
+
+def _doing(session: Session, missing: list[Link]) -> str:
+    states = {(state.sync, state.source, state.target): state for state in session.catalog.states()}
+    parts = []
+    for link in missing:
+        state = states.get((link.sync.name, link.source.name, link.target.name))
+        parts.append(f"{link}: {(state.detail or state.state) if state else 'starting'}")
+    return "; ".join(parts)
