@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 Note = Callable[[str], None]
 """Takes a short sentence on what is being done right now."""
 
-MASK = "********"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Change:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,6 +11,7 @@ from provision.change import Change
 from provision.errors import HostFailed
 from provision.facts import AnyProbe, Facts, Probe, Server, ServerFact, ServerState, free_space, postmaster
 from provision.resources.base import here
+from provision.secrets import Secret
 from provision.transport import quote
 
 
@@ -56,7 +57,7 @@ class DataDirectory:
     locale: str
     encoding: str
     checksums: bool
-    password: str = field(repr=False)
+    password: Secret
 
     @property
     def name(self) -> str:
@@ -83,7 +84,7 @@ class DataDirectory:
         """Make it beside its place and rename it: whoever finds a data directory finds a whole one."""
         new = quote(f"{self.server.data}.new")
         parent = quote(str(PurePosixPath(self.server.data).parent))
-        opening, body = here(self.password)
+        opening, body = here(self.password.reveal())
         options = f"-U {quote(self.server.superuser)} -A scram-sha-256 --locale={quote(self.locale)} -E {self.encoding}"
         if self.checksums:
             options += " --data-checksums"

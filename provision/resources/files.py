@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from provision.change import MASK, Change
+from provision.change import Change
 from provision.errors import HostFailed
 from provision.facts import AnyProbe, Facts, PathFact, digest_of, look_at, text_of
 from provision.resources.base import here
+from provision.secrets import MASK
 from provision.transport import quote
 
 CANDIDATE = '"$t"'

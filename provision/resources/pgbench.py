@@ -37,8 +37,9 @@ def tables_query(server: Server, dbname: str) -> Query[TablesFact]:
         server,
         dbname,
         statement(
-            "select json_build_object('tables', ("
-            "select coalesce(json_agg(relname order by relname), '[]') from pg_class where relnamespace = 'public'::regnamespace and relname = any(string_to_array({names}, ' '))),"
+            "select json_build_object("
+            "'tables', (select coalesce(json_agg(relname order by relname), '[]') from pg_class"
+            " where relnamespace = 'public'::regnamespace and relname = any(string_to_array({names}, ' '))),"
             " 'scratch', exists (select from pg_namespace where nspname = {scratch}));",
             names=" ".join(TABLES),
             scratch=SCRATCH,

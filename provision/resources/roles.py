@@ -9,10 +9,10 @@ from typing import Any
 
 from psycopg.sql import Identifier
 
-from provision.change import MASK, Change
+from provision.change import Change
 from provision.facts import AnyProbe, Facts, Query, Server
 from provision.resources.base import ident, statement
-from provision.resources.verifier import matches, verifier
+from provision.secrets import MASK, Secret, proves, scram_verifier
 
 ATTRIBUTES = ("login", "superuser", "inherit", "createdb", "createrole", "replication")
 
@@ -72,7 +72,7 @@ class Role:
 
     server: Server
     role: str
-    password: str = field(default="", repr=False)
+    password: Secret | None = None
     superuser: bool = False
     superuser_before: int = 0
     member_of: tuple[str, ...] = ()
@@ -113,8 +113,8 @@ class Role:
         if wanted != found.attributes:
             words = " ".join(key if on else f"no{key}" for key, on in wanted.items())
             yield f"alter role {role} {words};"
-        if self.password and not matches(found.verifier, self.password):
-            kept = verifier(self.password)
+        if self.password and not self._proven(found):
+            kept = scram_verifier(self.password)
             yield statement("alter role {role} password {kept};", role=name, kept=kept)
         for group in self._missing_groups(found):
             yield f"grant {ident(group)} to {role};"
@@ -122,12 +122,15 @@ class Role:
             if found.settings.get(key) != value:
                 yield statement("alter role {role} set {key} to {value};", role=name, key=Identifier(key), value=value)
 
+    def _proven(self, found: RoleFact) -> bool:
+        return self.password is None or proves(found.verifier, self.password, self.role)
+
     def _missing_groups(self, found: RoleFact) -> list[str]:
         return [group for group in self.member_of if group not in found.member_of]
 
     def _shown(self, found: RoleFact) -> tuple[str | None, str]:
         """Both states as people read them; the password is only said to differ."""
-        kept = not self.password or matches(found.verifier, self.password)
+        kept = self._proven(found)
         groups = tuple(dict.fromkeys((*found.member_of, *self.member_of)))
         before = _lines(found.attributes, found.member_of, {**found.settings}, "" if kept else "another")
         after = _lines(self._wanted(found), groups, {**found.settings, **self.settings}, "" if kept else MASK)

@@ -3,8 +3,28 @@
 `connect` gives the transport of a host. What the scripts say is the business of facts and resources.
 """
 
+from __future__ import annotations
+
+from provision.inventory import ConnectionKind, Host
+from provision.secrets import Keeper
 from provision.transport.base import Result, Transport
 from provision.transport.framing import as_account, quote
 from provision.transport.local import Local
 
-__all__ = ["Local", "Result", "Transport", "as_account", "quote"]
+__all__ = ["Local", "Result", "Transport", "as_account", "connect", "quote"]
+
+
+def connect(host: Host, keeper: Keeper, lock: int | None = None) -> Transport:
+    """The transport of a host; it connects when it is first used. lock: see `Local`."""
+    if host.local:
+        return Local(lock)
+    # Imported when needed: Fabric takes half a second, and a local lab has no use for it.
+    from provision.transport.login import login_to  # noqa: PLC0415
+
+    if host.connection is ConnectionKind.OPENSSH:
+        from provision.transport.openssh import OpenSSH  # noqa: PLC0415
+
+        return OpenSSH(login_to(host, keeper))
+    from provision.transport.ssh import SSH  # noqa: PLC0415
+
+    return SSH(login_to(host, keeper))

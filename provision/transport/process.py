@@ -108,11 +108,12 @@ def talk(
     timeout: float | None,
     on_line: OnLine | None,
     lock: int | None = None,
+    first: str = "",
 ) -> tuple[Result | None, Output]:
-    """Send a script in its envelope. The result is None when the answer is cut short."""
+    """Send a script in its envelope, after what must come `first`. The result is None when the answer is cut short."""
     envelope = Envelope()
     tap = Tap(envelope.mark, on_line) if on_line else None
-    sent = envelope.wrap(script, as_user)
+    sent = first + envelope.wrap(script, as_user)
     output = process.converse(argv, sent, env=env, timeout=timeout, tap=tap, lock=lock)
     try:
         return envelope.open(output.out.decode(errors="replace"), output.err.decode(errors="replace")), output

@@ -1,0 +1,42 @@
+"""Becoming root at the other end: the command that a login runs, given that a script follows on its standard input."""
+
+from __future__ import annotations
+
+from provision.secrets import Secret
+
+PLAIN = "exec sh -s"
+
+WITHOUT_PASSWORD = "exec sudo -n -H -- sh -s"  # noqa: S105
+
+# The password is the first line of standard input. It is read away before the script is, and the script is put where
+# sudo's own reading cannot reach it: a sudo that asks nothing would otherwise run the password as a command.
+WITH_PASSWORD = (
+    'umask 077; IFS= read -r p && t=$(mktemp) && trap \'rm -f "$t"\' EXIT HUP TERM && cat >"$t"'  # noqa: S105
+    " && printf '%s\\n' \"$p\" | sudo -S -H -p '' -- sh \"$t\""
+)
+
+
+def command(*, root: bool, password: Secret | None) -> tuple[str, str]:
+    """The remote command, and what must stand before the script on its standard input."""
+    if not root:
+        return PLAIN, ""
+    if password is None:
+        return WITHOUT_PASSWORD, ""
+    return f"sh -c {_quoted(WITH_PASSWORD)}", password.reveal() + "\n"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def why_not(err: str) -> str:
+    """What sudo had against it, as a hint; empty when it was not sudo."""
+    if "password is required" in err or "a password" in err:
+        return "sudo asks for a password there: set become.password (or allow this account to go without)."
+    if "incorrect password" in err or "try again" in err:
+        return "sudo refuses the password: correct become.password."
+    if "not in the sudoers" in err or "not allowed" in err:
+        return "This account may not use sudo there: log in as another, or add it to the sudoers."
+    if "sudo" in err and "not found" in err:
+        return "There is no sudo there: log in as root, or install it."
+    return ""

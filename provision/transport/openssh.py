@@ -1,0 +1,108 @@
+"""Hosts reached by the ssh program: whatever its configuration can reach, with one connection kept for all scripts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from provision.errors import HostFailed, Unreachable
+from provision.inventory import HostKeys
+from provision.transport import become
+from provision.transport.base import OnLine, Result
+from provision.transport.login import Login
+from provision.transport.process import Process, talk
+
+CONNECT_SECONDS = 10
+KEPT_SECONDS = 60
+ITS_OWN_ERROR = 255
+"""The exit code with which ssh says that the trouble is its own."""
+
+CHECKING = {HostKeys.STRICT: "yes", HostKeys.ACCEPT_NEW: "accept-new", HostKeys.OFF: "no"}
+
+
+class OpenSSH:
+    """Runs scripts by the ssh program, over one connection that stays open for a minute (ControlPersist)."""
+
+    def __init__(self, login: Login) -> None:
+        self._login = login
+        self._process = Process()
+        self._options = _options(login)
+
+    def run(
+        self, script: str, *, as_user: str = "", timeout: float | None = None, on_line: OnLine | None = None
+    ) -> Result:
+        """See `Transport.run`."""
+        remote, first = become.command(root=self._login.sudo, password=self._login.become_password)
+        argv = ["ssh", *self._options, "--", self._login.host, remote]
+        result, output = talk(
+            self._process,
+            argv,
+            script,
+            first=first,
+            as_user=as_user,
+            env=os.environ,
+            timeout=timeout,
+            on_line=on_line,
+        )
+        if result:
+            return result
+        said = output.err.decode(errors="replace").strip()
+        if output.status == ITS_OWN_ERROR:
+            raise Unreachable(f"ssh cannot reach {self._login.host}: {_last(said)}", hint=_hint(said))
+        raise HostFailed(f"the shell of {self._login.host} ended early ({output.status}).", hint=become.why_not(said))
+
+    def kill(self) -> None:
+        """See `Transport.kill`."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End the kept connection."""
+        command = ["ssh", *self._options, "-O", "exit", "--", self._login.host]
+        subprocess.run(command, capture_output=True, check=False, timeout=CONNECT_SECONDS)
+
+
+def _options(login: Login) -> list[str]:
+    settings = {
+        "BatchMode": "yes",
+        "ConnectTimeout": str(CONNECT_SECONDS),
+        "ServerAliveInterval": "15",
+        "ServerAliveCountMax": "3",
+        "StrictHostKeyChecking": CHECKING[login.host_keys],
+        "ControlMaster": "auto",
+        "ControlPersist": str(KEPT_SECONDS),
+        "ControlPath": str(_socket(login)),
+        "LogLevel": "ERROR",
+        "RequestTTY": "no",
+    }
+    if login.host_keys is HostKeys.OFF:
+        settings["UserKnownHostsFile"] = "/dev/null"
+    options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+    options += ["-F", str(login.config)] if login.config else []
+    options += ["-p", str(login.port)] if login.port else []
+    options += ["-l", login.user] if login.user else []
+    options += ["-i", str(login.key_file)] if login.key_file else []
+    return options
+
+
+def _socket(login: Login) -> Path:
+    """A short path (sockets allow about a hundred bytes) in a folder that only we can enter, one per login."""
+    folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"pgherd-{os.geteuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.geteuid():
+        raise HostFailed(f"{folder} belongs to somebody else.", hint="Set XDG_RUNTIME_DIR to a folder of yours.")
+    return folder / hashlib.sha256(repr(login).encode()).hexdigest()[:16]
+
+
+def _last(said: str) -> str:
+    return said.splitlines()[-1] if said else "it gave no reason"
+
+
+def _hint(said: str) -> str:
+    if "Host key verification failed" in said or "REMOTE HOST IDENTIFICATION" in said:
+        return "Its key is unknown or has changed: check it, put it into known_hosts, or set ssh.host_keys."
+    if "Permission denied" in said:
+        return "It refuses the login: check ssh.user and ssh.key_file."
+    return "Is it up, and the address right?"

@@ -1,0 +1,160 @@
+"""Hosts reached by Fabric: the default.
+
+Fabric brings the configuration (ssh_config, gateways, agents); the script goes through a bare channel of its
+connection. Fabric accepts any host key by itself, so the policy is set here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import paramiko
+from fabric import Config, Connection
+
+from provision.errors import HostFailed, Unreachable
+from provision.inventory import HostKeys
+from provision.transport import become
+from provision.transport.base import OnLine, Result
+from provision.transport.framing import CutShort, Envelope, Tap
+from provision.transport.login import Login
+from provision.transport.openssh import CONNECT_SECONDS
+
+KEEPALIVE_SECONDS = 15
+POLL_SECONDS = 0.05
+KNOWN_HOSTS = Path("~/.ssh/known_hosts")
+
+
+class SSH:
+    """Runs scripts over one Fabric connection, opened when first needed."""
+
+    def __init__(self, login: Login, connection: Any = None) -> None:
+        self._login = login
+        self._connection = connection or _connection(login)
+        self._channel: Any = None
+
+    def run(
+        self, script: str, *, as_user: str = "", timeout: float | None = None, on_line: OnLine | None = None
+    ) -> Result:
+        """See `Transport.run`."""
+        envelope = Envelope()
+        remote, first = become.command(root=self._login.sudo, password=self._login.become_password)
+        tap = Tap(envelope.mark, on_line) if on_line else None
+        sent = (first + envelope.wrap(script, as_user)).encode()
+        out, err = self._exchange(remote, sent, tap, timeout)
+        try:
+            return envelope.open(out.decode(errors="replace"), err.decode(errors="replace"))
+        except CutShort:
+            said = err.decode(errors="replace")
+            raise HostFailed(f"the shell of {self._login.host} ended early.", hint=become.why_not(said)) from None
+
+    def _exchange(self, remote: str, sent: bytes, tap: Tap | None, timeout: float | None) -> tuple[bytes, bytes]:
+        self._open()
+        try:
+            self._channel = channel = self._connection.transport.open_session()
+            channel.exec_command(remote)
+            return _converse(channel, sent, tap, timeout)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise Unreachable(f"the connection to {self._login.host} broke: {error}") from error
+        finally:
+            self.kill()
+
+    def _open(self) -> None:
+        name = self._login.host
+        try:
+            self._connection.open()
+            self._connection.transport.set_keepalive(KEEPALIVE_SECONDS)
+        except paramiko.BadHostKeyException as error:
+            hint = "Check why, then correct known_hosts."
+            raise Unreachable(f"the key of {name} is not the one in known_hosts.", hint=hint) from error
+        except paramiko.AuthenticationException as error:
+            hint = "Check ssh.user, ssh.key_file and the agent."
+            raise Unreachable(f"{name} refuses the login.", hint=hint) from error
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise Unreachable(f"{name} cannot be reached: {error}", hint=_hint(error)) from error
+
+    def kill(self) -> None:
+        """See `Transport.kill`."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
+
+    def close(self) -> None:
+        """See `Transport.close`."""
+        with contextlib.suppress(Exception):
+            self._connection.close()
+
+
+def _connection(login: Login) -> Any:
+    config = Config(runtime_ssh_path=str(login.config)) if login.config else Config()
+    credentials: dict[str, object] = {}
+    if login.key_file:
+        credentials["key_filename"] = str(login.key_file)
+    if login.password is not None:
+        credentials["password"] = login.password.reveal()
+    connection = Connection(
+        login.host,
+        user=login.user,
+        port=login.port,
+        config=config,
+        connect_timeout=CONNECT_SECONDS,
+        connect_kwargs=credentials,
+    )
+    _check_keys(connection.client, login.host_keys)
+    return connection
+
+
+def _check_keys(client: Any, policy: HostKeys) -> None:
+    if policy is HostKeys.OFF:
+        return
+    client.load_system_host_keys()
+    known = KNOWN_HOSTS.expanduser()
+    if policy is HostKeys.ACCEPT_NEW:
+        known.parent.mkdir(mode=0o700, exist_ok=True)
+        known.touch(mode=0o600)
+        client.load_host_keys(str(known))
+        client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+    else:
+        client.set_missing_host_key_policy(paramiko.RejectPolicy())
+
+
+def _converse(channel: Any, sent: bytes, tap: Tap | None, timeout: float | None) -> tuple[bytes, bytes]:
+    """Send all, and read both streams while sending: a peer that cannot write does not read."""
+    out, err = bytearray(), bytearray()
+    deadline = time.monotonic() + timeout if timeout else None
+    while True:
+        moved = False
+        if sent and channel.send_ready():
+            sent = sent[channel.send(sent[:32768]) :]
+            moved = True
+            if not sent:
+                channel.shutdown_write()
+        if channel.recv_ready():
+            data = channel.recv(65536)
+            out += data
+            if tap:
+                tap.feed(data)
+            moved = True
+        if channel.recv_stderr_ready():
+            err += channel.recv_stderr(65536)
+            moved = True
+        if moved:
+            continue
+        if channel.exit_status_ready() and channel.eof_received:
+            return bytes(out), bytes(err)
+        if channel.closed:
+            return bytes(out), bytes(err)
+        if deadline and time.monotonic() > deadline:
+            raise HostFailed(f"no answer within {timeout:g} s; the step was ended.")
+        time.sleep(POLL_SECONDS)
+
+
+def _hint(error: Exception) -> str:
+    if "not found in known_hosts" in str(error):
+        return "Put its key into known_hosts after checking it, or set ssh.host_keys to accept-new."
+    if isinstance(error, socket.gaierror):
+        return "Correct the address."
+    return "Is it up, and the address right?"
