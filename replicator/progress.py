@@ -7,7 +7,7 @@ is committed is known to be. Who moves the position is `apply` (a batch) and `ta
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -49,12 +49,16 @@ class TableState(StrEnum):
 
 @dataclass(frozen=True)
 class TablePosition:
-    """capture: the source's `captured.id` that is being followed. snapshot: None once LIVE. ranges: copied so far."""
+    """capture: the source's `captured.id` that is being followed. snapshot: None once LIVE.
+
+    bounds: the keys, as text, at which a first copy is cut into ranges; done: the ranges that are there.
+    """
 
     state: TableState
     capture: UUID
     snapshot: Snapshot | None
-    ranges: tuple[int, ...] = ()
+    bounds: tuple[tuple[str, ...], ...] = ()
+    done: frozenset[int] = frozenset()
 
 
 def exists(connection: Connection, install: Install) -> bool:
@@ -115,37 +119,37 @@ def save(connection: Connection, link: Link, snapshot: Snapshot, source: Origin)
 def tables(connection: Connection, install: Install, sync: str, source: str) -> dict[TableName, TablePosition]:
     """How far this target is with each table of a link; one that it never had is left out."""
     query = sql.SQL(
-        "select schema_name, table_name, state, capture, snapshot, ranges from {}.progress_table"
+        "select schema_name, table_name, state, capture, snapshot, bounds, done from {}.progress_table"
         " where sync = %s and source = %s"
     ).format(sql.Identifier(install.schema))
-    return dict(_table(row) for row in connection.execute(query, [sync, source]))
+    return dict(_table(*row) for row in connection.execute(query, [sync, source]))
 
 
-def _table(row: Sequence[object]) -> tuple[TableName, TablePosition]:
-    schema, name, state, capture, snapshot, ranges = row
-    assert isinstance(capture, UUID)
-    assert isinstance(ranges, list)
-    at = Snapshot.parse(str(snapshot)) if snapshot is not None else None
-    return TableName(str(schema), str(name)), TablePosition(TableState(str(state)), capture, at, tuple(ranges))
+def _table(
+    schema: str, name: str, state: str, capture: UUID, snapshot: str | None, bounds: list[list[str]], done: list[int]
+) -> tuple[TableName, TablePosition]:
+    at = Snapshot.parse(snapshot) if snapshot is not None else None
+    cut = tuple(tuple(bound) for bound in bounds)
+    return TableName(schema, name), TablePosition(TableState(state), capture, at, cut, frozenset(done))
 
 
 def save_table(connection: Connection, link: Link, table: TableName, position: TablePosition) -> None:
     """Set how far this target is with one table of a link."""
     query = sql.SQL(
-        "insert into {}.progress_table (sync, source, schema_name, table_name, state, capture, snapshot, ranges)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (sync, source, schema_name, table_name) do update"
+        "insert into {}.progress_table (sync, source, schema_name, table_name, state, capture, snapshot, bounds, done)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict (sync, source, schema_name, table_name) do update"
         " set state = excluded.state, capture = excluded.capture, snapshot = excluded.snapshot,"
-        " ranges = excluded.ranges"
+        " bounds = excluded.bounds, done = excluded.done"
     ).format(sql.Identifier(link.install.schema))
     snapshot = str(position.snapshot) if position.snapshot else None
-    values = [position.state, position.capture, snapshot, json.dumps(position.ranges)]
+    values = [position.state, position.capture, snapshot, json.dumps(position.bounds), sorted(position.done)]
     connection.execute(query, [link.sync.name, link.source.name, table.schema, table.name, *values])
 
 
 def add_range(connection: Connection, link: Link, table: TableName, number: int) -> None:
     """Note that one key range of a first copy is there. In the transaction that wrote it."""
     query = sql.SQL(
-        "update {}.progress_table set ranges = ranges || to_jsonb(%s::int)"
+        "update {}.progress_table set done = done || %s::int"
         " where sync = %s and source = %s and schema_name = %s and table_name = %s"
     ).format(sql.Identifier(link.install.schema))
     connection.execute(query, [number, link.sync.name, link.source.name, table.schema, table.name])
@@ -156,7 +160,7 @@ def go_live(connection: Connection, link: Link, names: Collection[TableName]) ->
     for name in names:
         connection.execute(
             sql.SQL(
-                "update {}.progress_table set state = 'live', snapshot = null, ranges = '[]'"
+                "update {}.progress_table set state = 'live', snapshot = null, bounds = '[]', done = '{{}}'"
                 " where sync = %s and source = %s and schema_name = %s and table_name = %s"
             ).format(sql.Identifier(link.install.schema)),
             [link.sync.name, link.source.name, name.schema, name.name],

@@ -6,7 +6,7 @@ fit for that sync?) is done in `validate`; moving rows in `capture`, `apply` and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from replicator.model import TableName
-from replicator.postgres import Connection
+from replicator.postgres import Connection, fetch_one
 
 FIRST_USER_OID = 16384
 
@@ -282,3 +282,16 @@ def _column_differences(ours: Column, theirs: Column) -> Iterator[str]:
     elif ours.generated != theirs.generated:
         side = "source" if ours.generated else "target"
         yield f'column "{ours.name}" is generated on the {side} only'
+
+
+def fingerprint(connection: Connection, relations: Iterable[Relation]) -> str:
+    """Changes whenever a definition of these tables changes that matters to rows."""
+    generated = "a.attgenerated" if connection.info.server_version >= 120000 else "''"
+    query = sql.SQL(
+        "select coalesce(md5(string_agg(concat_ws(',', c.oid, n.nspname, c.relname, a.attname, a.attnum, a.atttypid,"
+        " a.atttypmod, a.attidentity, {}, a.attisdropped), ';' order by c.oid, a.attnum)), '')"
+        " from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        " join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 where c.oid = any(%s)"
+    ).format(sql.SQL(generated))
+    oids = sorted(relation.oid for relation in relations)
+    return str(fetch_one(connection, query, [oids])[0])

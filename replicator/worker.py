@@ -29,9 +29,9 @@ Report = Callable[[str], None]
 class Runner(Protocol):
     """What a worker needs of `syncrun.LinkRunner`, which says what each method does."""
 
-    def prepare(self) -> None: ...  # noqa: D102
+    def prepare(self) -> RunResult: ...  # noqa: D102
     def pending(self) -> bool: ...  # noqa: D102
-    def run(self) -> RunResult: ...  # noqa: D102
+    def run(self, kicked: bool = False) -> RunResult: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
 
@@ -162,7 +162,11 @@ class Worker:
     def _prepare(self) -> None:
         if not self._trouble:
             self.journal.stand("starting")
-        self._runner.prepare()
+        began = now()
+        result = self._runner.prepare()
+        if not result.empty:
+            self.journal.add(News(good=Good(result, began, now())))
+            log.info("%s: copied %s in %.1f s", self.link, ", ".join(result.copied), result.seconds)
         with self._lock:
             self._pace.prepared(time.monotonic())
         if not self._trouble:
@@ -180,7 +184,7 @@ class Worker:
         with self._lock:
             asked = self._pace.began(clock)
         self.journal.stand("running")
-        result = self._runner.run()
+        result = self._runner.run(kicked=bool(asked))
         with self._lock:
             kick = self._pace.ran(result.empty, time.monotonic() - clock, time.monotonic())
         good = Good(result, began, now()) if asked or not result.empty else None

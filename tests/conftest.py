@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from replicator.postgres import Connector
 from tests.fixtures import versions
 from tests.fixtures.binaries import Unavailable
 from tests.fixtures.cli import Program
+from tests.fixtures.links import Build, Lab, build
 from tests.fixtures.nodes import Node, NodeFactory, Pair
 from tests.fixtures.proxy import Proxy
 from tests.fixtures.servers import Pool, Server, ServerFailed
@@ -166,3 +168,17 @@ def program(tmp_path: Path) -> Iterator[Program]:
     runner = Program(tmp_path)
     yield runner
     runner.close()
+
+
+@pytest.fixture
+def lab(connector: Connector) -> Iterator[Build]:
+    """Makes a lab of syncs run by hand: `lab([source, target], SyncType.SWAP, ("t",))`."""
+    made: list[Lab] = []
+
+    def make(*args: Any, **options: Any) -> Lab:
+        made.append(build(connector, *args, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()

@@ -58,6 +58,7 @@ create table {schema}.progress (
 
 -- As a target, by table: 'copying' while its first copy runs (from `snapshot` on changes will be replayed), 'copied'
 -- until its first batch from that snapshot, then 'live': it shares the sync's position. capture: captured.id followed.
+-- bounds, done: where the first copy is cut into key ranges, and which of them are there.
 create table {schema}.progress_table (
     sync        text not null,
     source      text not null,
@@ -66,7 +67,8 @@ create table {schema}.progress_table (
     state       text not null check (state in ('copying', 'copied', 'live')),
     capture     uuid not null,
     snapshot    text,
-    ranges      jsonb not null default '[]',
+    bounds      jsonb not null default '[]',
+    done        int[] not null default '{{}}',
     primary key (sync, source, schema_name, table_name),
     check ((state = 'live') = (snapshot is null))
 );
@@ -86,9 +88,9 @@ create table {schema}.parked (
     first_at    timestamptz not null default clock_timestamp(),
     last_at     timestamptz not null default clock_timestamp(),
     attempts    int not null default 1,
-    retry       boolean not null default false,
-    unique (sync, source, schema_name, table_name, key)
+    retry       boolean not null default false
 );
+create unique index on {schema}.parked (sync, source, schema_name, table_name, md5(key::text));
 
 -- Notes TRUNCATE of tables whose rows are matched by key on one way only: the batch empties the target first.
 create function {schema}.note_truncate() returns trigger

@@ -1,0 +1,189 @@
+"""Dead letters: finds the rows that a target refuses, sets them aside, and lets everything else through.
+
+A refused row is found by halving: with the old versions of all staged rows deleted, halves of the new ones are
+inserted until the refused ones stand alone. They keep their old version on the target, which may bar a row that
+passed before, so it is done over until nothing more is refused. What a person does with a parked key is in `repair`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from replicator.apply.stage import Stage
+from replicator.change import Counts
+from replicator.errors import ServerError
+from replicator.model import Link, TableName
+from replicator.postgres import Connection, fetch_one
+
+REFUSALS = (psycopg.errors.DataError, psycopg.errors.IntegrityError, psycopg.errors.RaiseException)
+MOST = 1000
+SIFTED = "pgherd_sifted"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A staged row that the target refused. number: its place among the staged rows."""
+
+    number: int
+    sqlstate: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What is parked of one table. retry: keys (JSON text) that a person wants tried again."""
+
+    keys: int
+    retry: tuple[str, ...]
+
+
+def waiting(connection: Connection, link: Link) -> dict[TableName, Waiting]:
+    """The tables of a link that have parked keys."""
+    query = sql.SQL(
+        "select schema_name, table_name, count(*), coalesce(array_agg(key::text) filter (where retry), '{{}}')"
+        " from {}.parked where sync = %s and source = %s group by 1, 2"
+    ).format(sql.Identifier(link.install.schema))
+    rows = connection.execute(query, [link.sync.name, link.source.name])
+    return {TableName(schema, name): Waiting(keys, tuple(retry)) for schema, name, keys, retry in rows}
+
+
+def hold_back(connection: Connection, link: Link, stage: Stage) -> int:
+    """Move staged rows of parked keys to their dead letters, newest image first; how many. Keys to retry go through."""
+    here = _of_table(link, stage.relation.name)
+    connection.execute(sql.SQL("delete from {} p where {} and p.retry").format(_parked(link), here))
+    query = sql.SQL(
+        "with held as (update {} p set new_row = case when s.gone then null else {} end, last_at = clock_timestamp()"
+        " from {} s where {} and p.key = {} returning s.ctid as at)"
+        " delete from {} s using held where s.ctid = held.at"
+    ).format(_parked(link), stage.row_json, stage.table, here, stage.key_json, stage.table)
+    return connection.execute(query).rowcount
+
+
+def forget_parked(connection: Connection, link: Link, stage: Stage) -> None:
+    """Take rows that were parked out of the stage: they were not written."""
+    query = sql.SQL("delete from {} s using {} p where {} and p.key = {}")
+    here = _of_table(link, stage.relation.name)
+    connection.execute(query.format(stage.table, _parked(link), here, stage.key_json))
+
+
+def drop_all(connection: Connection, link: Link, table: TableName) -> None:
+    """Forget a table's dead letters: it is being copied or emptied as a whole."""
+    connection.execute(sql.SQL("delete from {} p where {}").format(_parked(link), _of_table(link, table)))
+
+
+def _parked(link: Link) -> sql.Identifier:
+    return sql.Identifier(link.install.schema, "parked")
+
+
+def _of_table(link: Link, table: TableName) -> sql.Composed:
+    return sql.SQL("p.sync = {} and p.source = {} and p.schema_name = {} and p.table_name = {}").format(
+        *(sql.Literal(v) for v in (link.sync.name, link.source.name, table.schema, table.name))
+    )
+
+
+def sift(connection: Connection, link: Link, stage: Stage) -> Counts:
+    """Write the staged rows except those that the target refuses; park these. Raises ServerError over MOST."""
+    sifted = Stage(stage.relation, stage.versioned, stage.text, SIFTED)
+    _number(connection, stage)
+    refusals: dict[int, Refusal] = {}
+    while True:
+        with connection.transaction() as attempt:
+            counts = _delete_old(connection, sifted)
+            found = _insert_halves(connection, sifted, 1, _size(connection))
+            if found:
+                raise psycopg.Rollback(attempt)
+        if not found:
+            break
+        refusals |= {refusal.number: refusal for refusal in found}
+        _mark(connection, found)
+        if len(refusals) > MOST:
+            raise ServerError(
+                f"{link}: {stage.relation.name}: more than {MOST} rows are refused; the first: {found[0].error}",
+                hint="Compare the table's constraints on both sides; nothing of this batch was written.",
+            )
+    _park(connection, link, sifted, list(refusals.values()))
+    return counts + Counts(parked=len(refusals))
+
+
+def _number(connection: Connection, stage: Stage) -> None:
+    connection.execute(sql.SQL("drop table if exists {}").format(sql.Identifier("pg_temp", SIFTED)))
+    connection.execute(
+        sql.SQL(
+            "create temp table {} on commit drop as select row_number() over ()::int as n, false as bad, s.* from {} s"
+        ).format(sql.Identifier(SIFTED), stage.table)
+    )
+    connection.execute(sql.SQL("create index on {} (n)").format(sql.Identifier(SIFTED)))
+    connection.execute(sql.SQL("analyze {}").format(sql.Identifier("pg_temp", SIFTED)))
+
+
+def _size(connection: Connection) -> int:
+    query = sql.SQL("select coalesce(max(n), 0) from {}").format(sql.Identifier("pg_temp", SIFTED))
+    return int(fetch_one(connection, query)[0])
+
+
+def _delete_old(connection: Connection, stage: Stage) -> Counts:
+    if not stage.relation.key:
+        total = fetch_one(connection, sql.SQL("select count(*) from {} where not bad").format(stage.table))[0]
+        return Counts(inserted=total)
+    query = sql.SQL(
+        "with d as (delete from {} t using {} s where not s.bad and {} returning s.gone)"
+        " select count(*) filter (where gone), count(*) filter (where not gone),"
+        " (select count(*) from {} where not bad and not gone) from d"
+    )
+    deleted, old, new = fetch_one(connection, query.format(stage.relation.rows, stage.table, stage.match, stage.table))
+    return Counts(inserted=new - old, updated=old, deleted=deleted)
+
+
+def _insert_halves(connection: Connection, stage: Stage, low: int, high: int) -> list[Refusal]:
+    """Insert staged rows low to high; those that were refused."""
+    if high < low:
+        return []
+    condition = sql.SQL(" where not s.gone and not s.bad and s.n between {} and {}").format(
+        sql.Literal(low), sql.Literal(high)
+    )
+    try:
+        with connection.transaction():
+            connection.execute(stage.insert + condition)
+    except REFUSALS as error:
+        if low == high:
+            message = error.diag.message_primary or str(error)
+            detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
+            return [Refusal(low, error.sqlstate or "", message + detail)]
+        middle = (low + high) // 2
+        found = _insert_halves(connection, stage, low, middle)
+        return found if len(found) > MOST else found + _insert_halves(connection, stage, middle + 1, high)
+    return []
+
+
+def _mark(connection: Connection, refusals: Sequence[Refusal]) -> None:
+    connection.execute(
+        sql.SQL("update {} set bad = true where n = any({})").format(
+            sql.Identifier("pg_temp", SIFTED), sql.Literal([refusal.number for refusal in refusals])
+        )
+    )
+
+
+def _park(connection: Connection, link: Link, stage: Stage, refusals: Sequence[Refusal]) -> None:
+    query = sql.SQL(
+        "insert into {} as p (sync, source, schema_name, table_name, key, new_row, sqlstate, error)"
+        " select {}, {}, {}, {}, {}, {}, r.sqlstate, r.error"
+        " from {} s join unnest({}::int[], {}::text[], {}::text[]) r(n, sqlstate, error) using (n)"
+        " on conflict (sync, source, schema_name, table_name, md5(key::text)) do update set new_row = excluded.new_row,"
+        " sqlstate = excluded.sqlstate, error = excluded.error, last_at = clock_timestamp(),"
+        " attempts = p.attempts + 1, retry = false"
+    )
+    table = stage.relation.name
+    connection.execute(
+        query.format(
+            _parked(link),
+            *(sql.Literal(v) for v in (link.sync.name, link.source.name, table.schema, table.name)),
+            *(stage.key_json, stage.row_json, stage.table),
+            sql.Literal([r.number for r in refusals]),
+            sql.Literal([r.sqlstate for r in refusals]),
+            sql.Literal([r.error for r in refusals]),
+        )
+    )

@@ -1,0 +1,182 @@
+"""The staging table on the target, and the pump that fills it: COPY out of the source into COPY into the target.
+
+Python moves bytes here, never rows, so memory stays flat whatever the size of a batch. A staging table is temporary,
+made once per connection and emptied by each commit. Its columns are called c1, c2 ... in the order of the target's
+written columns and have those columns' types without domains and lengths: a row that the table itself would refuse
+can be staged, and so be found and set aside. What is done with staged rows is decided in `write`, `swap` and `diff`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+
+from replicator.postgres import Connection
+from replicator.relations import Relation
+
+CHUNK = 128 * 1024
+
+EXACT = frozenset(
+    {
+        *("smallint", "integer", "bigint", "oid", "boolean", "uuid", "date", "bytea", "text", "character varying"),
+        *("timestamp without time zone", "timestamp with time zone"),
+    }
+)
+"""Types of which equal values are the same value: a key of these needs no writing where it matched."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A staging table for a target's table.
+
+    text: holds every value in its text form. versioned: with each row's time. name: another table of the same columns.
+    """
+
+    relation: Relation
+    versioned: bool = False
+    text: bool = False
+    name: str = ""
+
+    @property
+    def local_name(self) -> str:
+        """The staging table's name: by the target's oid, so the same in every batch of a connection."""
+        return self.name or f"stage_{self.relation.oid}{'_text' if self.text else ''}"
+
+    @property
+    def table(self) -> sql.Identifier:
+        """The staging table."""
+        return sql.Identifier("pg_temp", self.local_name)
+
+    @property
+    def names(self) -> list[str]:
+        """The target's columns that are staged, in order."""
+        return [column.name for column in self.relation.written]
+
+    def column(self, name: str) -> sql.Identifier:
+        """The staging column of a target's column."""
+        return sql.Identifier(f"c{self.names.index(name) + 1}")
+
+    def value(self, name: str) -> sql.Composed:
+        """A staged value, as the target's type. `s` stands for the stage."""
+        if self.text:
+            return sql.SQL("s.{}::{}").format(self.column(name), sql.SQL(self.relation.column(name).type))
+        return sql.SQL("s.{}").format(self.column(name))
+
+    @property
+    def match(self) -> sql.Composed:
+        """That row `t` of the target has the key of staged row `s`."""
+        pairs = zip(self.relation.key, self.relation.equal, strict=True)
+        return sql.SQL(" and ").join(
+            sql.SQL("t.{} {} {}").format(sql.Identifier(name), equal.as_sql(), self.value(name))
+            for name, equal in pairs
+        )
+
+    @property
+    def key_json(self) -> sql.Composed:
+        """The key of staged row `s` as a JSON object."""
+        return self._json(self.relation.key or tuple(self.names))
+
+    @property
+    def row_json(self) -> sql.Composed:
+        """Staged row `s` as a JSON object."""
+        return self._json(tuple(self.names))
+
+    def _json(self, names: tuple[str, ...]) -> sql.Composed:
+        # Pairs in rows, not arguments: a function takes a hundred at most.
+        pairs = [sql.SQL("({}, to_jsonb({}))").format(sql.Literal(name), self.value(name)) for name in names]
+        return sql.SQL("(select jsonb_object_agg(x.k, x.v) from (values {}) x(k, v))").format(sql.SQL(", ").join(pairs))
+
+    @property
+    def assigned(self) -> list[str]:
+        """The columns that an update of a matched row sets."""
+        return [
+            column.name
+            for column in self.relation.written
+            if column.identity != "a" and (column.name not in self.relation.key or column.stage_type not in EXACT)
+        ]
+
+    @property
+    def replaces(self) -> bool:
+        """Whether rows can only be deleted and inserted again: a value that cannot be assigned, or no key to name."""
+        fixed = any(c.identity == "a" and c.name not in self.relation.key for c in self.relation.written)
+        return fixed or frozenset(self.relation.key) not in self.relation.arbiters
+
+    @property
+    def insert(self) -> sql.Composed:
+        """`insert into target (...) select ... from stage s`, to be followed by a condition."""
+        return sql.SQL("insert into {} ({}) overriding system value select {} from {} s").format(
+            self.relation.identifier,
+            sql.SQL(", ").join(sql.Identifier(name) for name in self.names),
+            sql.SQL(", ").join(self.value(name) for name in self.names),
+            self.table,
+        )
+
+    def create(self, connection: Connection) -> None:
+        """Make the staging table where this connection has none."""
+        columns = [
+            sql.SQL("{} {}").format(self.column(c.name), sql.SQL("text" if self.text else c.stage_type))
+            for c in self.relation.written
+        ]
+        extra = sql.SQL(", at timestamptz, present boolean, newest bigint, rival boolean" if self.versioned else "")
+        connection.execute(
+            sql.SQL("create temp table if not exists {} (gone boolean, {}{}) on commit delete rows").format(
+                sql.Identifier(self.local_name),
+                sql.SQL(", ").join(columns),
+                extra,
+            )
+        )
+
+    def fill(self, source: Connection, query: sql.Composed, target: Connection, moved: Moved, *, binary: bool) -> int:
+        """Pump the query's rows (gone, columns ..., and the time when versioned) in; how many they were.
+
+        binary: whether the source's side of the table allows it.
+        """
+        names = [sql.Identifier("gone"), *(self.column(name) for name in self.names)]
+        if self.versioned:
+            names.append(sql.Identifier("at"))
+        into = sql.SQL("{} ({})").format(self.table, sql.SQL(", ").join(names))
+        rows = pump(source, query, target, into, binary=binary and self.relation.binary and not self.text, moved=moved)
+        if rows > 1000:
+            target.execute(sql.SQL("analyze {}").format(self.table))
+        return rows
+
+
+Moved = Callable[[int], None]
+"""Called with the number of bytes just moved; may raise to stop."""
+
+
+def pump(
+    source: Connection, query: sql.Composed, target: Connection, into: sql.Composed, *, binary: bool, moved: Moved
+) -> int:
+    """Copy a query's rows from one server into a table of another; returns the number of rows.
+
+    Raises the driver's errors of either side, as they are.
+    """
+    form: LiteralString = " (format binary)" if binary else ""
+    out_of = sql.SQL("copy ({}) to stdout{}").format(query, sql.SQL(form))
+    copy_in = sql.SQL("copy {} from stdin{}").format(into, sql.SQL(form))
+    with target.cursor() as writer:
+        with source.cursor() as reader, writer.copy(copy_in) as sink, reader.copy(out_of) as stream:
+            _forward(stream, sink, moved)
+        return writer.rowcount
+
+
+def _forward(stream: psycopg.Copy, sink: psycopg.Copy, moved: Moved) -> None:
+    # The server sends a message a row; they are joined, so that the target gets few large ones.
+    parts: list[bytes | bytearray | memoryview] = []
+    size = 0
+    while data := stream.read():
+        parts.append(data)
+        size += len(data)
+        if size >= CHUNK:
+            sink.write(b"".join(parts))
+            moved(size)
+            parts.clear()
+            size = 0
+    if parts:
+        sink.write(b"".join(parts))
+        moved(size)

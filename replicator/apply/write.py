@@ -1,0 +1,110 @@
+"""Writes staged rows to the target, by sets: gone keys are deleted, the rest updated or inserted.
+
+Inside the batch's transaction. In the usual way nothing guards against a row that the target refuses: the batch is
+then rolled back and done again with care, where a second way is tried first (rows that exchange values of a unique
+column collide while they are updated one by one, not when all are deleted and then inserted), and only then the rows
+to blame are looked for (`park`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+
+from replicator.apply import park
+from replicator.apply.stage import Stage
+from replicator.change import Counts
+from replicator.model import Link
+from replicator.postgres import Connection, fetch_one
+
+REFUSALS = (psycopg.errors.DataError, psycopg.errors.IntegrityError, psycopg.errors.RaiseException)
+"""What a server says to a row, rather than to a statement, a session or a disk."""
+
+Writer = Callable[[Connection, Stage], Counts]
+
+
+def write(connection: Connection, link: Link, stage: Stage, *, careful: bool = False) -> Counts:
+    """Apply what is staged. careful: set refused rows aside; otherwise the driver's error comes out."""
+    ways: list[Writer] = [replace] if stage.replaces else [upsert, replace]
+    if not careful:
+        return ways[0](connection, stage)
+    for way in ways:
+        try:
+            with connection.transaction():
+                return way(connection, stage)
+        except REFUSALS:
+            continue
+    return park.sift(connection, link, stage)
+
+
+def upsert(connection: Connection, stage: Stage) -> Counts:
+    """Delete the gone, update the matched, insert the rest."""
+    total, gone = staged(connection, stage)
+    deleted = delete_gone(connection, stage) if gone else 0
+    updated = update_matched(connection, stage) if total > gone else 0
+    inserted = _insert_missing(connection, stage) if updated < total - gone else 0
+    return Counts(inserted=inserted, updated=updated, deleted=deleted)
+
+
+def staged(connection: Connection, stage: Stage) -> tuple[int, int]:
+    """How many rows are staged, and how many of them are gone."""
+    total, gone = fetch_one(
+        connection, sql.SQL("select count(*), count(*) filter (where gone) from {}").format(stage.table)
+    )
+    return total, gone
+
+
+def delete_gone(connection: Connection, stage: Stage, also: LiteralString = "") -> int:
+    """Delete the target's rows of gone keys."""
+    query = sql.SQL("delete from {} t using {} s where s.gone and {}{}")
+    return connection.execute(query.format(stage.relation.rows, stage.table, stage.match, sql.SQL(also))).rowcount
+
+
+def update_matched(connection: Connection, stage: Stage, also: LiteralString = "") -> int:
+    """Update the target's rows that are staged; where nothing can be assigned, count them."""
+    condition = sql.SQL("not s.gone and {}{}").format(stage.match, sql.SQL(also))
+    if not stage.assigned:
+        query = sql.SQL("select count(*) from {} t join {} s on {}")
+        return int(fetch_one(connection, query.format(stage.relation.rows, stage.table, condition))[0])
+    assignments = [sql.SQL("{} = {}").format(sql.Identifier(n), stage.value(n)) for n in stage.assigned]
+    query = sql.SQL("update {} t set {} from {} s where {}")
+    return connection.execute(
+        query.format(stage.relation.rows, sql.SQL(", ").join(assignments), stage.table, condition)
+    ).rowcount
+
+
+def _insert_missing(connection: Connection, stage: Stage) -> int:
+    # An application may insert the same key meanwhile: this is a slave, the source's row wins.
+    sets = [sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in stage.assigned]
+    action = sql.SQL("update set {}").format(sql.SQL(", ").join(sets)) if sets else sql.SQL("nothing")
+    query = sql.SQL("{} where not s.gone and not exists (select from {} t where {}) on conflict ({}) do {}")
+    return connection.execute(
+        query.format(
+            stage.insert,
+            stage.relation.rows,
+            stage.match,
+            sql.SQL(", ").join(sql.Identifier(name) for name in stage.relation.key),
+            action,
+        )
+    ).rowcount
+
+
+def replace(connection: Connection, stage: Stage) -> Counts:
+    """Delete the target's rows of all staged keys, then insert those that are not gone."""
+    total, gone = staged(connection, stage)
+    deleted, old = delete_all(connection, stage)
+    connection.execute(sql.SQL("{} where not s.gone").format(stage.insert))
+    return Counts(inserted=total - gone - old, updated=old, deleted=deleted)
+
+
+def delete_all(connection: Connection, stage: Stage, also: LiteralString = "") -> tuple[int, int]:
+    """Delete the target's rows of all staged keys; how many of them were gone, and how many are to come back."""
+    query = sql.SQL(
+        "with d as (delete from {} t using {} s where {}{} returning s.gone)"
+        " select count(*) filter (where gone), count(*) filter (where not gone) from d"
+    )
+    deleted, old = fetch_one(connection, query.format(stage.relation.rows, stage.table, stage.match, sql.SQL(also)))
+    return deleted, old

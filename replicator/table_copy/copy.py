@@ -1,0 +1,244 @@
+"""Copies whole tables to a target: by key range, in parallel, under one exported snapshot, restartable by range.
+
+Each range is one transaction on the target: rows that are there already are compared and only differences written;
+an empty range is filled by COPY as it comes. The snapshot is the position from which changes continue. A copy that is
+taken up again runs under a newer snapshot but keeps the older position: the changes in between are replayed, which
+does no harm because a batch carries rows as they are. Which tables to copy is decided by the caller.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from psycopg import IsolationLevel, sql
+
+from replicator import postgres, progress
+from replicator.apply import diff, onward, park
+from replicator.apply.session import open_target
+from replicator.apply.stage import Stage, pump
+from replicator.apply.write import REFUSALS
+from replicator.capture import Captured
+from replicator.change import Counts
+from replicator.model import Link, TableName
+from replicator.postgres import Connection, Connector, fetch_one
+from replicator.progress import TablePosition, TableState
+from replicator.relations import Relation
+from replicator.signals import Stop
+from replicator.snapshot import Snapshot
+from replicator.table_copy import ranges
+
+WORKERS = 3
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One table of a link on both sides, and the source's log of it."""
+
+    source: Relation
+    target: Relation
+    captured: Captured
+
+    @property
+    def name(self) -> TableName:
+        """The table's name."""
+        return self.source.name
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A snapshot that other connections can read under, and which transactions it sees."""
+
+    name: str
+    snapshot: Snapshot
+    connection: Connection
+
+
+@contextmanager
+def exported(connector: Connector, link: Link) -> Iterator[Exported]:
+    """Hold a snapshot of the link's source open."""
+    connection = connector.open(link.source, f"{link.sync.name} snapshot", autocommit=True)
+    with connection:
+        connection.isolation_level = IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        with connection.transaction():
+            query = "select pg_export_snapshot(), txid_current_snapshot()::text"
+            name, snapshot = fetch_one(connection, query)
+            yield Exported(name, Snapshot.parse(snapshot), connection)
+
+
+@dataclass(frozen=True)
+class _Unit:
+    pair: Pair
+    position: TablePosition
+    number: int
+
+
+class _Meter:
+    """Counts what the workers have moved, and says so now and then."""
+
+    def __init__(self, report: Report, stop: Stop, units: int, bytes_expected: int) -> None:
+        self._lock = threading.Lock()
+        self._report, self._stop, self._units = report, stop, units
+        self._expected = max(bytes_expected, 1)
+        self._bytes = self._done = 0
+        self._began = self._said = time.monotonic()
+
+    def moved(self, size: int) -> None:
+        self._stop.raise_if_set()
+        with self._lock:
+            self._bytes += size
+            now = time.monotonic()
+            if now - self._said < 1:
+                return
+            self._said = now
+            rate = self._bytes / (now - self._began) / 1e6
+            share = max(100 * self._done // self._units, min(99, 100 * self._bytes // self._expected))
+        self._report(f"copying tables: {share} %, {rate:.0f} MB/s")
+
+    def finished(self) -> None:
+        with self._lock:
+            self._done += 1
+
+
+def copy_tables(
+    connector: Connector, link: Link, pairs: Sequence[Pair], snapshot: Exported, report: Report, stop: Stop
+) -> Counts:
+    """Copy tables whole and leave them COPIED. Raises what the servers say, translated; what is done stays done."""
+    with open_target(connector, link, "copy") as target:
+        known = progress.tables(target, link.install, link.sync.name, link.source.name)
+        positions = {pair.name: _begin(target, link, pair, known.get(pair.name), snapshot) for pair in pairs}
+    units = list(_units(pairs, positions))
+    expected = sum(ranges.size(snapshot.connection, pair.source) for pair in pairs)
+    meter = _Meter(report, stop, len(units), expected)
+    report(f"copying {len(pairs)} tables in {len(units)} parts")
+    counts = _run(connector, link, units, snapshot, meter)
+    with open_target(connector, link, "copy") as target, target.transaction():
+        for pair in pairs:
+            done = replace(positions[pair.name], state=TableState.COPIED, bounds=(), done=frozenset())
+            progress.save_table(target, link, pair.name, done)
+    return counts
+
+
+def _begin(
+    target: Connection, link: Link, pair: Pair, known: TablePosition | None, snapshot: Exported
+) -> TablePosition:
+    if known and known.state is TableState.COPYING and known.capture == pair.captured.id:
+        return known
+    bounds = ranges.cut(snapshot.connection, pair.source)
+    position = TablePosition(TableState.COPYING, pair.captured.id, snapshot.snapshot, bounds)
+    with target.transaction():
+        progress.save_table(target, link, pair.name, position)
+        park.drop_all(target, link, pair.name)
+    return position
+
+
+def _units(pairs: Sequence[Pair], positions: Mapping[TableName, TablePosition]) -> Iterator[_Unit]:
+    for pair in pairs:
+        position = positions[pair.name]
+        for number in range(len(position.bounds) + 1):
+            if number not in position.done:
+                yield _Unit(pair, position, number)
+
+
+def _run(connector: Connector, link: Link, units: Sequence[_Unit], snapshot: Exported, meter: _Meter) -> Counts:
+    counts = Counts()
+    with ThreadPoolExecutor(min(WORKERS, max(len(units), 1)), thread_name_prefix="copy") as pool, ExitStack() as stack:
+        local = threading.local()
+
+        def work(unit: _Unit) -> Counts:
+            if not hasattr(local, "worker"):
+                local.worker = stack.enter_context(_Worker(connector, link, snapshot, meter))
+            worker: _Worker = local.worker
+            return worker.copy(unit)
+
+        futures = [pool.submit(work, unit) for unit in units]
+        try:
+            for future in as_completed(futures):
+                counts += future.result()
+                meter.finished()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return counts
+
+
+class _Worker:
+    """Two connections of one thread: the source under the shared snapshot, the target."""
+
+    def __init__(self, connector: Connector, link: Link, snapshot: Exported, meter: _Meter) -> None:
+        self._link, self._meter = link, meter
+        self._source = connector.open(link.source, f"{link.sync.name} copy")
+        try:
+            self._source.execute("set transaction isolation level repeatable read, read only")
+            self._source.execute(sql.SQL("set transaction snapshot {}").format(sql.Literal(snapshot.name)))
+            self._target = open_target(connector, link, "copy")
+        except BaseException:
+            self._source.close()
+            raise
+
+    def __enter__(self) -> _Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._source.close()
+        self._target.close()
+
+    def copy(self, unit: _Unit) -> Counts:
+        """One range, in one transaction on the target; again with care when a row was refused."""
+        with postgres.translated(f"{self._link}: {unit.pair.name}"):
+            try:
+                return self._copy(unit, self._fill)
+            except REFUSALS:
+                return self._copy(unit, self._fill_carefully)
+
+    def _copy(self, unit: _Unit, fill: Callable[[_Unit, sql.Composable], Counts]) -> Counts:
+        name = unit.pair.name
+        where = ranges.condition(unit.pair.target, unit.position.bounds, unit.number)
+        with self._target.transaction():
+            onward.note_range(self._target, self._link, unit.pair.target, where)
+            counts = fill(unit, where)
+            onward.note_range(self._target, self._link, unit.pair.target, where)
+            progress.add_range(self._target, self._link, name, unit.number)
+        return counts
+
+    def _fill(self, unit: _Unit, where: sql.Composable) -> Counts:
+        target = unit.pair.target
+        some = sql.SQL("select exists (select from {} t where {})").format(target.rows, where)
+        if fetch_one(self._target, some)[0]:
+            stage = self._staged(unit, Stage(target))
+            return diff.replace_different(self._target, self._link, stage, where)
+        stage = Stage(target)
+        into = sql.SQL("{} ({})").format(
+            target.identifier, sql.SQL(", ").join(sql.Identifier(name) for name in stage.names)
+        )
+        query = self._query(unit, stage)
+        binary = target.binary and unit.pair.source.binary
+        return Counts(inserted=pump(self._source, query, self._target, into, binary=binary, moved=self._meter.moved))
+
+    def _fill_carefully(self, unit: _Unit, where: sql.Composable) -> Counts:
+        stage = self._staged(unit, Stage(unit.pair.target, text=True))
+        return diff.replace_different(self._target, self._link, stage, where, careful=True)
+
+    def _staged(self, unit: _Unit, stage: Stage) -> Stage:
+        stage.create(self._target)
+        query = sql.SQL("select false, x.* from ({}) x").format(self._query(unit, stage))
+        stage.fill(self._source, query, self._target, self._meter.moved, binary=unit.pair.source.binary)
+        return stage
+
+    def _query(self, unit: _Unit, stage: Stage) -> sql.Composed:
+        source = unit.pair.source
+        values = sql.SQL(", ").join(
+            sql.SQL("t.{}::{}").format(
+                sql.Identifier(name), sql.SQL("text" if stage.text else source.column(name).stage_type)
+            )
+            for name in stage.names
+        )
+        where = ranges.condition(source, unit.position.bounds, unit.number)
+        return sql.SQL("select {} from {} t where {}").format(values, source.rows, where)

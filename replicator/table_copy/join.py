@@ -1,0 +1,110 @@
+"""Joins two masters: makes a table equal on both before changes flow, without ever overwriting one master unasked.
+
+By what the two hold: an empty side is filled from the other; equal tables are taken as they are; different tables
+stop the join until a person says which side to copy (`onetimecopy`). Only the link from the sync's source does this,
+for both directions: the way back is opened first, from before the copy, so no local write falls in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from psycopg import sql
+
+from replicator import postgres, progress
+from replicator.apply.session import open_target
+from replicator.apply.stage import Stage
+from replicator.change import Counts
+from replicator.errors import SchemaMismatch
+from replicator.model import Link, TableName
+from replicator.postgres import Connector, fetch_one
+from replicator.progress import TablePosition, TableState
+from replicator.relations import Relation
+from replicator.signals import Stop
+from replicator.table_copy.copy import Exported, Pair, Report, copy_tables, exported
+
+
+def reverse(link: Link) -> Link:
+    """The other direction of a swap."""
+    return replace(link, source=link.target, target=link.source)
+
+
+def join(
+    connector: Connector,
+    link: Link,
+    forward: Sequence[Pair],
+    back: Sequence[Pair],
+    report: Report,
+    stop: Stop,
+    *,
+    overwrite: bool = False,
+) -> Counts:
+    """Join tables of a swap whose link starts at the sync's source; `back` are the pairs of the other direction.
+
+    overwrite: copy the source over the target whatever they hold. Raises SchemaMismatch when both sides hold rows
+    and these differ, naming all such tables; nothing is touched then.
+    """
+    way_back = reverse(link)
+    with exported(connector, link) as here, exported(connector, way_back) as there:
+        to_target, to_source = _choose(connector, link, forward, here, there, overwrite=overwrite)
+        _open(connector, way_back, [p for p in back if p.name not in to_source], there)
+        counts = copy_tables(connector, link, [p for p in forward if p.name in to_target], here, report, stop)
+        _open(connector, link, [p for p in forward if p.name not in to_target], here)
+        return counts + copy_tables(connector, way_back, [p for p in back if p.name in to_source], there, report, stop)
+
+
+def _choose(
+    connector: Connector, link: Link, pairs: Sequence[Pair], here: Exported, there: Exported, *, overwrite: bool
+) -> tuple[set[TableName], set[TableName]]:
+    """Which tables to copy to the target, and which to the source."""
+    if overwrite:
+        return {pair.name for pair in pairs}, set()
+    to_target, to_source = _broken_off(connector, link), _broken_off(connector, reverse(link))
+    different = []
+    for pair in pairs:
+        if pair.name in to_target or pair.name in to_source:
+            continue
+        ours, theirs = _has_rows(here, pair.source), _has_rows(there, pair.target)
+        if ours and not theirs:
+            to_target.add(pair.name)
+        elif theirs and not ours:
+            to_source.add(pair.name)
+        elif ours and theirs and _digest(here, pair.source) != _digest(there, pair.target):
+            different.append(str(pair.name))
+    if different:
+        raise SchemaMismatch(
+            f"{link}: both masters hold rows of {', '.join(different)}, and these differ.",
+            hint=f"To copy {link.source.name} over {link.target.name}:"
+            f" `replicator update sync {link.sync.name} --onetimecopy always`; or make them equal yourself.",
+        )
+    return to_target, to_source
+
+
+def _broken_off(connector: Connector, link: Link) -> set[TableName]:
+    """Tables whose copy in this direction was begun: it goes on, whatever is there by now."""
+    with open_target(connector, link, "join") as target:
+        known = progress.tables(target, link.install, link.sync.name, link.source.name)
+    return {name for name, position in known.items() if position.state is TableState.COPYING}
+
+
+def _has_rows(side: Exported, relation: Relation) -> bool:
+    return bool(fetch_one(side.connection, sql.SQL("select exists (select from {})").format(relation.rows))[0])
+
+
+def _digest(side: Exported, relation: Relation) -> tuple[object, ...]:
+    names = sorted(Stage(relation).names)
+    query = sql.SQL(
+        "select count(*), sum(('x' || substr(h, 1, 8))::bit(32)::bigint),"
+        " sum(('x' || substr(h, 9, 8))::bit(32)::bigint) from (select md5(row({})::text) as h from {}) t"
+    ).format(sql.SQL(", ").join(sql.Identifier(name) for name in names), relation.rows)
+    with postgres.translated(str(relation.name)):
+        return tuple(fetch_one(side.connection, query))
+
+
+def _open(connector: Connector, link: Link, pairs: Sequence[Pair], snapshot: Exported) -> None:
+    """Let changes flow in one direction from a snapshot on."""
+    with open_target(connector, link, "join") as target, target.transaction():
+        for pair in pairs:
+            position = TablePosition(TableState.COPIED, pair.captured.id, snapshot.snapshot)
+            progress.save_table(target, link, pair.name, position)
