@@ -3,6 +3,7 @@
 `load` is the way in; it returns an `Inventory` of `Host`s. It only reads: nothing is connected to, no secret fetched.
 """
 
+from provision.inventory.access import HbaRule, hba_rules
 from provision.inventory.loading import load
 from provision.inventory.marks import Mark, Origin, SecretSource
 from provision.inventory.model import Become, ConnectionKind, Host, HostKeys, Inventory, Notice
@@ -33,6 +34,7 @@ __all__ = [
     "ConnectionKind",
     "CopyMethod",
     "DatabaseSettings",
+    "HbaRule",
     "HerdSettings",
     "Host",
     "HostKeys",
@@ -51,5 +53,6 @@ __all__ = [
     "Strategy",
     "SyncSettings",
     "SyncType",
+    "hba_rules",
     "load",
 ]

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from provision.inventory.marks import Faults, Mark, Node, known, shown
 from provision.inventory.model import Host
-from provision.inventory.settings import EMBEDDED_VERSIONS
+from provision.inventory.settings import EMBEDDED_VERSIONS, VERSIONS
 
-ANYWHERE = ("all", "samehost", "samenet")
+NO_NAMES = ("samehost", "samenet")
+REMOTE = ("ssh", "openssh", "smart", "paramiko", "paramiko_ssh")
 BESIDE_OPTIONS = ("host", "port", "dbname", "user")
 
 
@@ -37,7 +38,7 @@ def check_address(text: str, mark: Mark, faults: Faults) -> None:
 def check_origins(node: Node | None, names: Collection[str], faults: Faults) -> None:
     """Report origins of connections that are no address, network, host or group. names: the hosts and groups."""
     for text, mark in node.texts if node else ():
-        if text not in ANYWHERE and text not in names and not is_network(text):
+        if text not in NO_NAMES and text not in names and not is_network(text):
             faults.add(mark, f"found {text!r}, expected an address, a network, a host or a group; {known(text, names)}")
 
 
@@ -55,11 +56,12 @@ def check_server(host: Host, node: Node, names: Collection[str], faults: Faults)
 
 
 def _check_embedded(host: Host, node: Node, faults: Faults) -> None:
-    if not host.local:
+    remote = host.vars.get("connection", host.vars.get("ansible_connection", "ssh")) in REMOTE
+    if not host.local and remote:
         message = f"found embedded for {host.name}, which is another machine; expected pgdg or distribution"
         faults.add(node.place("source"), message)
     version = node.find("version")
-    if version and version.value is not None and str(version.value) not in map(str, EMBEDDED_VERSIONS):
+    if version and version.value in set(VERSIONS) - set(EMBEDDED_VERSIONS):
         versions = " or ".join(map(str, EMBEDDED_VERSIONS))
         faults.add(version.mark, f"found {shown(version.plain())}, expected {versions}: what source: embedded has")
 

@@ -167,8 +167,13 @@ def shown(value: object) -> str:
 
 def suggestion(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """`did you mean 'x'?` when something known is much like the word, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
-    return f"did you mean {near[0]!r}?" if near else ""
+    guess = nearest(word, known, cutoff)
+    return f"did you mean {guess!r}?" if guess else ""
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The known word that is most like another, or nothing."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)), "")
 
 
 def known(word: str, names: Iterable[str]) -> str:

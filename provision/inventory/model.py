@@ -72,6 +72,12 @@ class Host:
         return self.connection is ConnectionKind.LOCAL
 
     @property
+    def sockets(self) -> bool:
+        """Whether its PostgreSQL has Unix sockets: on this machine only where `socket_dir` says so."""
+        directory = self.postgresql.socket_dir
+        return not self.local if directory is None else directory != ""
+
+    @property
     def listen(self) -> tuple[str, ...]:
         """The addresses that its PostgreSQL listens on."""
         if self.postgresql.listen is not None:

@@ -155,9 +155,9 @@ def _setting(value: object) -> object:
 def _setting_name(value: object) -> object:
     if not isinstance(value, str) or not SETTING.fullmatch(value):
         raise _expected("the name of a server setting")
-    if value in OWNED_SETTINGS:
-        raise _expected(f"this one as {OWNED_SETTINGS[value]}")
-    return value
+    if value.lower() in OWNED_SETTINGS:
+        raise _expected(f"this one as {OWNED_SETTINGS[value.lower()]}")
+    return value.lower()
 
 
 def _empty(value: object) -> object:

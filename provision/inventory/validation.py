@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pydantic
 from pydantic_core import ErrorDetails
 
-from provision.inventory.marks import BROKEN, Faults, Node, shown, suggestion
+from provision.inventory.marks import BROKEN, Faults, Node, nearest, shown, suggestion
 from provision.inventory.settings import Section
 
 S = TypeVar("S", bound=Section)
@@ -40,23 +40,39 @@ def validate(model: type[S], node: Node, faults: Faults) -> S | None:
     try:
         return model.model_validate(node.plain())
     except pydantic.ValidationError as error:
-        for detail in error.errors(include_url=False):
-            _report(model, node, detail, faults)
+        details = error.errors(include_url=False)
+        meant = _report_unknown(model, node, details, faults)
+        for detail in details:
+            path = _path(detail)
+            at = node.find(*path)
+            if detail["type"] != "extra_forbidden" and path not in meant and not (at and at.value is BROKEN):
+                _report(node, path, detail, faults)
         return None
 
 
-def _report(model: type[Section], node: Node, detail: ErrorDetails, faults: Faults) -> None:
+def _path(detail: ErrorDetails) -> tuple[Step, ...]:
+    return tuple(step for step in detail["loc"] if step != "[key]" and not str(step).startswith("~"))
+
+
+def _report_unknown(
+    model: type[Section], node: Node, details: list[ErrorDetails], faults: Faults
+) -> set[tuple[Step, ...]]:
+    """Report unknown keys; the paths that were meant instead, which so are not missing."""
+    meant: set[tuple[Step, ...]] = set()
+    for path in (_path(detail) for detail in details if detail["type"] == "extra_forbidden"):
+        keys = _keys(model, path[:-1])
+        guess = nearest(str(path[-1]), keys)
+        expected = f"a known one; did you mean {guess!r}?" if guess else "one of " + ", ".join(keys)
+        faults.add(node.place(*path), f"found the unknown key {path[-1]!r}, expected {expected}")
+        meant.add((*path[:-1], guess))
+    return meant
+
+
+def _report(node: Node, path: tuple[Step, ...], detail: ErrorDetails, faults: Faults) -> None:
     in_key = detail["loc"][-1:] == ("[key]",)
-    path = tuple(step for step in detail["loc"] if step != "[key]" and not str(step).startswith("~"))
     mark = node.place(*path)
     kind = detail["type"]
-    found_node = node.find(*path)
-    if found_node is not None and found_node.value is BROKEN:
-        return
-    if kind == "extra_forbidden":
-        keys = _keys(model, path[:-1])
-        faults.add(mark, f"found the unknown key {path[-1]!r}, expected {_choice(str(path[-1]), keys)}")
-    elif kind == "missing":
+    if kind == "missing":
         faults.add(mark, f"found nothing, expected {path[-1]!r} here")
     elif kind == "is_instance_of":
         faults.add(mark, IN_CLEAR)
@@ -80,11 +96,6 @@ def _expectation(detail: ErrorDetails, found: str) -> str:
         return text
     guess = suggestion(found.strip("'"), text.replace("'", "").replace(" or ", ", ").split(", "))
     return text.replace("'", "") + (f"; {guess}" if guess else "")
-
-
-def _choice(word: str, keys: list[str]) -> str:
-    guess = suggestion(word, keys)
-    return f"a known one; {guess}" if guess else "one of " + ", ".join(keys)
 
 
 def _keys(model: type[Section], path: tuple[Step, ...]) -> list[str]:

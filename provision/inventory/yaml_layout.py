@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from provision.inventory.draft import Draft
-from provision.inventory.marks import Faults, Node, shown, suggestion
+from provision.inventory.marks import Faults, Node, nearest, shown
 
 PARTS = ("hosts", "children", "vars")
 
@@ -35,10 +35,10 @@ def _group(draft: Draft, name: str, node: Node, faults: Faults) -> None:
 
 def _unknown_part(part: str, node: Node, faults: Faults) -> str:
     """Report a key that no group has; the one that was meant, so that what is under it is judged too."""
-    meant = suggestion(part, PARTS)
-    hint = meant or "a variable goes under vars, a host under hosts."
+    meant = nearest(part, PARTS)
+    hint = f"did you mean {meant!r}?" if meant else "a variable goes under vars, a host under hosts."
     faults.add(node.mark, f"found the unknown key {part!r}, expected hosts, children or vars; {hint}")
-    return next((choice for choice in PARTS if choice in meant), "")
+    return meant
 
 
 def _as_mapping(part: str, node: Node, faults: Faults) -> Node:
