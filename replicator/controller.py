@@ -23,10 +23,11 @@ from replicator.catalog import Catalog, LinkState, State
 from replicator.errors import ReplicatorError
 from replicator.journal import Journal
 from replicator.logs import log
-from replicator.model import Link, Sync, SyncType, Topology
+from replicator.model import Link, OneTimeCopy, Sync, SyncType, Topology
 from replicator.postgres import Connector
 from replicator.reconnect import keep_connected
 from replicator.signals import Stop, install_handlers
+from replicator.syncrun import LinkRunner
 from replicator.worker import MakeRunner, Worker
 
 HEARTBEAT = 1.0
@@ -81,6 +82,10 @@ class Fleet:
         self.revision = revision
         for ends, worker in (kept | new).items():
             worker.nudge() if ends in kept else worker.start()
+
+    def prepared(self, revision: int) -> bool:
+        """Whether all links have been ready to run, as declared in that revision."""
+        return self.revision == revision and bool(self.workers) and all(worker.prepared for worker in self.workers)
 
     def crashed(self) -> bool:
         """Whether a defect has ended one of them."""
@@ -151,6 +156,7 @@ class Desk:
         self._finish = Stop()
         self._revision = -1
         self._answered = 0
+        self._copies_once = False
         self._told: dict[Worker, tuple[str, str]] = {}
         self._looked_at = 0.0
         self._thread = threading.Thread(target=self._main, name="desk", daemon=True)
@@ -206,7 +212,18 @@ class Desk:
                 self._stop.set(why)
             else:
                 self.declared = revision, topology
+                self._copies_once = topology.syncs[self._sync].onetimecopy is OneTimeCopy.ALWAYS
+        if self._copies_once and self._fleet.prepared(self._revision):
+            self._copy_is_done(catalog)
         self._pass_on_kicks(catalog)
+
+    def _copy_is_done(self, catalog: Catalog) -> None:
+        """A copy that was ordered once has been made (of a fullcopy: will be made by its next run, as always)."""
+        with catalog.declaring():
+            if catalog.revision() == self._revision:
+                sync = catalog.topology().syncs[self._sync]
+                catalog.update_sync(replace(sync, onetimecopy=OneTimeCopy.EMPTY))
+                self._copies_once = False
 
     def _pass_on_kicks(self, catalog: Catalog) -> None:
         kick = catalog.kicks(self._sync)
@@ -319,8 +336,6 @@ def main() -> int:
     setproctitle(f'pgherd controller: sync "{options.sync}"')
     settings = config.load(options.config)
     logs.set_up(settings.log_file, options.sync, master=False, echo=options.echo)
-    from replicator.syncrun import LinkRunner  # noqa: PLC0415
-
     return run(Connector(settings), options.sync, stop, LinkRunner)
 
 

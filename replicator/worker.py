@@ -67,11 +67,15 @@ def _cancel(connection: Connection) -> None:
 
 
 class Worker:
-    """Runs a link in its own thread from `start` until `halt`. crash: the defect that ended it, if one did."""
+    """Runs a link in its own thread from `start` until `halt`.
+
+    prepared: whether it has been ready to run (a copy that was due is done). crash: the defect that ended it.
+    """
 
     def __init__(self, link: Link, topology: Topology, connector: Connector, make_runner: MakeRunner) -> None:
         self.link = link
         self.journal = Journal()
+        self.prepared = False
         self.crash: BaseException | None = None
         self._stop = Stop()
         self._wake = threading.Event()
@@ -167,6 +171,7 @@ class Worker:
         if not result.empty:
             self.journal.add(News(good=Good(result, began, now())))
             log.info("%s: copied %s in %.1f s", self.link, ", ".join(result.copied), result.seconds)
+        self.prepared = True
         with self._lock:
             self._pace.prepared(time.monotonic())
         if not self._trouble:
