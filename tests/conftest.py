@@ -19,7 +19,7 @@ from replicator.postgres import Connector
 from tests.fixtures import versions
 from tests.fixtures.binaries import Unavailable
 from tests.fixtures.cli import Program
-from tests.fixtures.links import Build, Lab, build
+from tests.fixtures.lab import Build, Lab, build
 from tests.fixtures.nodes import Node, NodeFactory, Pair
 from tests.fixtures.proxy import Proxy
 from tests.fixtures.servers import Pool, Server, ServerFailed

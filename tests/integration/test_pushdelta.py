@@ -6,7 +6,7 @@ import pytest
 
 from replicator.change import Counts
 from replicator.model import SyncType
-from tests.fixtures.links import Build, rows
+from tests.fixtures.lab import Build, rows
 from tests.fixtures.nodes import NodeFactory, Pair
 
 TABLE = "create table t (id int primary key, v text)"

@@ -1,0 +1,173 @@
+"""swap: two masters converge, whoever wrote what when, on every server version."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import pytest
+
+from replicator.change import Counts
+from replicator.errors import SchemaMismatch
+from replicator.model import Strategy, SyncType
+from tests.fixtures.lab import Build, Lab, rows
+from tests.fixtures.nodes import Node, NodeFactory, Pair
+
+TABLE = "create table t (id int primary key, v text)"
+
+
+def swap(lab: Build, pair: Pair, **options: object) -> Lab:
+    for node in pair:
+        node.execute(TABLE)
+    pair.source.execute("insert into t select i, 'v' from generate_series(1, 10) i")
+    made = lab([pair.source, pair.target], SyncType.SWAP, **options)
+    made.settle()
+    assert rows(pair.source) == rows(pair.target)
+    return made
+
+
+def test_both_ways(pair: Pair, lab: Build) -> None:
+    made = swap(lab, pair)
+    pair.source.execute("update t set v = 'a' where id = 1; insert into t values (11, 'a'); delete from t where id = 3")
+    pair.target.execute("update t set v = 'b' where id = 2; insert into t values (12, 'b'); delete from t where id = 4")
+    assert made.run() == Counts(inserted=2, updated=2, deleted=2)
+    assert rows(pair.source) == rows(pair.target)
+    assert made.run() == Counts()
+    assert ("(1,a)",) in rows(pair.target)
+    assert ("(2,b)",) in rows(pair.source)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "winner"), [(Strategy.LATEST, "second"), (Strategy.SOURCE, "first"), (Strategy.TARGET, "second")]
+)
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_conflict_has_one_winner(
+    nodes: Pair, lab: Build, strategy: Strategy, winner: str, order: tuple[int, int]
+) -> None:
+    made = swap(lab, nodes, strategy=strategy)
+    nodes.source.execute("update t set v = 'first' where id = 1")
+    nodes.target.execute("update t set v = 'second' where id = 1")
+    runners = made.sync()
+    counts = runners[order[0]].run().counts + runners[order[1]].run().counts
+    assert counts.conflicts == 1
+    made.settle()
+    assert rows(nodes.source) == rows(nodes.target)
+    assert (f"(1,{winner})",) in rows(nodes.source)
+
+
+def test_a_later_write_beats_a_fast_clock(nodes: Pair, lab: Build) -> None:
+    made = swap(lab, nodes)
+    log = "pgherd.delta_public_t"
+    nodes.source.execute("update t set v = 'from the future' where id = 1")
+    nodes.source.execute(f"update {log} set changed_at = clock_timestamp() + interval '1 hour'")
+    made.settle()
+    nodes.target.execute("update t set v = 'later' where id = 1")
+    nodes.source.execute("update t set v = 'unrelated' where id = 2")
+    made.settle()
+    assert ("(1,later)",) in rows(nodes.source)
+    assert rows(nodes.source) == rows(nodes.target)
+    # The log rows of the key are gone, the floor remains: still nothing local counts as older than what arrived.
+    nodes.target.execute(f"delete from {log}")
+    nodes.source.execute("update t set v = 'second' where id = 2")
+    nodes.target.execute("update t set v = 'newest' where id = 2")
+    made.settle()
+    assert ("(2,newest)",) in rows(nodes.source)
+
+
+def test_delete_against_update(nodes: Pair, lab: Build) -> None:
+    made = swap(lab, nodes)
+    nodes.source.execute("delete from t where id = 1")
+    nodes.target.execute("update t set v = 'kept' where id = 1")
+    nodes.target.execute("update t set v = 'lost' where id = 2")
+    nodes.source.execute("delete from t where id = 2")
+    made.settle()
+    assert rows(nodes.source) == rows(nodes.target)
+    assert ("(1,kept)",) in rows(nodes.source)
+    assert ("(2,lost)",) not in rows(nodes.source)
+
+
+def test_truncate_empties_both(nodes: Pair, lab: Build) -> None:
+    made = swap(lab, nodes)
+    nodes.target.execute("truncate t")
+    nodes.target.execute("insert into t values (7, 'again')")
+    made.settle()
+    assert rows(nodes.source) == rows(nodes.target) == [("(7,again)",)]
+
+
+def test_masters_that_differ_are_not_overwritten(nodes: Pair, lab: Build) -> None:
+    for node in nodes:
+        node.execute(TABLE)
+        node.execute("insert into t values (1, %s)", [node.name])
+    made = lab(list(nodes), SyncType.SWAP)
+    with pytest.raises(SchemaMismatch, match="both masters hold rows of public.t"):
+        made.sync()[0].prepare()
+    assert rows(nodes.source) != rows(nodes.target)
+
+
+def test_an_empty_lead_is_filled(nodes: Pair, lab: Build) -> None:
+    for node in nodes:
+        node.execute(TABLE)
+    nodes.target.execute("insert into t values (1, 'x')")
+    lab(list(nodes), SyncType.SWAP).settle()
+    assert rows(nodes.source) == [("(1,x)",)]
+
+
+def test_makedelta_lets_rows_flow_onward(node_factory: NodeFactory, lab: Build) -> None:
+    one, two, slave = (node_factory(name, schema=TABLE) for name in ("one", "two", "slave"))
+    for flows in (True, False):
+        onward = lab([two, slave])
+        swapped = lab([one, two], SyncType.SWAP, makedelta=flows)
+        onward.topology = swapped.topology = _merged(swapped, onward)
+        onward.settle()
+        swapped.settle()
+        key = 1 if flows else 2
+        one.execute("insert into t values (%s, 'x')", [key])
+        swapped.settle()
+        onward.settle()
+        assert slave.value("select count(*) from t where id = %s", [key]) == int(flows)
+        for made in (onward, swapped):
+            made.close()
+
+
+def _merged(one: Lab, other: Lab) -> object:
+    from dataclasses import replace
+
+    from replicator.model import Topology
+
+    herd = replace(other.topology.herds["h"], name="other")
+    sync = replace(other.topology.syncs["s"], name="other", herd="other")
+    return Topology(
+        databases={**one.topology.databases, **other.topology.databases},
+        herds={**one.topology.herds, "other": herd},
+        syncs={**one.topology.syncs, "other": sync},
+    )
+
+
+def _writer(node: Node, seed: int, count: int) -> None:
+    chance = random.Random(seed)
+    with node.connect() as connection:
+        for _ in range(count):
+            key = chance.randrange(12)
+            statement = chance.choice(
+                (
+                    "insert into t values (%(k)s, %(v)s) on conflict (id) do update set v = excluded.v",
+                    "insert into t values (%(k)s, %(v)s) on conflict do nothing",
+                    "delete from t where id = %(k)s",
+                    "update t set v = %(v)s where id = %(k)s",
+                )
+            )
+            connection.execute(statement, {"k": key, "v": f"{node.name}{chance.random()}"})
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_concurrent_writers_converge(nodes: Pair, lab: Build, seed: int) -> None:
+    made = swap(lab, nodes, strategy=list(Strategy)[seed % 3])
+    writers = [threading.Thread(target=_writer, args=(node, seed * 10 + i, 300)) for i, node in enumerate(nodes * 2)]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        made.run()
+    made.settle()
+    assert rows(nodes.source) == rows(nodes.target)
+
+
