@@ -46,7 +46,7 @@ comment on column catalog.db.host is 'Host name, address or socket folder; empty
 comment on column catalog.db.port is 'The server''s port';
 comment on column catalog.db.username is 'The role that connects';
 comment on column catalog.db.options is 'Further libpq parameters, by name; never a password';
-comment on column catalog.db.active is 'False: nothing connects to it';
+comment on column catalog.db.active is 'False: syncs leave it alone';
 
 create table catalog.dbgroup (
     name  text not null constraint dbgroup_pkey primary key

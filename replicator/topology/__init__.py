@@ -1,0 +1,117 @@
+"""Converges the declared topology: what differs between the catalog and what is desired, and making it so.
+
+The same way for a command that adds one table and for a whole inventory: `plan` compares, `apply` checks with
+`validate`, writes the catalog in one transaction, and then cleans up what removed syncs and tables left on nodes.
+Installing what new ones need, and their first copies, is the controllers' work: they follow the catalog's revision.
+What cannot be cleaned up, because a node is down, stays noted and is part of every later plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from replicator import validate
+from replicator.catalog import Catalog
+from replicator.errors import InvalidTopology, Unreachable
+from replicator.model import SyncType, Topology
+from replicator.postgres import Connector
+from replicator.topology.changes import (
+    NOUNS,
+    Kind,
+    TopologyChange,
+    captured,
+    changed,
+    changes,
+    cleaning,
+    leftovers,
+    pairs,
+    users,
+)
+from replicator.topology.cleaning import clean
+
+__all__ = ["NOUNS", "Kind", "TopologyChange", "apply", "captured", "changes", "clean", "plan", "users"]
+
+Report = Callable[[str], None]
+
+
+def plan(catalog: Catalog, desired: Topology) -> list[TopologyChange]:
+    """What `apply` would do so that the catalog declares `desired` and nothing else, in order."""
+    found = changes(catalog.topology(), desired)
+    return [*found, *(cleaning(leftover) for leftover in catalog.leftovers())]
+
+
+def apply(
+    catalog: Catalog,
+    connector: Connector,
+    plan_of_changes: Sequence[TopologyChange],
+    report: Report = lambda _: None,
+) -> None:
+    """Make a plan so. Raises InvalidTopology (with all problems) and then has changed nothing.
+
+    Nodes that cannot be cleaned up are reported, a sentence each, and left for the next time.
+    """
+    current = catalog.topology()
+    desired = changed(current, plan_of_changes)
+    validate.check(desired, connector, validate.affected(current, desired), report)
+    if _unclean(catalog, current, desired):
+        clean(catalog, connector, report)
+    _refuse(_unclean(catalog, current, desired))
+    if reborn := _reborn(current, desired):
+        rest = _without(current, reborn)
+        _write(catalog, current, rest)
+        clean(catalog, connector, report)
+        _refuse(_unclean(catalog, rest, desired))
+        current = rest
+    _write(catalog, current, desired)
+    clean(catalog, connector, report)
+
+
+def _reborn(current: Topology, desired: Topology) -> set[str]:
+    """Syncs that keep their name and nothing else: their positions mean something else from now on."""
+    return {
+        name
+        for name, sync in current.syncs.items()
+        if name in desired.syncs
+        and desired.syncs[name].type is not sync.type
+        and SyncType.FULLCOPY in (desired.syncs[name].type, sync.type)
+    }
+
+
+def _without(topology: Topology, names: set[str]) -> Topology:
+    return replace(topology, syncs={name: sync for name, sync in topology.syncs.items() if name not in names})
+
+
+def _unclean(catalog: Catalog, current: Topology, desired: Topology) -> list[str]:
+    """Links that are to be declared anew while their former positions are still to be forgotten on a node.
+
+    Forgetting would then hit the new positions, and not forgetting would go on from a place whose changes are gone.
+    """
+    stale = {(left.sync, left.source, left.database.name): left.error for left in catalog.leftovers() if left.source}
+    return [
+        f"sync {name}: what it left on {target.name} when it was removed is still there"
+        f" ({stale[link] or 'not tried yet'}); mend that, or give the sync another name"
+        for name in sorted(validate.affected(current, desired))
+        for source, target in pairs(desired, desired.syncs[name])
+        if (link := (name, source.name, target.name)) in stale
+    ]
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        error = InvalidTopology(problems)
+        error.exit_code = Unreachable.exit_code
+        raise error
+
+
+def _write(catalog: Catalog, current: Topology, desired: Topology) -> None:
+    """Store the step and what it leaves, unless the catalog has moved away from where the step begins."""
+    verbs = {Kind.CREATE: "add", Kind.UPDATE: "update", Kind.DELETE: "remove"}
+    with catalog.declaring():
+        if changes(catalog.topology(), current):
+            raise InvalidTopology("the topology was changed meanwhile by someone else.", hint="Plan again.")
+        for leftover in leftovers(current, desired):
+            catalog.note_leftover(leftover)
+        for change in changes(current, desired):
+            method = getattr(catalog, f"{verbs[change.kind]}_{change.noun}")
+            method(change.name if change.after is None else change.after)

@@ -1,0 +1,101 @@
+"""Takes back what removed syncs and tables left on nodes: triggers, change logs, positions.
+
+Only once no controller works by the old topology any more, since it would put them there again. What cannot be cleaned
+because a node is down stays noted in the catalog.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from replicator import progress, validate
+from replicator.capture import Need, needs, release
+from replicator.catalog import Catalog, Leftover
+from replicator.errors import ReplicatorError
+from replicator.model import Database, TableName, Topology
+from replicator.postgres import Connection, Connector, translated
+from replicator.topology.changes import pairs
+
+PATIENCE = 30.0
+"""How long controllers may take to follow a change."""
+
+
+def clean(catalog: Catalog, connector: Connector, report: Callable[[str], None] = lambda _: None) -> None:
+    """Clean up all that is noted. What cannot be cleaned is reported, a sentence each, and stays noted."""
+    deadline = time.monotonic() + PATIENCE
+    failed: dict[str, str] = {}
+    for leftover in catalog.leftovers():
+        name = leftover.database.name
+        try:
+            if name not in failed:
+                _wait_until_unused(catalog, leftover, deadline)
+                _clean(catalog, connector, leftover)
+                report(f"cleaned up after sync {leftover.sync} on {name}")
+        except ReplicatorError as error:
+            failed[name] = str(error)
+            report(f"what sync {leftover.sync} left on {name} is still there and will be cleaned up later: {error}")
+        if name in failed:
+            catalog.leftover_failed(leftover.id, failed[name])
+
+
+def _wait_until_unused(catalog: Catalog, leftover: Leftover, deadline: float) -> None:
+    while busy := _still_using(catalog, leftover):
+        if time.monotonic() > deadline:
+            raise ReplicatorError(f"the controller of sync {busy} did not stop within {PATIENCE:.0f} seconds.")
+        time.sleep(0.1)
+
+
+def _still_using(catalog: Catalog, leftover: Leftover) -> str:
+    """A sync whose controller may still work on the node by an older topology; empty when there is none."""
+    topology = catalog.topology()
+    revision = catalog.revision()
+    current = {(state.sync, state.source, state.target) for state in catalog.states() if state.revision >= revision}
+    for name in sorted({leftover.sync, *_members(topology, leftover.database.name)}):
+        sync = topology.syncs.get(name)
+        follows = sync and {(name, a.name, b.name) for a, b in pairs(topology, sync)} <= current
+        if not follows and catalog.locked("sync", name):
+            return name
+    return ""
+
+
+def _members(topology: Topology, database: str) -> set[str]:
+    """The syncs that a database takes part in."""
+    return {sync.name for sync in topology.syncs.values() if database in {d.name for d in topology.members(sync)}}
+
+
+def _clean(catalog: Catalog, connector: Connector, leftover: Leftover) -> None:
+    install = connector.config.install
+    with (
+        connector.open(leftover.database, "clean up", autocommit=True) as connection,
+        translated(str(leftover.database)),
+    ):
+        topology = catalog.topology()
+        if leftover.source:
+            with connection.transaction():
+                progress.forget(connection, install, leftover.sync, leftover.source, leftover.tables)
+        if not leftover.source or not _members(topology, leftover.database.name):
+            release(connection, install, _kept(topology, connector, leftover.database, connection))
+    catalog.remove_leftover(leftover.id)
+
+
+def _kept(topology: Topology, connector: Connector, node: Database, connection: Connection) -> dict[TableName, Need]:
+    """What is still needed on a node, under whatever nicknames it is declared."""
+    here = validate.identity(connection)
+    kept: dict[TableName, Need] = {}
+    for database in topology.databases.values():
+        if database.dbname == node.dbname and _may_be(connector, database, node, here):
+            for table, need in needs(topology, database.name).items():
+                kept[table] = kept.get(table, Need()) | need
+    return kept
+
+
+def _may_be(connector: Connector, database: Database, node: Database, here: tuple[int, int]) -> bool:
+    """Whether a declared database may be this node by another address; if it does not answer, it may."""
+    if (database.host, database.port) == (node.host, node.port):
+        return True
+    try:
+        with connector.open(database, "clean up", autocommit=True) as connection, translated(str(database)):
+            return validate.identity(connection) == here
+    except ReplicatorError:
+        return True

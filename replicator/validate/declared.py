@@ -1,0 +1,147 @@
+"""What is wrong with a topology in itself, found without asking a server. Pure.
+
+`model.Topology.contradictions` finds names that lead nowhere; here is what resolves and still cannot work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from psycopg import ProgrammingError, conninfo
+
+from replicator.model import Sync, SyncType, TableName, Topology
+
+OWN = ("dbname", "host", "port", "user")
+SECRETS = ("password", "sslpassword")
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One sync moves a table from one database to another."""
+
+    source: str
+    target: str
+    sync: Sync
+
+
+def contradictions(topology: Topology) -> list[str]:
+    """What cannot be resolved or cannot work, a sentence each; empty when there is nothing."""
+    if found := topology.contradictions():
+        return [*found, *_bad_databases(topology)]
+    checks = (_bad_databases, _bad_groups, _bad_herds, _bad_syncs, _circles, _rivals)
+    return [problem for check in checks for problem in check(topology)]
+
+
+def _bad_databases(topology: Topology) -> Iterator[str]:
+    for database in topology.databases.values():
+        if not 0 < database.port < 65536:
+            yield f"database {database.name}: port {database.port} is not between 1 and 65535"
+        for key in database.options:
+            if key in SECRETS:
+                yield f"database {database.name}: option {key} is a secret; use --password-stdin or the password file"
+            elif key in OWN:
+                yield f"database {database.name}: option {key} has a place of its own; give it as --{key}"
+            elif not _known_to_libpq(key):
+                yield f"database {database.name}: libpq knows no connection option {key!r}; correct or remove it"
+
+
+def _known_to_libpq(key: str) -> bool:
+    try:
+        conninfo.make_conninfo(**{key: "x"})
+    except ProgrammingError:
+        return False
+    return True
+
+
+def _bad_groups(topology: Topology) -> Iterator[str]:
+    for group in topology.dbgroups.values():
+        for name in _repeated(group.members):
+            yield f"dbgroup {group.name}: it lists {name} twice; once is enough"
+
+
+def _bad_herds(topology: Topology) -> Iterator[str]:
+    for herd in topology.herds.values():
+        for name in _repeated((*herd.tables, *herd.sequences)):
+            yield f"herd {herd.name}: it lists {name} twice; once is enough"
+
+
+def _bad_syncs(topology: Topology) -> Iterator[str]:
+    for sync in topology.syncs.values():
+        herd = topology.herds[sync.herd]
+        if not herd.tables and not herd.sequences:
+            yield f"sync {sync.name}: herd {herd.name} is empty; add a table to it first"
+        for name in _repeated(sync.targets):
+            yield f"sync {sync.name}: it lists target {name} twice; once is enough"
+        if sync.checktime is not None and sync.checktime.total_seconds() <= 0:
+            yield f"sync {sync.name}: checktime must be longer than nothing; leave it out to run on changes and kicks"
+
+
+def _repeated(things: Sequence[object]) -> list[object]:
+    return [thing for number, thing in enumerate(things) if thing in things[:number]]
+
+
+def _flows(topology: Topology) -> dict[TableName, list[Flow]]:
+    flows: dict[TableName, list[Flow]] = {}
+    for sync in topology.syncs.values():
+        members = [database.name for database in topology.members(sync)]
+        pairs = [(members[0], target) for target in members[1:]]
+        if sync.type is SyncType.SWAP:
+            pairs += [(target, source) for source, target in pairs]
+        for table in topology.herds[sync.herd].tables:
+            flows.setdefault(table, []).extend(Flow(source, target, sync) for source, target in pairs)
+    return flows
+
+
+def _circles(topology: Topology) -> Iterator[str]:
+    """Ways on which a row comes back to the node where it was written, and there undoes what came after it."""
+    seen = set()
+    for table, flows in _flows(topology).items():
+        for start in flows:
+            for way in _ways_back(start.source, [start], flows):
+                names = frozenset(flow.sync.name for flow in way)
+                if names not in seen:
+                    seen.add(names)
+                    yield _circle(table, way)
+
+
+def _ways_back(home: str, way: list[Flow], flows: list[Flow]) -> Iterator[list[Flow]]:
+    last = way[-1]
+    if last.target == home:
+        yield way
+        return
+    if not last.sync.makedelta:
+        return
+    visited = {flow.source for flow in way}
+    for flow in flows:
+        # A swap does not send back what it brought itself.
+        if flow.source == last.target and flow.sync is not last.sync and flow.target not in visited - {home}:
+            yield from _ways_back(home, [*way, flow], flows)
+
+
+def _circle(table: TableName, way: list[Flow]) -> str:
+    names = list(dict.fromkeys(flow.sync.name for flow in way))
+    path = " -> ".join([way[0].source, *(flow.target for flow in way)])
+    forwarding = ", ".join(dict.fromkeys(flow.sync.name for flow in way if flow.sync.makedelta))
+    return (
+        f"syncs {', '.join(names)}: with makedelta on {forwarding}, rows of {table} go round in a circle ({path});"
+        " join the masters by one swap, or take makedelta off"
+    )
+
+
+def _rivals(topology: Topology) -> Iterator[str]:
+    """A whole copy undoes whatever another sync writes on the same table."""
+    found: dict[tuple[str, str, str], TableName] = {}
+    for table, flows in _flows(topology).items():
+        for one, other in combinations(flows, 2):
+            if one.target == other.target and one.sync is not other.sync:
+                for copy, rival in ((one, other), (other, one)):
+                    if copy.sync.type is SyncType.FULLCOPY:
+                        found.setdefault((copy.sync.name, rival.sync.name, copy.target), table)
+                        break
+    for (copy_name, rival_name, target), table in found.items():
+        yield (
+            f"sync {copy_name}: its full copy of {table} would overwrite what sync {rival_name} writes on {target};"
+            " leave the table out of one of them"
+        )

@@ -1,0 +1,159 @@
+"""Whether what was found on the servers lets a sync work, a sentence for each thing that does not. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+
+from replicator.capture import needs
+from replicator.model import CopyMethod, Database, Herd, Sync, SyncType, TableName, Topology
+from replicator.relations import Relation, differences
+from replicator.validate.facts import Facts, Rights
+
+KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence", "c": "a type"}
+
+
+def judge(topology: Topology, sync: Sync, found: Mapping[str, Facts]) -> list[str]:
+    """What is wrong with a sync on its databases, as far as they were found (the others are left out)."""
+    return [*_bad_places(topology, sync, found), *_bad_relations(topology, sync, found)]
+
+
+def written(topology: Topology, sync: Sync) -> list[Database]:
+    """The databases that a sync writes to."""
+    members = topology.members(sync)
+    return list(members if sync.type is SyncType.SWAP else members[1:])
+
+
+def _bad_places(topology: Topology, sync: Sync, found: Mapping[str, Facts]) -> Iterator[str]:
+    members = [found[database.name] for database in topology.members(sync) if database.name in found]
+    for facts in members:
+        yield from _bad_server(facts)
+    for facts in (found[database.name] for database in written(topology, sync) if database.name in found):
+        yield from _bad_target(facts)
+    for one, other in combinations(members, 2):
+        if one.identity == other.identity:
+            yield (
+                f"sync {sync.name}: {one.database.name} and {other.database.name} are the same database"
+                f" ({other.database.dbname} at {other.database.host}:{other.database.port}); correct one of them"
+            )
+
+
+def _bad_server(facts: Facts) -> Iterator[str]:
+    if facts.standby:
+        yield f"{facts.database}: it is a standby; point the database at the primary"
+        return
+    if not facts.creates:
+        yield (
+            f"{facts.database}: role {facts.role} cannot keep the replicator's schema there;"
+            f' run `grant create on database "{facts.database.dbname}" to "{facts.role}"`,'
+            " or let it own the schema that is there"
+        )
+
+
+def _bad_target(facts: Facts) -> Iterator[str]:
+    if not facts.impersonates:
+        remedy = "make it a superuser"
+        if facts.version >= 150000:
+            remedy = f'run `grant set on parameter session_replication_role to "{facts.role}"`, or {remedy}'
+        yield f"{facts.database}: role {facts.role} cannot set session_replication_role; {remedy}"
+    if not facts.stages:
+        yield (
+            f"{facts.database}: role {facts.role} cannot make temporary tables;"
+            f' run `grant temporary on database "{facts.database.dbname}" to "{facts.role}"`'
+        )
+
+
+def _bad_relations(topology: Topology, sync: Sync, found: Mapping[str, Facts]) -> Iterator[str]:
+    herd = topology.herds[sync.herd]
+    places = [found[database.name] for database in topology.members(sync) if database.name in found]
+    for facts in places:
+        yield from _missing(herd, facts, facts.database.name == herd.database)
+        yield from _bad_rights(topology, sync, facts)
+    for table in herd.tables:
+        yield from _bad_table(sync, herd, table, places)
+
+
+def _missing(herd: Herd, facts: Facts, is_source: bool) -> Iterator[str]:
+    remedy = f"take it out of herd {herd.name}, or correct the name"
+    if not is_source:
+        remedy = f"create it there as it is on {herd.database}"
+    for noun, kinds, names in (("table", "rp", herd.tables), ("sequence", "S", herd.sequences)):
+        for name in names:
+            relation = facts.relations.get(name)
+            if relation is None:
+                yield f"{facts.database}: there is no {noun} {name}; {remedy}"
+            elif relation.kind not in kinds:
+                kind = KINDS.get(relation.kind, "a table")
+                yield f"{facts.database}: {name} is {kind}, not a {noun}; take it out of herd {herd.name}"
+
+
+def _bad_rights(topology: Topology, sync: Sync, facts: Facts) -> Iterator[str]:
+    herd = topology.herds[sync.herd]
+    captured = needs(topology, facts.database.name)
+    is_target = facts.database in written(topology, sync)
+    for name in (*herd.tables, *herd.sequences):
+        rights = facts.rights.get(name)
+        if rights is None:
+            continue
+        if name in captured and not rights.owns:
+            yield (
+                f"{facts.database}: role {facts.role} does not own {name}, so it cannot put triggers on it;"
+                f' grant it the owner\'s role, or run `alter table {name} owner to "{facts.role}"`'
+            )
+        yield from _missing_privileges(facts, name, rights, _privileges(sync, herd, name, is_target))
+        if rights.hidden:
+            yield (
+                f"{facts.database}: row security hides rows of {name} from role {facts.role};"
+                f' run `alter role "{facts.role}" bypassrls`'
+            )
+
+
+def _privileges(sync: Sync, herd: Herd, name: TableName, is_target: bool) -> list[str]:
+    if not is_target:
+        return ["SELECT"]
+    if name in herd.sequences:
+        return ["SELECT", "UPDATE"]
+    wanted = ["SELECT", "INSERT", "UPDATE", "DELETE"]
+    truncates = sync.type is SyncType.FULLCOPY and sync.copymethod is CopyMethod.TRUNCATE
+    return [*wanted, "TRUNCATE"] if truncates else wanted
+
+
+def _missing_privileges(facts: Facts, name: TableName, rights: Rights, wanted: list[str]) -> Iterator[str]:
+    lacking = ", ".join(privilege.lower() for privilege in wanted if privilege not in rights.may)
+    if lacking:
+        noun = "sequence " if facts.relations[name].kind == "S" else ""
+        yield (
+            f"{facts.database}: role {facts.role} may not {lacking} on {name};"
+            f' run `grant {lacking} on {noun}{name} to "{facts.role}"` (and usage on its schema)'
+        )
+
+
+def _bad_table(sync: Sync, herd: Herd, table: TableName, places: list[Facts]) -> Iterator[str]:
+    present = {facts.database.name: relation for facts in places if (relation := _table(facts, table))}
+    source = present.get(herd.database)
+    if source is None:
+        return
+    keyed = sync.type is not SyncType.FULLCOPY
+    if keyed and not source.key:
+        yield (
+            f"sync {sync.name}: {table} has no primary key and no unique index on NOT NULL columns on {herd.database},"
+            f" which a {sync.type} needs; add a primary key, or move the table to a fullcopy sync"
+        )
+    for name, target in present.items():
+        if name == herd.database:
+            continue
+        for difference in differences(source, target, keyed=keyed):
+            yield (
+                f"sync {sync.name}: {table} differs between {herd.database} (source) and {name} (target):"
+                f" {difference}; make them equal"
+            )
+        if sync.type is SyncType.SWAP and source.key and set(target.key) != set(source.key):
+            yield (
+                f"sync {sync.name}: {table} is keyed by ({', '.join(source.key)}) on {herd.database} and by"
+                f" ({', '.join(target.key)}) on {name}; give both the same primary key"
+            )
+
+
+def _table(facts: Facts, table: TableName) -> Relation | None:
+    relation = facts.relations.get(table)
+    return relation if relation and relation.kind in "rp" else None

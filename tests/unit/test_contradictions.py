@@ -1,0 +1,179 @@
+"""Declarations that cannot work, found without a server, all at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from replicator.model import Database, DbGroup, Herd, Sync, SyncType, TableName, Topology
+from replicator.validate import affected, contradictions
+
+T = TableName("public", "t")
+U = TableName("public", "u")
+
+
+def topology(*syncs: Sync, **herds: str) -> Topology:
+    """Databases a to d; a herd per keyword, of table t on the database named."""
+    return Topology(
+        databases={name: Database(name=name, dbname=name) for name in "abcd"},
+        herds={name: Herd(name=name, database=database, tables=(T,)) for name, database in herds.items()},
+        syncs={sync.name: sync for sync in syncs},
+    )
+
+
+def push(name: str, herd: str, target: str, *, makedelta: bool = False) -> Sync:
+    return Sync(name=name, type=SyncType.PUSHDELTA, herd=herd, targets=(target,), makedelta=makedelta)
+
+
+def swap(name: str, herd: str, target: str, *, makedelta: bool = False) -> Sync:
+    return Sync(name=name, type=SyncType.SWAP, herd=herd, targets=(target,), makedelta=makedelta)
+
+
+def copy(name: str, herd: str, *targets: str) -> Sync:
+    return Sync(name=name, type=SyncType.FULLCOPY, herd=herd, targets=targets)
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        topology(),
+        topology(push("s", "ha", "b"), ha="a"),
+        topology(push("s1", "ha", "b", makedelta=True), push("s2", "hb", "c", makedelta=True), ha="a", hb="b"),
+        topology(swap("g", "hb", "a", makedelta=True), push("s", "ha", "c"), ha="a", hb="b"),
+        topology(push("s1", "ha", "b"), push("s2", "hb", "a"), ha="a", hb="b"),
+        topology(swap("s1", "ha", "b"), swap("s2", "hb", "c"), swap("s3", "hc", "a"), ha="a", hb="b", hc="c"),
+        topology(push("s1", "ha", "c", makedelta=True), push("s2", "hb", "c", makedelta=True), ha="a", hb="b"),
+        topology(copy("s1", "ha", "b", "c"), push("s2", "hb", "d"), ha="a", hb="b"),
+    ],
+    ids=["nothing", "push", "cascade", "how-to", "both ways", "triangle", "into one", "copy cascade"],
+)
+def test_what_can_work_is_let_through(good: Topology):
+    assert contradictions(good) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "names", "way"),
+    [
+        (
+            topology(push("s1", "ha", "b", makedelta=True), push("s2", "hb", "a", makedelta=True), ha="a", hb="b"),
+            "s1, s2",
+            "a -> b -> a",
+        ),
+        (
+            topology(push("s1", "ha", "b", makedelta=True), push("s2", "hb", "a"), ha="a", hb="b"),
+            "s1, s2",
+            "a -> b -> a",
+        ),
+        (
+            topology(
+                push("s1", "ha", "b", makedelta=True),
+                push("s2", "hb", "c", makedelta=True),
+                push("s3", "hc", "a"),
+                ha="a",
+                hb="b",
+                hc="c",
+            ),
+            "s1, s2, s3",
+            "a -> b -> c -> a",
+        ),
+        (
+            topology(swap("g", "ha", "b", makedelta=True), push("s", "hb", "a"), ha="a", hb="b"),
+            "g, s",
+            "a -> b -> a",
+        ),
+        (
+            topology(swap("g1", "ha", "b", makedelta=True), swap("g2", "hb", "a"), ha="a", hb="b"),
+            "g1, g2",
+            "a -> b -> a",
+        ),
+    ],
+    ids=["two", "one forwards", "three", "swap and push", "two swaps"],
+)
+def test_rows_that_come_back_to_their_author_are_refused(bad: Topology, names: str, way: str):
+    (problem,) = contradictions(bad)
+    assert problem.startswith(f"syncs {names}: ")
+    assert way in problem
+    assert "public.t" in problem
+
+
+def test_a_circle_of_other_tables_is_none():
+    good = topology(push("s1", "ha", "b", makedelta=True), push("s2", "hb", "a", makedelta=True), ha="a", hb="b")
+    good = replace(good, herds={**good.herds, "hb": Herd(name="hb", database="b", tables=(U,))})
+    assert contradictions(good) == []
+
+
+def test_a_full_copy_over_another_syncs_rows_is_refused():
+    bad = topology(push("s1", "ha", "c"), copy("s2", "hb", "c"), ha="a", hb="b")
+    assert contradictions(bad) == [
+        "sync s2: its full copy of public.t would overwrite what sync s1 writes on c;"
+        " leave the table out of one of them"
+    ]
+
+
+def test_every_fault_is_told_at_once():
+    bad = Topology(
+        databases={
+            "a": Database(name="a", dbname="x", port=0, options={"password": "hunter2", "colour": "red"}),
+            "b": Database(name="b", dbname="x", options={"host": "h"}),
+        },
+        dbgroups={"g": DbGroup(name="g", members=("a", "a"))},
+        herds={
+            "h": Herd(name="h", database="a", tables=(T, U, T)),
+            "empty": Herd(name="empty", database="a"),
+        },
+        syncs={
+            "s": Sync(name="s", type=SyncType.PUSHDELTA, herd="h", targets=("b", "b"), checktime=timedelta()),
+            "e": Sync(name="e", type=SyncType.PUSHDELTA, herd="empty", targets=("b",)),
+        },
+    )
+    found = contradictions(bad)
+    for part in (
+        "database a: port 0 is not between 1 and 65535",
+        "database a: option password is a secret",
+        "database a: libpq knows no connection option 'colour'",
+        "database b: option host has a place of its own",
+        "dbgroup g: it lists a twice",
+        "herd h: it lists public.t twice",
+        "sync s: it lists target b twice",
+        "sync s: checktime must be longer",
+        "sync e: herd empty is empty",
+    ):
+        assert sum(part in problem for problem in found) == 1, part
+    assert len(found) == 9
+    assert "hunter2" not in str(found)
+
+
+def test_names_that_lead_nowhere_are_told_with_bad_databases():
+    bad = topology(push("s", "nothing", "b"))
+    bad = replace(bad, databases={**bad.databases, "a": Database(name="a", dbname="a", port=99999)})
+    assert len(contradictions(bad)) == 2
+
+
+def test_only_syncs_that_need_more_of_a_server_are_affected():
+    base = topology(push("s", "ha", "b"), push("other", "hb", "c"), ha="a", hb="b")
+
+    def with_sync(sync: Sync) -> Topology:
+        return replace(base, syncs={**base.syncs, "s": sync})
+
+    def with_herd(*tables: TableName) -> Topology:
+        return replace(base, herds={**base.herds, "ha": Herd(name="ha", database="a", tables=tables)})
+
+    sync = base.syncs["s"]
+    assert affected(topology(), base) == {"s", "other"}
+    for same in (
+        base,
+        with_sync(replace(sync, paused=True, makedelta=True, checktime=timedelta(seconds=1))),
+        replace(base, databases={name: replace(d, id=9) for name, d in base.databases.items()}),
+        replace(base, syncs={"other": base.syncs["other"]}),
+    ):
+        assert affected(base, same) == set()
+    for other in (
+        with_sync(replace(sync, type=SyncType.SWAP)),
+        with_sync(replace(sync, targets=("b", "c"))),
+        with_herd(T, U),
+        replace(base, databases={**base.databases, "a": Database(name="a", dbname="a", port=1)}),
+    ):
+        assert affected(base, other) == {"s"}
+    assert affected(with_herd(T, U), base) == set()
