@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from provision.inventory.marks import Faults, Mark, Node, known, shown
+from provision.inventory.marks import Faults, Mark, Node, known, shown, suggestion
 from provision.inventory.model import Host
 from provision.inventory.settings import EMBEDDED_VERSIONS, VERSIONS
 
@@ -39,7 +39,9 @@ def check_origins(node: Node | None, names: Collection[str], faults: Faults) -> 
     """Report origins of connections that are no address, network, host or group. names: the hosts and groups."""
     for text, mark in node.texts if node else ():
         if text not in NO_NAMES and text not in names and not is_network(text):
-            faults.add(mark, f"found {text!r}, expected an address, a network, a host or a group; {known(text, names)}")
+            guess = suggestion(text, names)
+            message = f"found {text!r}, expected an address, a network, a host or a group"
+            faults.add(mark, f"{message}; {guess}" if guess else message)
 
 
 def check_server(host: Host, node: Node, names: Collection[str], faults: Faults) -> None:
@@ -191,7 +193,8 @@ class ReplicationCheck:
         groups = self.node.entries("dbgroups")
         reached: set[str | None] = set()
         for target, _ in targets.texts:
-            reached |= {name for name, _ in groups[target].texts} if target in groups else {target}
+            grouped = target in groups and target not in self.databases
+            reached |= {name for name, _ in groups[target].texts} if grouped else {target}
         reached.discard(source)
         if not reached:
             message = "found no target other than the source, expected a database or a dbgroup"

@@ -25,7 +25,7 @@ def read_all(paths: Sequence[Path], draft: Draft, faults: Faults) -> tuple[Path,
     folders: dict[Path, None] = {}
     for path in paths:
         if not path.exists():
-            faults.add(Mark(str(path)), "there is no such file or folder")
+            faults.add(Mark(str(path)), "there is no such file or folder", fatal=True)
         for file in _files(path):
             _read(file, draft, faults)
             read.append(file)

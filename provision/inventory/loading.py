@@ -29,7 +29,7 @@ def load(*paths: Path | str, listens: Callable[[str], bool] = can_listen) -> Inv
     files = read_all([Path(path) for path in paths], draft, faults)
     if not draft.check_loops() or faults.fatal:
         faults.raise_if_any()
-    if not draft.hosts:
+    if not draft.hosts and not faults:
         faults.add(Mark(str(first)), "found no hosts, expected at least one (`all: hosts:`)")
     found = effective(draft, first, faults)
     hosts = _hosts(draft, found, faults, listens)

@@ -172,8 +172,11 @@ def suggestion(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """The known word that is most like another, or nothing."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)), "")
+    """The known word that is most like another, or that alone begins with it; or nothing."""
+    names = list(known)
+    longer = [name for name in names if len(word) >= 3 and name.startswith(word)]
+    similar = difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
+    return similar[0] if similar else longer[0] if len(longer) == 1 else ""
 
 
 def known(word: str, names: Iterable[str]) -> str:

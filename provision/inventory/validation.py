@@ -27,6 +27,7 @@ EXPECTED = {
     "greater_than_equal": "{ge} or more",
     "less_than_equal": "{le} or less",
     "enum": "{expected}",
+    "literal_error": "{expected}",
     "expected": "{expected}",
 }
 """What was expected, by pydantic's name of the complaint."""
@@ -92,7 +93,7 @@ def _expectation(detail: ErrorDetails, found: str) -> str:
     if pattern is None:
         return f"another value ({detail['msg'][:1].lower()}{detail['msg'][1:]})"
     text = pattern.format(**context)
-    if detail["type"] != "enum":
+    if detail["type"] not in ("enum", "literal_error"):
         return text
     guess = suggestion(found.strip("'"), text.replace("'", "").replace(" or ", ", ").split(", "))
     return text.replace("'", "") + (f"; {guess}" if guess else "")

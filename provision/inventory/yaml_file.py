@@ -129,7 +129,7 @@ def _error_mark(error: Exception, file: str, text: str) -> Mark:
 
 def _problem(error: Exception) -> str:
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    if isinstance(problem, str) and problem.startswith("expected a single document"):
-        return "found a second document (---), expected one"
     context = getattr(error, "context", None)
+    if str(context).startswith("expected a single document"):
+        return "found a second document (---), expected one"
     return f"{problem} ({context})" if context else str(problem)
