@@ -57,7 +57,8 @@ class Source:
 
     def probe(self) -> Probe:
         """Look whether anything was logged. To be taken before the batch that it is compared with."""
-        query = sql.SQL("select last_value, txid_current_snapshot()::text from {}.seq")
+        # A sequence that was never used shows the value that it will give first: is_called tells the two apart.
+        query = sql.SQL("select last_value + is_called::int, txid_current_snapshot()::text from {}.seq")
         seq, snapshot = fetch_one(self.connection, query.format(sql.Identifier(self._install.schema)))
         return Probe(seq, Snapshot.parse(snapshot))
 
