@@ -250,14 +250,14 @@ class Topology:
 
     def _bad_syncs(self) -> Iterator[str]:
         for sync in self.syncs.values():
-            if sync.herd not in self.herds:
+            known = sync.herd in self.herds
+            if not known:
                 yield f"sync {sync.name}: no herd is called {sync.herd!r}; {_known(self.herds)}"
-                continue
             unknown = [t for t in sync.targets if t not in self.databases and t not in self.dbgroups]
             for target in unknown:
                 places = {**self.databases, **self.dbgroups}
                 yield f"sync {sync.name}: no database or dbgroup is called {target!r}; {_known(places)}"
-            if not unknown and not list(self._bad_groups()) and not list(self._bad_herds()):
+            if known and not unknown and not list(self._bad_groups()) and not list(self._bad_herds()):
                 yield from self._bad_targets(sync)
 
     def _bad_targets(self, sync: Sync) -> Iterator[str]:

@@ -88,11 +88,13 @@ def connect(params: Mapping[str, str], name: str, *, autocommit: bool = False) -
         connection = psycopg.connect(**params, autocommit=True)  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
         raise _connect_error(error, name) from error
+    except psycopg.ProgrammingError as error:
+        raise errors.ConfigError(f"{name}: {_first_line(error)}.", hint="Correct the database's options.") from error
     try:
         if connection.info.server_version < OLDEST:
-            release = connection.info.server_version / 10000
             raise errors.UnsupportedServer(
-                f"{name}: the server is PostgreSQL {release:.1f}; 10 is the oldest supported.",
+                f"{name}: the server is PostgreSQL {release(connection.info.server_version)}; 10 is the oldest"
+                " supported.",
                 hint="Upgrade it, or leave this database out.",
             )
         connection.prepare_threshold = None
@@ -111,6 +113,13 @@ def connect(params: Mapping[str, str], name: str, *, autocommit: bool = False) -
     return connection
 
 
+def release(number: int) -> str:
+    """A server_version_num as people say it: 160014 is 16.14, 90624 is 9.6.24."""
+    if number >= OLDEST:
+        return f"{number // 10000}.{number % 10000}"
+    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+
+
 def _connect_error(error: psycopg.OperationalError, name: str) -> errors.ReplicatorError:
     text = _first_line(error)
     state = error.sqlstate or ""
@@ -118,6 +127,8 @@ def _connect_error(error: psycopg.OperationalError, name: str) -> errors.Replica
         return errors.Refused(f"{name}: login refused: {text}.", hint="Check the password file and pg_hba.conf.")
     if "does not exist" in text or state == "3D000":
         return errors.Refused(f"{name}: {text}.", hint="Create it, or correct the name.")
+    if "too many" in text or "remaining connection slots" in text:
+        return errors.ServerFull(f"{name}: {text}.", hint="Raise max_connections, or end some sessions.")
     return errors.Unreachable(f"{name} does not answer: {text}.", hint="Is the server up, and the address right?")
 
 
@@ -125,7 +136,8 @@ def translate(error: psycopg.Error, name: str) -> errors.ReplicatorError:
     """The replicator's error for a driver's; `name` is the server or the object that was being worked on."""
     state = error.sqlstate or ""
     text = _first_line(error)
-    if not state or state.startswith(("08", "57P")):
+    lost = not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    if lost or state.startswith(("08", "57P")):
         return errors.ConnectionLost(f"{name}: the connection broke: {text}")
     kind: type[errors.ReplicatorError] = errors.ServerError
     if state in ("55P03", "40P01"):
@@ -136,7 +148,7 @@ def translate(error: psycopg.Error, name: str) -> errors.ReplicatorError:
         kind = errors.ServerFull
     elif state.startswith(("22", "23")):
         kind = errors.RowRejected
-    return kind(f"{name}: {text} (SQLSTATE {state})")
+    return kind(f"{name}: {text} (SQLSTATE {state})" if state else f"{name}: {text}")
 
 
 def _first_line(error: psycopg.Error) -> str:

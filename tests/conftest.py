@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from replicator.config import Config
@@ -25,6 +26,10 @@ from tests.fixtures.proxy import Proxy
 from tests.fixtures.servers import Pool, Server, ServerFailed
 
 IN_CI = os.environ.get("CI", "").lower() in ("true", "1")
+
+# A busy machine is not a failure; and in CI the same commit gives the same answer twice.
+hypothesis.settings.register_profile("pgherd", deadline=None, derandomize=IN_CI)
+hypothesis.settings.load_profile("pgherd")
 
 
 class Servers:
