@@ -1,0 +1,168 @@
+"""One link at work: makes both ends ready, looks whether there is something to move, moves one batch.
+
+    ready ─▶ pending? ─▶ batch: read ─▶ stage ─▶ write | resolve ─▶ save ─▶ commit
+
+When to run, and what to do after an error, is the controller's business.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from replicator import postgres, sequences
+from replicator.apply import write
+from replicator.capture import Kind
+from replicator.capture.read import Probe
+from replicator.change import Counts, RunResult
+from replicator.errors import LockedOut
+from replicator.model import Link, OneTimeCopy, Topology
+from replicator.postgres import Connector
+from replicator.signals import Stop
+from replicator.snapshot import NOTHING, Snapshot
+from replicator.syncrun.batch import Batch
+from replicator.syncrun.ready import Job, Ready, Report, make_ready
+
+HEARTBEAT = 30.0
+"""Seconds after which an idle link moves its position too, so that purging can go on and index ranges stay short."""
+
+SEQUENCES_EVERY = 2.0
+JOINED_EVERY = 0.5
+ATTEMPTS = 8
+
+GAVE_WAY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+
+
+class LinkRunner:
+    """Runs one link; belongs to one thread. After any error: close, wait, and begin again with `prepare`."""
+
+    def __init__(self, link: Link, topology: Topology, connector: Connector, stop: Stop, report: Report) -> None:
+        self.link = link
+        self._job = Job(link, topology, connector, stop, report)
+        self._overwrite = link.sync.onetimecopy is OneTimeCopy.ALWAYS
+        self._ready: Ready | None = None
+        self._probe: Probe | None = None
+        self._snapshot: Snapshot = NOTHING
+        self._saved_at = self._sequences_at = self._joined_at = 0.0
+        self._sequences: sequences.Standing = {}
+
+    def prepare(self) -> RunResult:
+        """Connect, install capture, compare definitions, copy what the target never had. Idempotent.
+
+        Raises SchemaMismatch, SourceReplaced, NotPrimary, CaptureMissing and what connecting raises.
+        """
+        began = time.monotonic()
+        self.close()
+        with self._translated():
+            self._ready, counts, copied = make_ready(self._job, overwrite=self._overwrite)
+        self._overwrite = False
+        self._probe, self._sequences = None, {}
+        return RunResult(counts=counts, copied=copied, seconds=time.monotonic() - began)
+
+    def pending(self) -> bool:
+        """Whether there may be something to move: one round trip. False, too, while the link is not prepared."""
+        if self._ready is None:
+            return False
+        with self._translated():
+            probe = self._ready.source.probe()
+            if self._probe is None or probe.seq != self._probe.seq:
+                return True
+            if probe.snapshot == self._snapshot:
+                return self._joined_meanwhile(self._ready) or self._sequences_moved(self._ready)
+            # Something ended since. If nothing was in progress then, it cannot have been a logged change.
+            overdue = time.monotonic() - self._saved_at > HEARTBEAT
+            if overdue or not self._snapshot.settled:
+                return True
+            return self._joined_meanwhile(self._ready) or self._sequences_moved(self._ready)
+
+    def run(self, kicked: bool = False) -> RunResult:
+        """Move one batch; a fullcopy copies what changed, or everything when kicked. Prepares first if need be."""
+        prepared = self.prepare() if self._ready is None else RunResult()
+        assert self._ready is not None
+        began = time.monotonic()
+        with self._translated():
+            self._carry_sequences(self._ready)
+            counts = self._batch(self._ready, kicked)
+        return RunResult(
+            counts=prepared.counts + counts,
+            seconds=prepared.seconds + time.monotonic() - began,
+            copied=prepared.copied,
+        )
+
+    def close(self) -> None:
+        """Drop both connections. Idempotent, raises nothing."""
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            ready.close()
+
+    def _batch(self, ready: Ready, kicked: bool) -> Counts:
+        """One batch; again when it gave way to an application, and with care when a row was refused."""
+        careful = False
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._attempt(ready, kicked, careful)
+            except write.REFUSALS:
+                if careful:
+                    raise
+                careful = True
+            except (LockedOut, *GAVE_WAY) as error:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                self._give_way(attempt, error)
+        raise AssertionError
+
+    def _attempt(self, ready: Ready, kicked: bool, careful: bool) -> Counts:
+        # In this order: what is logged after the probe is seen by the next one, what is before it by this batch.
+        probe = ready.source.probe()
+        if self._job.swap and len(ready.tables) < len(ready.pairs):
+            ready.look_for_tables(self.link)
+        due = time.monotonic() - self._saved_at > HEARTBEAT
+        landed = Batch(self._job, ready, kicked=kicked, careful=careful, due=due).land()
+        self._probe, self._snapshot = probe, landed.snapshot
+        if landed.saved:
+            self._saved_at = time.monotonic()
+        return landed.counts
+
+    def _give_way(self, attempt: int, error: Exception) -> None:
+        self._job.report(f"gave way to an application, tries again: {str(error).splitlines()[0]}")
+        self._job.stop.wait(0.01 * 2**attempt * (0.5 + random.random()))
+        self._job.stop.raise_if_set()
+
+    def _joined_meanwhile(self, ready: Ready) -> bool:
+        """Whether the lead's link has joined a table that this one waits for."""
+        now = time.monotonic()
+        if (
+            self._job.kind is Kind.TOUCH
+            or len(ready.tables) == len(ready.pairs)
+            or now - self._joined_at < JOINED_EVERY
+        ):
+            return False
+        self._joined_at = now
+        before = len(ready.tables)
+        ready.look_for_tables(self.link)
+        return len(ready.tables) > before
+
+    def _sequences_moved(self, ready: Ready) -> bool:
+        now = time.monotonic()
+        if self._job.swap or not self.link.sequences or now - self._sequences_at < SEQUENCES_EVERY:
+            return False
+        self._sequences_at = now
+        return sequences.read(ready.source.connection, self.link.sequences) != self._sequences
+
+    def _carry_sequences(self, ready: Ready) -> None:
+        if self._job.swap or not self.link.sequences:
+            return
+        standing = sequences.read(ready.source.connection, self.link.sequences)
+        sequences.write(ready.target, {n: at for n, at in standing.items() if self._sequences.get(n) != at})
+        self._sequences = standing
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            raise postgres.translate(error, str(self.link)) from error

@@ -1,0 +1,234 @@
+"""One batch of a link: read in one transaction of the source, written in one of the target, position and all.
+
+The stages of a table's changes are `capture.read`, `apply.stage`, then `apply.write` on a slave, `apply.swap` on
+another master, or `apply.diff` for a whole copy; this module puts them in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+import psycopg
+from psycopg import sql
+
+from replicator import progress, relations
+from replicator.apply import diff, onward, park, swap, write
+from replicator.apply.stage import Stage, pump
+from replicator.capture import Delta, Kind
+from replicator.change import Counts
+from replicator.errors import Transient
+from replicator.model import CopyMethod, TableName
+from replicator.progress import TablePosition, TableState
+from replicator.snapshot import NOTHING, Snapshot
+from replicator.syncrun.ready import Job, Ready
+from replicator.table_copy import Pair
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A batch that is done. snapshot: what the target has now, or had already when nothing was to be written."""
+
+    counts: Counts
+    snapshot: Snapshot
+    saved: bool
+
+
+class Batch:
+    """One attempt at one batch.
+
+    kicked: a fullcopy copies everything. careful: look for rows that the target refuses, and set them aside.
+    due: move the position even if nothing changed.
+    """
+
+    def __init__(self, job: Job, ready: Ready, *, kicked: bool, careful: bool, due: bool) -> None:
+        self._job, self._link, self._ready = job, job.link, ready
+        self._kicked, self._careful, self._due = kicked, careful, due
+        self._waiting: Mapping[TableName, park.Waiting] = {}
+        self._seen: Mapping[TableName, Snapshot] = {}
+
+    def land(self) -> Landed:
+        """Read and write it. Raises the drivers' errors; then nothing of it has happened."""
+        ready = self._ready
+        with ready.source.batch() as snapshot:
+            self._waiting = park.waiting(ready.target, self._link)
+            changed = self._changed()
+            if not changed and not self._must_save(snapshot):
+                return Landed(Counts(), snapshot, saved=False)
+            self._check_definitions()
+            if self._job.swap:
+                # What the source had seen of the target, as of this very batch.
+                self._seen = progress.followed(
+                    ready.source.connection, self._link.install, self._link.sync.name, self._link.target.name
+                )
+            return Landed(self._write(changed, snapshot), snapshot, saved=True)
+
+    def _must_save(self, snapshot: Snapshot) -> bool:
+        ready = self._ready
+        if ready.position is None or any(t.state is TableState.COPIED for t in ready.tables.values()):
+            return True
+        return self._due and snapshot != ready.position
+
+    def _check_definitions(self) -> None:
+        pairs = self._ready.pairs.values()
+        now = relations.fingerprint(self._ready.source.connection, [pair.source for pair in pairs])
+        if now != self._ready.fingerprint:
+            raise Transient(f"{self._link}: a table's definition changed; looking again.")
+
+    # --- what is in it ------------------------------------------------------------------------------------------
+
+    def _changed(self) -> list[Delta]:
+        known = [self._delta(name) for name in self._ready.pairs if self._ready.has(name)]
+        if self._job.kind is Kind.ROWS:
+            changed = self._ready.source.changed(known)
+            return changed + self._to_retry(known, {delta.relation.name for delta in changed})
+        new = [self._delta(name) for name in self._ready.pairs if not self._ready.has(name)]
+        return (known if self._kicked else self._ready.source.changed(known)) + new
+
+    def _delta(self, name: TableName) -> Delta:
+        pair = self._ready.pairs[name]
+        since = self._ready.position or NOTHING
+        if self._ready.has(name):
+            since = self._ready.tables[name].snapshot or since
+        return Delta(relation=pair.source, captured=pair.captured, since=since)
+
+    def _to_retry(self, known: Sequence[Delta], changed: set[TableName]) -> list[Delta]:
+        wanted = {name for name, waiting in self._waiting.items() if waiting.retry} - changed
+        return [delta for delta in known if delta.relation.name in wanted]
+
+    # --- writing ------------------------------------------------------------------------------------------------
+
+    def _write(self, changed: Sequence[Delta], snapshot: Snapshot) -> Counts:
+        ready, counts = self._ready, Counts()
+        with ready.target.transaction():
+            self._check_position()
+            for delta in changed:
+                self._job.stop.raise_if_set()
+                counts += self._write_table(delta)
+            live = self._go_live(changed)
+            progress.save(ready.target, self._link, snapshot, ready.origin)
+        ready.tables |= live
+        ready.position = snapshot
+        return counts
+
+    def _check_position(self) -> None:
+        """Keep other runs of this link out, and refuse to go on from where the target is not."""
+        link, target = self._link, self._ready.target
+        if self._ready.position is None:  # there is no row to lock yet
+            key = link.install.lock_key("link", link.sync.name, link.source.name)
+            target.execute("select pg_advisory_xact_lock(%s)", [key])
+        there = progress.read(target, link.install, link.sync.name, link.source.name, lock=True)
+        if (there.snapshot if there else None) != self._ready.position:
+            raise Transient(f"{link}: another run has moved the position; looking again.")
+
+    def _write_table(self, delta: Delta) -> Counts:
+        pair = self._ready.pairs[delta.relation.name]
+        if self._job.kind is Kind.TOUCH:
+            return self._copy_whole(pair)
+        target, waiting = self._ready.target, self._waiting.get(pair.name)
+        deleted = self._empty(pair) if delta.truncated else 0
+        stage = self._staged(pair, delta, waiting.retry if waiting else ())
+        held = park.hold_back(target, self._link, stage) if waiting and not delta.truncated else 0
+        if self._job.swap:
+            counts = self._write_on_master(pair, stage)
+        else:
+            counts = write.write(target, self._link, stage, careful=self._careful)
+            onward.note_stage(target, self._link, stage, truncated=delta.truncated)
+        return counts + Counts(deleted=deleted, parked=held)
+
+    def _write_on_master(self, pair: Pair, stage: Stage) -> Counts:
+        return swap.write_resolved(
+            self._ready.target,
+            self._link,
+            stage,
+            log=self._ready.target_logs[pair.name, Kind.ROWS],
+            seen=self._seen.get(pair.name, NOTHING),
+            lead=self._job.topology.databases[self._link.lead].id,
+            careful=self._careful,
+        )
+
+    def _empty(self, pair: Pair) -> int:
+        park.drop_all(self._ready.target, self._link, pair.name)
+        return self._ready.target.execute(sql.SQL("delete from {}").format(pair.target.rows)).rowcount
+
+    def _staged(self, pair: Pair, delta: Delta, retry: Sequence[str]) -> Stage:
+        stage = Stage(pair.target, versioned=self._job.swap)
+        try:
+            with self._ready.target.transaction() if self._careful else nullcontext():
+                return self._fill(pair, delta, stage, retry)
+        except psycopg.errors.DataError:
+            if not self._careful:
+                raise
+            # A value that the target's types cannot even hold: staged as text it can be found and set aside.
+            return self._fill(pair, delta, replace(stage, text=True), retry)
+
+    def _fill(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str]) -> Stage:
+        stage.create(self._ready.target)
+        source = self._ready.source
+        query = source.rows(delta, stage.names, retry, text=stage.text)
+        stage.fill(source.connection, query, self._ready.target, self._job.moved, binary=pair.source.binary)
+        return stage
+
+    def _go_live(self, changed: Sequence[Delta]) -> dict[TableName, TablePosition]:
+        """Let tables that were copied, or are new to a fullcopy, share the sync's position from here on."""
+        ready, link = self._ready, self._link
+        copied = [name for name, at in ready.tables.items() if at.state is TableState.COPIED]
+        progress.go_live(ready.target, link, copied)
+        new = [delta.relation.name for delta in changed if not ready.has(delta.relation.name)]
+        live = {name: TablePosition(TableState.LIVE, ready.pairs[name].captured.id, None) for name in (*copied, *new)}
+        for name in new:
+            progress.save_table(ready.target, link, name, live[name])
+        return live
+
+    # --- whole copies -------------------------------------------------------------------------------------------
+
+    def _copy_whole(self, pair: Pair) -> Counts:
+        """One table of a fullcopy."""
+        self._job.report(f"copying {pair.name}")
+        target, stage = self._ready.target, Stage(pair.target, text=self._careful)
+        park.drop_all(target, self._link, pair.name)
+        deleted = self._empty_for_copy(pair)
+        if self._careful or self._link.sync.copymethod is CopyMethod.DIFF:
+            counts = self._copy_staged(pair, stage)
+        else:
+            counts = Counts(inserted=self._pump(pair, stage))
+        onward.note_stage(target, self._link, stage)
+        return counts + Counts(deleted=deleted)
+
+    def _empty_for_copy(self, pair: Pair) -> int:
+        method, target = self._link.sync.copymethod, self._ready.target
+        if method is CopyMethod.TRUNCATE:
+            rows = sql.SQL("select count(*) from {}").format(pair.target.rows)
+            ((deleted,),) = target.execute(rows).fetchall()
+            target.execute(sql.SQL("truncate {}").format(pair.target.identifier))
+            return int(deleted)
+        if method is CopyMethod.DELETE:
+            return target.execute(sql.SQL("delete from {}").format(pair.target.rows)).rowcount
+        return 0
+
+    def _copy_staged(self, pair: Pair, stage: Stage) -> Counts:
+        ready = self._ready
+        stage.create(ready.target)
+        query = sql.SQL("select false, x.* from ({}) x").format(_whole(pair, stage))
+        stage.fill(ready.source.connection, query, ready.target, self._job.moved, binary=pair.source.binary)
+        return diff.replace_different(ready.target, self._link, stage, sql.SQL("true"), careful=self._careful)
+
+    def _pump(self, pair: Pair, stage: Stage) -> int:
+        ready = self._ready
+        into = sql.SQL("{} ({})").format(
+            pair.target.identifier, sql.SQL(", ").join(sql.Identifier(name) for name in stage.names)
+        )
+        binary = pair.source.binary and pair.target.binary
+        query = _whole(pair, stage)
+        return pump(ready.source.connection, query, ready.target, into, binary=binary, moved=self._job.moved)
+
+
+def _whole(pair: Pair, stage: Stage) -> sql.Composed:
+    values = [
+        sql.SQL("t.{}::{}").format(
+            sql.Identifier(name), sql.SQL("text" if stage.text else pair.source.column(name).stage_type)
+        )
+        for name in stage.names
+    ]
+    return sql.SQL("select {} from {} t").format(sql.SQL(", ").join(values), pair.source.rows)
