@@ -21,7 +21,8 @@ class Change:
     summary: what will be done, as "create role bucardo". script: POSIX shell, run under the host's own account or under
     `as_user`; it must be safe to be killed anywhere and run again. act: instead of a script, what the control machine
     does itself. before, after: text of both states without secrets; None where there is none. follows: what the server
-    must do about it afterwards ("reload"), decided later by looking at the server.
+    must do about it afterwards ("reload"), decided later by looking at the server. claims: the address and port that
+    it makes something listen at.
     """
 
     summary: str
@@ -31,6 +32,7 @@ class Change:
     before: str | None = None
     after: str | None = None
     follows: str = ""
+    claims: tuple[str, int] | None = None
 
     def diff(self) -> list[str]:
         """The difference in unified form, without line ends; empty where there is nothing to compare."""

@@ -26,7 +26,8 @@ class Server:
 
     bin, data, log: folders and the file of messages. host, port: where it listens. account: who runs it; empty: the
     account that we have there. passfile: from which psql takes the superuser's password; empty: psql is run under
-    the server's account and needs none. major: its declared major version; 0: whichever is there.
+    the server's account and needs none. major: its declared major version; 0: whichever is there. unit: the service of
+    the system that starts it; empty: pg_ctl does.
     """
 
     bin: str
@@ -38,6 +39,12 @@ class Server:
     account: str = ""
     passfile: str = ""
     major: int = 0
+    unit: str = ""
+
+    @property
+    def listens(self) -> bool:
+        """Whether it is reached at an address, not by a socket in a folder."""
+        return bool(self.host) and not self.host.startswith("/")
 
     def program(self, name: str) -> str:
         """The quoted path of one of its programs."""
@@ -56,6 +63,11 @@ class Server:
             mark += "_"
         fragment = f"{command} <<'{mark}'\n{script.rstrip()}\n{mark}\n"
         return fragment if self.passfile else self.under_account(fragment)
+
+    def ready(self) -> str:
+        """A command that succeeds when the server takes connections."""
+        where = f" -h {quote(self.host)}" if self.host else ""
+        return f"{self.program('pg_isready')} -q -t 3{where} -p {self.port}"
 
     def conninfo(self, dbname: str, user: str = "") -> str:
         """How libpq reaches it from its own host."""
@@ -94,9 +106,6 @@ def postmaster(server: Server) -> str:
     data directory (Linux) or be called postgres (elsewhere).
     """
     data = quote(server.data)
-    ready = f"{server.program('pg_isready')} -q -t 3 -h {quote(server.host or '/')} -p {server.port}"
-    if not server.host:
-        ready = f"{server.program('pg_isready')} -q -t 3 -p {server.port}"
     return f"""\
 kind=$(kind_of {data}/PG_VERSION) || exit 1
 if [ "$kind" = absent ]; then echo bare; exit 0; fi
@@ -108,6 +117,6 @@ if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then
   else ps -p "$pid" -o command= | grep -q postgres && alive=yes; fi
 fi
 if [ $alive = no ]; then echo "stopped $version"
-elif {ready}; then echo "running $version"
+elif {server.ready()}; then echo "running $version"
 else echo "starting $version"; fi
 """

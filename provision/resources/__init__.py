@@ -13,6 +13,7 @@ from provision.resources.programs import Programs
 from provision.resources.rights import ParameterGrant, ReplicationRights
 from provision.resources.roles import Role
 from provision.resources.service import Applied, Running
+from provision.resources.system import Hostname, Packages, Unit
 
 __all__ = [
     "Account",
@@ -21,6 +22,8 @@ __all__ = [
     "Database",
     "Directory",
     "File",
+    "Hostname",
+    "Packages",
     "ParameterGrant",
     "PgbenchTables",
     "Programs",
@@ -29,4 +32,5 @@ __all__ = [
     "Role",
     "Room",
     "Running",
+    "Unit",
 ]

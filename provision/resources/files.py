@@ -105,11 +105,12 @@ class File:
 
     def _script(self, *, backup: bool) -> str:
         """Write beside, judge, keep the old one, rename. Killed anywhere, the old or the new file is there, whole."""
-        folder, path = quote(str(PurePosixPath(self.path).parent)), quote(self.path)
+        place, path = PurePosixPath(self.path), quote(self.path)
+        candidate = quote(f"{place.parent}/.{place.name}")
         opening, body = here(self.text)
         keep = f"cp -p {path} {path}.previous || exit 1\n" if backup else ""
         return (
-            f"rm -f {folder}/.pgherd-*; t=$(mktemp {folder}/.pgherd-XXXXXX) || exit 1; export t\n"
+            f"rm -f {candidate}-*; t=$(mktemp {candidate}-XXXXXX) || exit 1; export t\n"
             "trap 'rm -f \"$t\"' EXIT\n"
             f'cat >"$t" {opening} || exit 1\n{body}'
             f"{_belong(CANDIDATE, self.mode, self.owner)}"

@@ -13,6 +13,7 @@ from provision.resources.datadir import server_probe
 from provision.transport import quote
 
 START_SECONDS = 60
+STOP_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class Running:
             return []
         if state is ServerState.STARTING:
             return [Change(summary="wait until the server takes connections", script=wait_ready(self.server))]
-        return [Change(summary="start the server", script=start(self.server))]
+        claims = (self.server.host, self.server.port) if self.server.listens else None
+        return [Change(summary="start the server", script=start(self.server), claims=claims)]
 
 
 @dataclass(frozen=True)
@@ -94,28 +96,44 @@ class Applied:
         return []
 
 
-def _pg_ctl(server: Server, words: str) -> str:
+def _control(server: Server, verb: str) -> str:
+    """Start, stop, restart or reload the server, by the system's service or by pg_ctl."""
+    if server.unit:
+        return f"systemctl {verb} {quote(server.unit)} || exit 1\n"
+    words = {
+        "start": f"-w -t {START_SECONDS} -l {quote(server.log)} start",
+        "restart": f"-w -t {START_SECONDS} -m fast -l {quote(server.log)} restart",
+        "stop": f"-w -t {STOP_SECONDS} -m fast stop",
+        "reload": "reload",
+    }
     # The lock that the script holds must not live on in the server, so its descriptor is closed for it.
-    command = f"{server.program('pg_ctl')} -s -D {quote(server.data)} {words} 9>&-"
+    command = f"{server.program('pg_ctl')} -s -D {quote(server.data)} {words[verb]} 9>&-"
     return server.under_account(f"{command} || exit 1")
 
 
 def _tell(server: Server) -> str:
     """What a server that does not start said last."""
-    return f"{{ echo 'its last messages:'; tail -n 8 {quote(server.log)} | cut -c 1-300; exit 1; }}\n"
+    last = f"tail -n 8 {quote(server.log)} | cut -c 1-300"
+    if server.unit:
+        last = f"journalctl -q --no-pager -n 8 -o cat -u {quote(server.unit)}"
+    return f"{{ echo 'its last messages:'; {last}; exit 1; }}\n"
 
 
 def start(server: Server) -> str:
     """A fragment that starts the server and waits for it."""
-    work = _pg_ctl(server, f"-w -t {START_SECONDS} -l {quote(server.log)} start")
-    return f"(\n{work}) >/dev/null || {_tell(server)}"
+    return f"(\n{_control(server, 'start')}) >/dev/null || {_tell(server)}"
+
+
+def restart(server: Server) -> str:
+    """A fragment that restarts the server and waits for it."""
+    return f"(\n{_control(server, 'restart')}) >/dev/null || {_tell(server)}"
 
 
 def stop(server: Server) -> str:
     """A fragment that stops the server, if it runs."""
     return (
-        f"state() (\n{postmaster_text(server)})\nstate=$(state) || exit 1\n"
-        f"case $state in bare*|stopped*) exit 0;; esac\n{_pg_ctl(server, '-w -t 60 -m fast stop')}"
+        f"state() (\n{server_probe(server).script})\nstate=$(state) || exit 1\n"
+        f"case $state in bare*|stopped*) exit 0;; esac\n{_control(server, 'stop')}"
     )
 
 
@@ -123,25 +141,25 @@ def reload(server: Server) -> str:
     """A fragment that lets the server read its files again, and waits until it has."""
     ask = f"now=$({server.psql('select pg_conf_load_time();').rstrip()}\n) || exit 1\n"
     return (
-        f"{ask}before=$now\n{_pg_ctl(server, 'reload')}"
+        f"{ask}before=$now\n{_control(server, 'reload')}"
         f'n=0; while [ "$now" = "$before" ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1))\n{ask}done\n'
         '[ "$now" != "$before" ] || { echo "the server did not read its files within 5 s"; exit 1; }\n'
     )
 
 
-def restart(server: Server) -> str:
-    """A fragment that restarts the server and waits for it."""
-    work = _pg_ctl(server, f"-w -t {START_SECONDS} -m fast -l {quote(server.log)} restart")
-    return f"(\n{work}) >/dev/null || {_tell(server)}"
-
-
 def wait_ready(server: Server) -> str:
     """A fragment that waits for a server that is starting."""
-    ready = f"{server.program('pg_isready')} -q -h {quote(server.host)} -p {server.port}"
+    ready = server.ready()
     count = f"n=$((n + 1)); [ $n -lt {START_SECONDS * 5} ] || {_tell(server).rstrip()}"
     return f"n=0; until {ready}; do {count}; sleep 0.2; done\n"
 
 
-def postmaster_text(server: Server) -> str:
-    """The fragment behind `server_probe`, for use in a step."""
-    return server_probe(server).script
+def hba_errors(server: Server) -> str:
+    """A fragment that fails, saying why, when a running server cannot read its pg_hba.conf."""
+    ask = server.psql(
+        "select format('line %s: %s', line_number, error) from pg_hba_file_rules where error is not null;"
+    )
+    return (
+        f"{server.ready()} || exit 0\nbad=$(\n{ask}) || exit 1\n"
+        '[ -z "$bad" ] || { printf \'%s\\n\' "$bad"; exit 1; }\n'
+    )

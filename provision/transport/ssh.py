@@ -35,6 +35,7 @@ class SSH:
         self._login = login
         self._connection = connection or _connection(login)
         self._channel: Any = None
+        _check_keys(self._connection.client, login.host_keys)
 
     def run(
         self, script: str, *, as_user: str = "", timeout: float | None = None, on_line: OnLine | None = None
@@ -95,7 +96,7 @@ def _connection(login: Login) -> Any:
         credentials["key_filename"] = str(login.key_file)
     if login.password is not None:
         credentials["password"] = login.password.reveal()
-    connection = Connection(
+    return Connection(
         login.host,
         user=login.user,
         port=login.port,
@@ -103,8 +104,6 @@ def _connection(login: Login) -> Any:
         connect_timeout=CONNECT_SECONDS,
         connect_kwargs=credentials,
     )
-    _check_keys(connection.client, login.host_keys)
-    return connection
 
 
 def _check_keys(client: Any, policy: HostKeys) -> None:

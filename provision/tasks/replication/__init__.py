@@ -1,0 +1,15 @@
+"""The hand-over to the replicator: its settings, its catalog, the declared topology, its daemon, and the proof.
+
+The one place of `provision` that imports `replicator`. It works from the control machine, over the databases' own
+connections, once the hosts are as declared.
+"""
+
+from __future__ import annotations
+
+from provision.tasks.replication.handover import Handover
+from provision.tasks.replication.proof import Proof, prove
+from provision.tasks.replication.rebuild import Rebuild
+from provision.tasks.replication.report import summary
+from provision.tasks.replication.settings import Settings
+
+__all__ = ["Handover", "Proof", "Rebuild", "Settings", "prove", "summary"]

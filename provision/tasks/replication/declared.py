@@ -1,0 +1,109 @@
+"""The replication section of an inventory as the replicator's own nouns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from provision.inventory import HerdSettings, Inventory, MakeDelta, ReplicationSettings, SyncSettings
+from provision.tasks.starts import members
+from replicator.model import (
+    CopyMethod,
+    Database,
+    DbGroup,
+    Herd,
+    OneTimeCopy,
+    Strategy,
+    Sync,
+    SyncType,
+    TableName,
+    Topology,
+)
+
+Resolve = Callable[[Database], list[TableName]]
+"""All tables of a database, asked live: what `tables: all` stands for."""
+
+
+def topology(inventory: Inventory, declared: ReplicationSettings, resolve: Resolve) -> Topology:
+    """What the inventory declares. Raises what `resolve` does."""
+    databases = _databases(inventory, declared)
+    herds = {name: _herd(name, settings, databases, resolve) for name, settings in declared.herds.items()}
+    syncs = {name: _sync(name, settings) for name, settings in declared.syncs.items()}
+    found = Topology(
+        databases=databases,
+        dbgroups={name: DbGroup(name=name, members=tuple(group)) for name, group in declared.dbgroups.items()},
+        herds=herds,
+        syncs=syncs,
+    )
+    onward = {name: replace(sync, makedelta=_flows_onward(found, declared, name)) for name, sync in syncs.items()}
+    return replace(found, syncs=onward)
+
+
+def _databases(inventory: Inventory, declared: ReplicationSettings) -> dict[str, Database]:
+    found = {}
+    for name, settings in declared.databases.items():
+        host = inventory.host(settings.host)
+        found[name] = Database(
+            name=name,
+            dbname=settings.dbname or name,
+            host=host.address,
+            port=host.postgresql.port,
+            user=settings.user or declared.role,
+            options=dict(settings.options),
+        )
+    return found
+
+
+def _herd(name: str, settings: HerdSettings, databases: Mapping[str, Database], resolve: Resolve) -> Herd:
+    excluded = {TableName.parse(table) for table in settings.exclude}
+    if settings.tables == "all":
+        tables = resolve(databases[settings.database])
+    else:
+        tables = [TableName.parse(table) for table in settings.tables]
+    sequences = () if settings.sequences == "all" else settings.sequences
+    return Herd(
+        name=name,
+        database=settings.database,
+        tables=tuple(table for table in tables if table not in excluded),
+        sequences=tuple(TableName.parse(sequence) for sequence in sequences),
+    )
+
+
+def _sync(name: str, settings: SyncSettings) -> Sync:
+    strategy = Strategy(settings.strategy) if settings.strategy else Strategy.LATEST
+    return Sync(
+        name=name,
+        type=SyncType(settings.type),
+        herd=settings.source,
+        targets=tuple(settings.targets),
+        strategy=strategy,
+        autokick=settings.autokick,
+        checktime=settings.checktime,
+        onetimecopy=OneTimeCopy(settings.onetimecopy),
+        copymethod=CopyMethod(settings.copymethod),
+        paused=settings.paused,
+    )
+
+
+def _flows_onward(found: Topology, declared: ReplicationSettings, name: str) -> bool:
+    """Whether what a sync writes is to be read there by others; `auto`: when another sync reads the same tables."""
+    wish = declared.syncs[name].makedelta
+    if wish is not MakeDelta.AUTO:
+        return wish is MakeDelta.YES
+    tables = set(found.herds[found.syncs[name].herd].tables)
+    written = _written(found, declared, name)
+    return any(
+        _read(found, declared, other) & written and tables & set(found.herds[found.syncs[other].herd].tables)
+        for other in found.syncs
+        if other != name
+    )
+
+
+def _written(found: Topology, declared: ReplicationSettings, name: str) -> set[str]:
+    source, *targets = members(declared, name)
+    return {source, *targets} if found.syncs[name].type is SyncType.SWAP else set(targets)
+
+
+def _read(found: Topology, declared: ReplicationSettings, name: str) -> set[str]:
+    source, *targets = members(declared, name)
+    return {source, *targets} if found.syncs[name].type is SyncType.SWAP else {source}

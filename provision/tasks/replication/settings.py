@@ -1,0 +1,157 @@
+"""The replicator's settings for a site: its file, its password file, and the pointer in the usual place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from provision.change import Change, Note
+from provision.inventory import ReplicationSettings
+from provision.secrets import MASK, passfile, write_private
+from provision.tasks.node import Site
+from replicator.config import Config, load, search_path
+from replicator.postgres import Connector
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the replicator of a site has its files, and what is in them."""
+
+    site: Site
+
+    @property
+    def declared(self) -> ReplicationSettings:
+        """The replication section."""
+        declared = self.site.inventory.replication
+        if declared is None:
+            raise ValueError("the inventory declares no replication")
+        return declared
+
+    @property
+    def folder(self) -> Path:
+        """Everything of the replicator's."""
+        return self.site.inventory.state_dir / "replicator"
+
+    @property
+    def file(self) -> Path:
+        """Its configuration."""
+        return self.folder / "replicator.toml"
+
+    @property
+    def passfile(self) -> Path:
+        """Its passwords, and those of people who work with the nodes from here."""
+        return self.site.inventory.state_dir / "passfile"
+
+    @property
+    def pointer(self) -> Path:
+        """Where `replicator` looks when it is not told: the system's place for root, the user's for others."""
+        return search_path()[-1 if self.site.root else -2]
+
+    @cached_property
+    def text(self) -> str:
+        """The configuration."""
+        declared = self.declared
+        host = self.site.inventory.host(declared.catalog.host)
+        return (
+            "# managed by pgherd provision: changes made here are replaced\n"
+            f"install = {_toml(declared.install)}\n"
+            f"passfile = {_toml(str(self.passfile))}\n"
+            f"run_dir = {_toml(str(self.folder / 'run'))}\n"
+            f"log_file = {_toml(str(self.folder / 'replicator.log'))}\n"
+            "\n[catalog]\n"
+            f"host = {_toml(host.address)}\n"
+            f"port = {host.postgresql.port}\n"
+            f"dbname = {_toml(declared.catalog.dbname)}\n"
+            f"user = {_toml(declared.role)}\n"
+        )
+
+    @property
+    def passwords(self) -> str:
+        """The content of the password file."""
+        entries = [entry for host in self.site.inventory.hosts for entry in self.site.pass_entries(host)]
+        return passfile(list(dict.fromkeys(entries)))
+
+    def config(self) -> Config | None:
+        """The configuration that is there, or None."""
+        return load(self.file) if self.file.is_file() else None
+
+    def connector(self) -> Connector:
+        """Opens connections by the configuration that is there."""
+        return Connector(load(self.file))
+
+    @property
+    def current(self) -> bool:
+        """Whether both files are as they should be."""
+        return _read(self.file) == self.text and self._passwords_current
+
+    @property
+    def _passwords_current(self) -> bool:
+        return _read(self.passfile) == self.passwords and not _open_to_others(self.passfile)
+
+    def newer_than(self, path: Path) -> bool:
+        """Whether the configuration was written after something else was: after the daemon began."""
+        return self.file.stat().st_mtime > path.stat().st_mtime
+
+    def changes(self) -> list[Change]:
+        """What makes the files as they should be."""
+        found = []
+        text = _read(self.file)
+        if text != self.text:
+            found.append(
+                Change(
+                    summary=f"write {self.file}",
+                    act=lambda _: self._write(),
+                    before=text,
+                    after=self.text,
+                    follows="restart of the daemon",
+                )
+            )
+        if not self._passwords_current:
+            found.append(Change(summary=f"write {self.passfile}", act=self._write_passwords, after=MASK))
+        if self._pointer_wanted():
+            found.append(Change(summary=f"point {self.pointer} to it", act=self._point, after=str(self.file)))
+        return found
+
+    @property
+    def pointed(self) -> bool:
+        """Whether `replicator` finds this configuration by itself."""
+        return self.pointer.is_symlink() and self.pointer.readlink() == self.file
+
+    def _pointer_wanted(self) -> bool:
+        """Another lab's pointer, or a file that somebody wrote, stays; one that leads nowhere is taken over."""
+        return not self.pointed and not self.pointer.exists()
+
+    def _write(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(self.file, self.text)
+
+    def _write_passwords(self, _: Note) -> None:
+        write_private(self.passfile, self.passwords)
+
+    def _point(self, _: Note) -> None:
+        self.pointer.parent.mkdir(parents=True, exist_ok=True)
+        self.pointer.unlink(missing_ok=True)
+        self.pointer.symlink_to(self.file)
+
+    def withdraw(self) -> None:
+        """Remove the pointer, if it is ours, and the folder that it was in, if nothing else is there."""
+        if self.pointed:
+            self.pointer.unlink()
+            if not any(self.pointer.parent.iterdir()):
+                self.pointer.parent.rmdir()
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _open_to_others(path: Path) -> bool:
+    return bool(path.stat().st_mode & 0o077)
+
+
+def _toml(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

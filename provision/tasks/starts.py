@@ -1,0 +1,48 @@
+"""Which databases begin with rows, and which get theirs by replication. Pure."""
+
+from __future__ import annotations
+
+from provision.inventory import ReplicationSettings, SyncType
+
+
+def starts_with_data(declared: ReplicationSettings) -> frozenset[str]:
+    """The databases (nicknames) that are filled: one of those that syncs join, and every one that no sync joins.
+
+    It is one that others copy from and that is itself nobody's copy; where there is none such (two masters only), the
+    one that a swap's herd lies on.
+    """
+    groups = _joined(declared)
+    return frozenset(_first(declared, group) for group in groups)
+
+
+def members(declared: ReplicationSettings, sync: str) -> list[str]:
+    """The databases of a sync: its source first, then its targets, groups resolved."""
+    settings = declared.syncs[sync]
+    targets = [name for target in settings.targets for name in declared.dbgroups.get(target, (target,))]
+    return list(dict.fromkeys([declared.herds[settings.source].database, *targets]))
+
+
+def _joined(declared: ReplicationSettings) -> list[list[str]]:
+    group_of = {name: {name} for name in declared.databases}
+    for sync in declared.syncs:
+        union = set().union(*(group_of[name] for name in members(declared, sync)))
+        for name in union:
+            group_of[name] = union
+    distinct = {id(group): group for group in group_of.values()}
+    return [[name for name in declared.databases if name in group] for group in distinct.values()]
+
+
+def _first(declared: ReplicationSettings, group: list[str]) -> str:
+    sources, copies, leads = set(), set(), set()
+    for sync, settings in declared.syncs.items():
+        source, *targets = members(declared, sync)
+        if settings.type is SyncType.SWAP:
+            leads.add(source)
+        else:
+            sources.add(source)
+            copies.update(targets)
+    for candidates in (sources - copies, leads - copies, sources, leads):
+        found = [name for name in group if name in candidates]
+        if found:
+            return found[0]
+    return group[0]
