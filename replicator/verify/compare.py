@@ -91,7 +91,7 @@ class TableComparer:
 
     def look(self) -> None:
         """Compare: the first time all of it, then the ranges in which rows were on their way. Raises psycopg.Error."""
-        with self._ends.look(self.table) as look:
+        with self._ends.look(*self._relations) as look:
             self.seen = look.seen
             self.note = next((direction.note for direction in look.directions if direction.note), "")
             numbers = [number for number, found in self._ranges.items() if found.in_flight]

@@ -57,8 +57,8 @@ class _Row:
 
 
 ROWS = """
-select distinct on (k) k, array[{digests}]::text[], array[{shown}]::text[]
-from (select {key} as k, t.* from {rows} t where {among}) t where k = any(%s)
+select distinct on (1) {key}, array[{digests}]::text[], array[{shown}]::text[]
+from {rows} t where {among} and {key} = any({keys})
 """
 
 
@@ -85,8 +85,10 @@ def _fetch(connection: Connection, reading: Reading, found: Sequence[Mismatch]) 
         key=reading.key_bytes,
         rows=reading.relation.rows,
         among=reading.among({mismatch.number for mismatch in found}),
+        # a literal, not a parameter: where there are parameters, a percent sign in a column's name would be another
+        keys=sql.Literal([mismatch.key for mismatch in found]),
     )
-    rows = connection.execute(query, [[mismatch.key for mismatch in found]])
+    rows = connection.execute(query)
     return {
         bytes(key): _Row(dict(zip(reading.names, digests, strict=True)), dict(zip(reading.names, shown, strict=True)))
         for key, digests, shown in rows
@@ -137,7 +139,7 @@ def shorten(value: str | None, other: str | None = None) -> str | None:
 
 PARKED = """
 select {key} from {schema}.parked p cross join lateral jsonb_populate_record(null::{table}, p.key) t
-where p.sync = %s and p.source = %s and p.schema_name = %s and p.table_name = %s
+where (p.sync, p.source, p.schema_name, p.table_name) = ({link})
 """
 
 
@@ -151,11 +153,14 @@ def parked_keys(look: Look, ours: Reading, theirs: Reading) -> frozenset[bytes]:
 
 
 def _parked(receiver: Connection, reading: Reading, link: Link) -> set[bytes]:
-    if not reading.key or not progress.exists(receiver, link.install):
+    if not progress.exists(receiver, link.install):
         return set()
     name = reading.relation.name
+    values = (link.sync.name, link.source.name, name.schema, name.name)
     query = sql.SQL(PARKED).format(
-        key=reading.key_bytes, schema=sql.Identifier(link.install.schema), table=reading.relation.identifier
+        key=reading.key_bytes,
+        schema=sql.Identifier(link.install.schema),
+        table=reading.relation.identifier,
+        link=sql.SQL(", ").join(map(sql.Literal, values)),
     )
-    rows = receiver.execute(query, [link.sync.name, link.source.name, name.schema, name.name])
-    return {bytes(key) for (key,) in rows}
+    return {bytes(key) for (key,) in receiver.execute(query)}

@@ -116,7 +116,7 @@ def _sample(connection: Connection, relation: Relation, key: str, ranges: int, s
     percent = min(100.0, 100.0 * 8 * ranges * 8192 / max(size, 1))
     query = sql.SQL(
         "select k::text from (select distinct on (t.tableoid, (t.ctid::text::point)[0]) t.{} as k from {} t"
-        " tablesample system ({}) repeatable (1)) s group by k order by k"
+        " tablesample system ({}) repeatable (1)) s group by s.k order by s.k"
     ).format(sql.Identifier(key), relation.rows, sql.Literal(percent))
     found = [str(row[0]) for row in connection.execute(query)]
     step = max(1, len(found) // ranges)

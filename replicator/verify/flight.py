@@ -25,6 +25,7 @@ from replicator.capture.read import unseen
 from replicator.capture.setup import Captured, logs
 from replicator.model import Install, Link, SyncType, TableName
 from replicator.postgres import Connection, fetch_one
+from replicator.relations import Relation
 from replicator.snapshot import NOTHING, Snapshot
 from replicator.verify.digest import Reading
 
@@ -55,22 +56,11 @@ class Direction:
         """Whether all rows may be on their way: a copy is due, or the table was emptied. One round trip."""
         if self.unknown:
             return True
-        assert self.captured is not None
-        if self.captured.kind is Kind.TOUCH:
-            return bool(fetch_one(self.sender, sql.SQL("select exists ({})").format(self._rows()))[0])
-        query = sql.SQL(
-            "select exists (select from {}.truncated l where {} and schema_name = {} and table_name = {})"
-        ).format(
-            sql.Identifier(self.link.install.schema),
-            self._unseen(),
-            sql.Literal(self.captured.table.schema),
-            sql.Literal(self.captured.table.name),
-        )
-        return bool(fetch_one(self.sender, query)[0])
+        return self._exists(self._rows() if self._touch else self._truncations())
 
     def keys(self, reading: Reading) -> sql.Composed | None:
         """The query for the keys on their way, as `Reading.key_bytes` prints them, sorted; None when there are none."""
-        if self.captured is None or self.captured.kind is Kind.TOUCH:
+        if self.captured is None or self._touch:
             return None
         places = {name: sql.Identifier("l", f"k{i + 1}") for i, name in enumerate(self.captured.key)}
         text = reading.key_text([places[name] for name in reading.key])
@@ -81,8 +71,25 @@ class Direction:
         if self.unknown:
             return False
         later = Direction(self.link, self.sender, self.captured, now)
-        query = sql.SQL("select exists ({} and txid_visible_in_snapshot(l.xid, {}))")
-        return not fetch_one(self.sender, query.format(later._rows(), sql.Literal(str(seen))))[0]
+        sources = [later._rows()] if self._touch else [later._rows(), later._truncations()]
+        visible = sql.SQL("{} and txid_visible_in_snapshot(l.xid, {})")
+        return not any(self._exists(visible.format(rows, sql.Literal(str(seen)))) for rows in sources)
+
+    @property
+    def _touch(self) -> bool:
+        return self.captured is not None and self.captured.kind is Kind.TOUCH
+
+    def _exists(self, rows: sql.Composed) -> bool:
+        return bool(fetch_one(self.sender, sql.SQL("select exists ({})").format(rows))[0])
+
+    def _truncations(self) -> sql.Composed:
+        assert self.captured is not None
+        return sql.SQL("select from {}.truncated l where {} and schema_name = {} and table_name = {}").format(
+            sql.Identifier(self.link.install.schema),
+            self._unseen(),
+            sql.Literal(self.captured.table.schema),
+            sql.Literal(self.captured.table.name),
+        )
 
     def _rows(self) -> sql.Composed:
         return sql.SQL("select from {} l where {}").format(self._log(), self._mine())
@@ -126,17 +133,17 @@ class Ends:
         return self.source, self.target, self.later
 
     @contextmanager
-    def look(self, table: TableName) -> Iterator[Look]:
-        """Take the snapshots, in the order that the argument above needs."""
-        install = self.link.install
+    def look(self, ours: Relation, theirs: Relation) -> Iterator[Look]:
+        """Take the snapshots of a table's two sides, in the order that the argument above needs."""
+        install, table = self.link.install, ours.name
         held = (self.source, self.later) if self.back else (self.source,)
         with ExitStack() as stack:
             for connection in held:
                 connection.execute("select pg_advisory_lock_shared(%s)", [install.lock_key(PURGE)])
             try:
-                at_target = _begin(stack, self.target)
+                at_target = _begin(stack, self.target, theirs)
                 forth = _since(self.target, self.link, table)
-                at_source = _begin(stack, self.source)
+                at_source = _begin(stack, self.source, ours)
                 directions = [_direction(self.link, self.source, forth, table)]
                 seen = [at_source]
                 if self.back:
@@ -168,8 +175,12 @@ class _Since:
     note: str = ""
 
 
-def _begin(stack: ExitStack, connection: Connection) -> Snapshot:
+def _begin(stack: ExitStack, connection: Connection, relation: Relation | None = None) -> Snapshot:
     stack.enter_context(connection.transaction())
+    if relation is not None:
+        # A snapshot does not protect against TRUNCATE, which empties a table for older snapshots too; a lock does, if
+        # it is taken before the snapshot.
+        connection.execute(sql.SQL("lock table {} in access share mode").format(relation.rows))
     return Snapshot.parse(fetch_one(connection, "select txid_current_snapshot()::text")[0])
 
 

@@ -40,9 +40,9 @@ insert into "Odd Schema"."All Types" values
  '00:00+00', '0001-01-01 BC', '294276-12-31 23:59:59.999999Z', '-1 mon', '::1', '::/0', null, '000', '[]', 'null', null,
  '-1', '', null, null, null, null, null, null, null, '{}', null, null, '{}', row(null, null, null), 'empty', 'empty',
  '{}'),
-(3, repeat('long ', 100000), 'low', 1, 1, 1e500, 'infinity', '-infinity', -0.0, null, null, null, null, null, null, null,
+(3, repeat('long ', 100000), 'low', 1, 1, 1e500, 'infinity', '-infinity', -0.0, null, null, null, null, null, null,
  null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
- null, null, null, null, null, null, '(,0.1]', '(,)', null);
+ null, null, null, null, null, null, null, '(,0.1]', '(,)', null);
 insert into "Odd Schema"."All Types" (id, d) values (4, 'infinity'::float8 - 'infinity'::float8), (5, 1.0 / 3);
 """
 
