@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from replicator.model import TableName
-from replicator.postgres import Connection, fetch_one
+from replicator.postgres import Connection
 
 FIRST_USER_OID = 16384
 
@@ -285,13 +285,16 @@ def _column_differences(ours: Column, theirs: Column) -> Iterator[str]:
 
 
 def fingerprint(connection: Connection, relations: Iterable[Relation]) -> str:
-    """Changes whenever a definition of these tables changes that matters to rows."""
+    """Changes whenever a definition of these tables changes that matters to rows, or a trigger on them."""
     generated = "a.attgenerated" if connection.info.server_version >= 120000 else "''"
     query = sql.SQL(
-        "select coalesce(md5(string_agg(concat_ws(',', c.oid, n.nspname, c.relname, a.attname, a.attnum, a.atttypid,"
-        " a.atttypmod, a.attidentity, {}, a.attisdropped), ';' order by c.oid, a.attnum)), '')"
+        "select md5(concat((select string_agg(concat_ws(',', c.oid, n.nspname, c.relname, a.attname, a.attnum,"
+        " a.atttypid, a.atttypmod, a.attidentity, {}, a.attisdropped), ';' order by c.oid, a.attnum)"
         " from pg_class c join pg_namespace n on n.oid = c.relnamespace"
-        " join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 where c.oid = any(%s)"
+        " join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 where c.oid = any(%(oids)s)),"
+        " (select string_agg(concat_ws(',', t.tgrelid, t.tgname, t.tgenabled), ';' order by t.oid)"
+        " from pg_trigger t where t.tgrelid = any(%(oids)s) and not t.tgisinternal)))"
     ).format(sql.SQL(generated))
-    oids = sorted(relation.oid for relation in relations)
-    return str(fetch_one(connection, query, [oids])[0])
+    row = connection.execute(query, {"oids": sorted(relation.oid for relation in relations)}).fetchone()
+    assert row is not None
+    return str(row[0])
