@@ -88,8 +88,10 @@ def connect(params: Mapping[str, str], name: str, *, autocommit: bool = False) -
         connection = psycopg.connect(**params, autocommit=True)  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
         raise _connect_error(error, name) from error
+    except UnicodeError as error:  # of the resolver, which psycopg asks in Python
+        raise errors.Unreachable(f"{name}: its host is not a possible host name.") from error
     except psycopg.ProgrammingError as error:
-        raise errors.ConfigError(f"{name}: {_first_line(error)}.", hint="Correct the database's options.") from error
+        raise errors.ConfigError(f"{name}: {_cause(error)}.", hint="Correct the database's options.") from error
     try:
         if connection.info.server_version < OLDEST:
             raise errors.UnsupportedServer(
@@ -121,7 +123,7 @@ def release(number: int) -> str:
 
 
 def _connect_error(error: psycopg.OperationalError, name: str) -> errors.ReplicatorError:
-    text = _first_line(error)
+    text = _cause(error)
     state = error.sqlstate or ""
     if "password" in text or "authentication" in text or "pg_hba.conf" in text or state.startswith("28"):
         return errors.Refused(f"{name}: login refused: {text}.", hint="Check the password file and pg_hba.conf.")
@@ -135,7 +137,7 @@ def _connect_error(error: psycopg.OperationalError, name: str) -> errors.Replica
 def translate(error: psycopg.Error, name: str) -> errors.ReplicatorError:
     """The replicator's error for a driver's; `name` is the server or the object that was being worked on."""
     state = error.sqlstate or ""
-    text = _first_line(error)
+    text = _cause(error)
     lost = not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     if lost or state.startswith(("08", "57P")):
         return errors.ConnectionLost(f"{name}: the connection broke: {text}")
@@ -151,8 +153,10 @@ def translate(error: psycopg.Error, name: str) -> errors.ReplicatorError:
     return kind(f"{name}: {text} (SQLSTATE {state})" if state else f"{name}: {text}")
 
 
-def _first_line(error: psycopg.Error) -> str:
+def _cause(error: psycopg.Error) -> str:
+    """The last line of the message, which names the cause; libpq may add where it found the password."""
     lines = (error.diag.message_primary or str(error)).strip().splitlines()
+    lines = [line for line in lines if not line.startswith("password retrieved from file")]
     return lines[-1].strip().rstrip(".") if lines else type(error).__name__
 
 
@@ -171,6 +175,11 @@ def give_way(connection: Connection) -> None:
         "select set_config('lock_timeout', greatest(10, 0.6 * extract(epoch from"
         " current_setting('deadlock_timeout')::interval) * 1000)::int || 'ms', true)"
     )
+
+
+def expect_few_rows(connection: Connection) -> None:
+    """Let this transaction join by index. The planner cannot know how little a batch holds, and would read tables."""
+    connection.execute("select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)")
 
 
 def patiently(work: Callable[[], T], *, attempts: int = 50, pause: float = 0.05) -> T:

@@ -33,6 +33,7 @@ HEARTBEAT = 30.0
 SEQUENCES_EVERY = 2.0
 JOINED_EVERY = 0.5
 ATTEMPTS = 8
+FEW = 1000
 
 GAVE_WAY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 
@@ -121,7 +122,9 @@ class LinkRunner:
         if self._job.swap and len(ready.tables) < len(ready.pairs):
             ready.look_for_tables(self.link)
         due = time.monotonic() - self._saved_at > HEARTBEAT
-        landed = Batch(self._job, ready, kicked=kicked, careful=careful, due=due).land()
+        # Every logged change takes a number, so the numbers taken since the last batch bound what this one holds.
+        small = self._probe is not None and self._snapshot.settled and probe.seq - self._probe.seq <= FEW
+        landed = Batch(self._job, ready, kicked=kicked, careful=careful, due=due, small=small).land()
         self._probe, self._snapshot = probe, landed.snapshot
         if landed.saved:
             self._saved_at = time.monotonic()

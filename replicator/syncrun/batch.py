@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import psycopg
 from psycopg import sql
 
-from replicator import progress, relations
+from replicator import postgres, progress, relations
 from replicator.apply import diff, onward, park, swap, write
 from replicator.apply.stage import Stage, pump
 from replicator.capture import Delta, Kind
@@ -39,12 +39,12 @@ class Batch:
     """One attempt at one batch.
 
     kicked: a fullcopy copies everything. careful: look for rows that the target refuses, and set them aside.
-    due: move the position even if nothing changed.
+    due: move the position even if nothing changed. small: it cannot hold more than a thousand changes.
     """
 
-    def __init__(self, job: Job, ready: Ready, *, kicked: bool, careful: bool, due: bool) -> None:
+    def __init__(self, job: Job, ready: Ready, *, kicked: bool, careful: bool, due: bool, small: bool) -> None:
         self._job, self._link, self._ready = job, job.link, ready
-        self._kicked, self._careful, self._due = kicked, careful, due
+        self._kicked, self._careful, self._due, self._small = kicked, careful, due, small
         self._waiting: Mapping[TableName, park.Waiting] = {}
         self._seen: Mapping[TableName, Snapshot] = {}
 
@@ -52,6 +52,8 @@ class Batch:
         """Read and write it. Raises the drivers' errors; then nothing of it has happened."""
         ready = self._ready
         with ready.source.batch() as snapshot:
+            if self._small:
+                postgres.expect_few_rows(ready.source.connection)
             self._waiting = park.waiting(ready.target, self._link)
             changed = self._changed()
             if not changed and not self._must_save(snapshot):
@@ -103,6 +105,8 @@ class Batch:
         ready, counts = self._ready, Counts()
         with ready.target.transaction():
             self._check_position()
+            if self._small:
+                postgres.expect_few_rows(ready.target)
             for delta in changed:
                 self._job.stop.raise_if_set()
                 counts += self._write_table(delta)
