@@ -10,9 +10,11 @@ import ipaddress
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from provision.inventory.marks import Faults, Mark, Node, known, shown, suggestion
+from provision.inventory.faults import Faults
+from provision.inventory.marks import Mark, Node
 from provision.inventory.model import Host
 from provision.inventory.settings import EMBEDDED_VERSIONS, VERSIONS
+from provision.inventory.wording import known, shown, suggestion
 
 NO_NAMES = ("samehost", "samenet")
 REMOTE = ("ssh", "openssh", "smart", "paramiko", "paramiko_ssh")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from provision.inventory.marks import Faults, Mark, Node, wrap
+from provision.inventory.faults import Faults
+from provision.inventory.marks import Mark, Node, wrap
 from provision.inventory.ranges import expand, split_port
 
 ALL = "all"

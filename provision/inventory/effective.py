@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.inventory.draft import ALL, Draft
-from provision.inventory.marks import Faults, Node, Origin, shown
+from provision.inventory.faults import Faults
+from provision.inventory.marks import Node, Origin
 from provision.inventory.variables import HostVars, Resolver, check_names, merge
+from provision.inventory.wording import shown
 
 ONCE = ("replication", "state_dir")
 """Variables that speak of the inventory as a whole and so belong to `all`."""
@@ -35,25 +37,37 @@ def effective(draft: Draft, path: Path, faults: Faults) -> Effective:
     merged = {name: merge(draft.scopes(name, [ALL, *lineages[name]])) for name in draft.hosts}
     shared, _ = merge(draft.shared())
     resolvers: dict[str, Resolver] = {}
-    magic: dict[str, object] = {
-        "groups": {name: list(members) for name, members in groups.items()},
-        "inventory_dir": str((path if path.is_dir() else path.parent).resolve()),
-        "inventory_file": str(path.resolve()),
-        "hostvars": HostVars(resolvers),
-    }
-    for name, (found, _) in merged.items():
-        own = {"inventory_hostname": name, "inventory_hostname_short": name.split(".")[0]}
-        values = {variable: node for variable, node in found.items() if variable not in ONCE}
-        resolvers[name] = Resolver(values, {**magic, **own, "group_names": sorted(lineages[name])}, faults)
+    magic = {**_magic(path, groups), "hostvars": HostVars(resolvers)}
+    for name, (values, origins) in merged.items():
+        _check_scopes(origins, faults)
+        own = {variable: node for variable, node in values.items() if variable not in ONCE}
+        resolvers[name] = Resolver(own, {**magic, **_own_magic(name, lineages[name])}, faults)
     whole = Resolver(shared, magic, faults)
-    resolved = {name: whole.variable(name) for name in ONCE if name in shared}
+    once = {name: whole.variable(name) for name in ONCE if name in shared}
     hosts = {name: resolver.all() for name, resolver in resolvers.items()}
-    _check_scopes(merged, faults)
     used = whole.used.union(*(resolver.used for resolver in resolvers.values()))
     for variables in (shared, *hosts.values()):
         check_names(variables, used, faults)
-    origins = {name: places for name, (_, places) in merged.items()}
-    return Effective(shared=resolved, hosts=hosts, origins=origins, groups=groups, lineages=lineages)
+    places = {name: origins for name, (_, origins) in merged.items()}
+    return Effective(shared=once, hosts=hosts, origins=places, groups=groups, lineages=lineages)
+
+
+def _magic(path: Path, groups: Mapping[str, tuple[str, ...]]) -> dict[str, object]:
+    """What Ansible lets every expression know."""
+    return {
+        "groups": {name: list(members) for name, members in groups.items()},
+        "inventory_dir": str((path if path.is_dir() else path.parent).resolve()),
+        "inventory_file": str(path.resolve()),
+    }
+
+
+def _own_magic(host: str, lineage: tuple[str, ...]) -> dict[str, object]:
+    """What Ansible lets the expressions of a host know."""
+    return {
+        "inventory_hostname": host,
+        "inventory_hostname_short": host.split(".", maxsplit=1)[0],
+        "group_names": sorted(lineage),
+    }
 
 
 def _lineages(draft: Draft, members: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -78,12 +92,8 @@ def _priority(draft: Draft, name: str) -> int:
     return 1
 
 
-def _check_scopes(
-    merged: Mapping[str, tuple[Mapping[str, Node], Mapping[str, tuple[Origin, ...]]]], faults: Faults
-) -> None:
-    for _, origins in merged.values():
-        for name in ONCE:
-            for origin in origins.get(name, ()):
-                if origin.scope != f"group {ALL}":
-                    message = f"found {name} for {origin.scope}, expected it once, under `all: vars:`"
-                    faults.add(origin.mark, message)
+def _check_scopes(origins: Mapping[str, tuple[Origin, ...]], faults: Faults) -> None:
+    for name in ONCE:
+        for origin in origins.get(name, ()):
+            if origin.scope != f"group {ALL}":
+                faults.add(origin.mark, f"found {name} for {origin.scope}, expected it once, under `all: vars:`")

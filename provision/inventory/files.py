@@ -12,7 +12,9 @@ from pathlib import Path
 
 from provision.inventory import ini_file, yaml_file, yaml_layout
 from provision.inventory.draft import Draft
-from provision.inventory.marks import Faults, Mark, Node, shown
+from provision.inventory.faults import Faults
+from provision.inventory.marks import Mark, Node
+from provision.inventory.wording import shown
 
 YAML = (".yml", ".yaml", ".json")
 IGNORED = (".bak", ".cfg", ".csv", ".j2", ".md", ".orig", ".pyc", ".pyo", ".retry", ".rst", ".rpm", ".swp", ".txt", "~")

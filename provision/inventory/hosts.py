@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from provision.inventory import reach
-from provision.inventory.marks import Faults, Mark, Node
+from provision.inventory.faults import Faults
+from provision.inventory.marks import Mark, Node
 from provision.inventory.model import Become, ConnectionKind, Host
 from provision.inventory.settings import PgbenchSettings, PostgresqlSettings, Section
 from provision.inventory.validation import validate

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.inventory.draft import UNGROUPED, Draft
-from provision.inventory.marks import Faults, Mark, Node, read_text, wrap
+from provision.inventory.faults import Faults, read_text
+from provision.inventory.marks import Mark, Node, wrap
 
 SECTION = re.compile(r"\[(?P<name>[^:\]]+)(?::(?P<kind>\w+))?\]\s*(?:[#;].*)?")
 KINDS = ("hosts", "vars", "children")

@@ -9,24 +9,26 @@ from pathlib import Path
 from provision.inventory import checks
 from provision.inventory.draft import Draft
 from provision.inventory.effective import Effective, effective
+from provision.inventory.faults import Faults
 from provision.inventory.files import read_all
 from provision.inventory.hosts import HostBuilder, can_listen
-from provision.inventory.marks import Faults, Mark, Node, shown
+from provision.inventory.marks import Mark, Node
 from provision.inventory.model import Host, Inventory
 from provision.inventory.notices import notices
 from provision.inventory.settings import ReplicationSettings
 from provision.inventory.validation import validate
+from provision.inventory.wording import shown
 
 
-def load(*paths: Path | str, listens: Callable[[str], bool] = can_listen) -> Inventory:
+def load(path: Path | str, *more: Path | str, listens: Callable[[str], bool] = can_listen) -> Inventory:
     """Read an inventory: a file, several, or a folder. Raises InputError with every fault that is in it.
 
     listens: whether this machine can listen at a loopback address (if not, a local host falls back to 127.0.0.1).
     """
     faults = Faults()
     draft = Draft(faults)
-    first = Path(paths[0])
-    files = read_all([Path(path) for path in paths], draft, faults)
+    first = Path(path)
+    files = read_all([first, *(Path(other) for other in more)], draft, faults)
     if not draft.check_loops() or faults.fatal:
         faults.raise_if_any()
     if not draft.hosts and not faults:

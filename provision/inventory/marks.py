@@ -1,19 +1,15 @@
-"""Values that know where they were written: the tree that inventory files are read into, and the faults found in it.
+"""Values that know where they were written: the tree that inventory files are read into.
 
 Nothing here reads files: `yaml_file` and `ini_file` build such trees, `variables` merges them.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
-from provision.errors import Fault, InputError
-
-Path_ = tuple[str | int, ...]
+Steps = tuple[str | int, ...]
+"""Keys and indexes that lead to a value."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +18,7 @@ class Mark:
 
     file: str
     line: int = 0
-    path: Path_ = ()
+    path: Steps = ()
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.line else self.file
@@ -142,82 +138,3 @@ def wrap(value: object, mark: Mark) -> Node:
     if isinstance(value, list | tuple):
         return Node(tuple(wrap(child, mark.at(index)) for index, child in enumerate(value)), mark)
     return Node(value, mark)
-
-
-def dotted(path: Sequence[str | int]) -> str:
-    """A path as shown to people: `all.vars.postgresql.access[0].user`."""
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text
-
-
-def shown(value: object) -> str:
-    """A value as messages quote it. Only for values that are no secrets."""
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    if isinstance(value, str):
-        return repr(value if len(value) <= 60 else value[:57] + "...")
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "nothing" if value is None else str(value)
-
-
-def suggestion(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """`did you mean 'x'?` when something known is much like the word, else nothing."""
-    guess = nearest(word, known, cutoff)
-    return f"did you mean {guess!r}?" if guess else ""
-
-
-def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """The known word that is most like another, or that alone begins with it; or nothing."""
-    names = list(known)
-    longer = [name for name in names if len(word) >= 3 and name.startswith(word)]
-    similar = difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
-    return similar[0] if similar else longer[0] if len(longer) == 1 else ""
-
-
-def known(word: str, names: Iterable[str]) -> str:
-    """What could have been meant: the one like it, else all that there is (if that is a readable number)."""
-    choice = sorted(names)
-    if guess := suggestion(word, choice):
-        return guess
-    return "expected " + (f"one of {', '.join(choice)}" if 0 < len(choice) <= 12 else "a known one")
-
-
-class Faults:
-    """Collects what is wrong, so that all of it can be reported at once."""
-
-    def __init__(self) -> None:
-        self._found: dict[Fault, None] = {}
-        self.fatal = False
-
-    def add(self, mark: Mark, message: str, *, fatal: bool = False) -> None:
-        """Note a fault; the same one twice counts once. fatal: what follows from it is not worth looking at."""
-        self._found[Fault(mark.file, mark.line, dotted(mark.path), message)] = None
-        self.fatal = self.fatal or fatal
-
-    def __bool__(self) -> bool:
-        return bool(self._found)
-
-    def raise_if_any(self) -> None:
-        """Raise InputError with every fault, by file and line."""
-        if self._found:
-            raise InputError(sorted(self._found))
-
-
-def read_text(path: Path, faults: Faults) -> str | None:
-    """The text of a UTF-8 file, or None with a fault."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        faults.add(Mark(str(path)), f"cannot be read: {(error.strerror or str(error)).lower()}", fatal=True)
-        return None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        faults.add(Mark(str(path), line), "found a byte that is not UTF-8, expected text in UTF-8", fatal=True)
-        return None

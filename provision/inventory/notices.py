@@ -46,6 +46,7 @@ def _unread(values: Mapping[str, Node]) -> Iterator[Notice]:
 
 def _clear(values: Mapping[str, Node]) -> Iterator[Notice]:
     for name, node in values.items():
+        yield from _clear(node.items)
         if TELLING.search(name) and isinstance(node.value, str) and node.value:
             yield Notice(node.mark, f'{name} seems to be a secret in clear; write !env NAME or !command "COMMAND"')
 

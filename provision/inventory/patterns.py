@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from provision.errors import InputError
-from provision.inventory.marks import suggestion
+from provision.inventory.wording import suggestion
 
 SUBSCRIPT = re.compile(r"(?P<name>.+)\[(?:(?P<index>-?\d+)|(?P<start>\d+):(?P<end>\d*))\]")
 BETWEEN = re.compile(r":(?![^\[]*\])")

@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 import pydantic
 from pydantic_core import ErrorDetails
 
-from provision.inventory.marks import BROKEN, Faults, Node, nearest, shown, suggestion
+from provision.inventory.faults import Faults
+from provision.inventory.marks import BROKEN, Node
 from provision.inventory.settings import Section
+from provision.inventory.wording import nearest, shown, suggestion
 
 S = TypeVar("S", bound=Section)
 

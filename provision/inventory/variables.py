@@ -14,7 +14,9 @@ from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from provision.inventory.draft import Scope
-from provision.inventory.marks import BROKEN, Faults, Mark, Node, Origin, SecretSource, suggestion, wrap
+from provision.inventory.faults import Faults
+from provision.inventory.marks import BROKEN, Mark, Node, Origin, SecretSource, wrap
+from provision.inventory.wording import suggestion
 
 MERGED = ("postgresql", "pgbench", "ssh")
 OWN = (*MERGED, "address", "become", "connection", "fallback_port", "replication", "state_dir")

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from provision.inventory.marks import BROKEN, Broken, Faults, Mark, Node, Path_, SecretSource, read_text
+from provision.inventory.faults import Faults, read_text
+from provision.inventory.marks import BROKEN, Broken, Mark, Node, SecretSource, Steps
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MERGE = "tag:yaml.org,2002:merge"
@@ -49,7 +50,7 @@ class _Converter:
         self.faults = faults
         self.open: set[int] = set()
 
-    def convert(self, raw: yaml.Node, path: Path_, key: Mark | None = None) -> Node:
+    def convert(self, raw: yaml.Node, path: Steps, key: Mark | None = None) -> Node:
         mark = key or self.mark(raw, path)
         if id(raw) in self.open:
             self.faults.add(mark, "found an alias inside of what it stands for, expected no loops")
@@ -60,10 +61,10 @@ class _Converter:
         finally:
             self.open.discard(id(raw))
 
-    def mark(self, raw: yaml.Node, path: Path_) -> Mark:
+    def mark(self, raw: yaml.Node, path: Steps) -> Mark:
         return Mark(self.file, raw.start_mark.line + 1, path)
 
-    def _value(self, raw: yaml.Node, path: Path_, mark: Mark) -> object:
+    def _value(self, raw: yaml.Node, path: Steps, mark: Mark) -> object:
         if raw.tag.startswith("!"):
             return self._tagged(raw, mark)
         if isinstance(raw, yaml.MappingNode):
@@ -76,7 +77,7 @@ class _Converter:
             self.faults.add(mark, f"found {raw.value!r}, which is no valid value: {_problem(error)}")
             return BROKEN
 
-    def _mapping(self, raw: yaml.MappingNode, path: Path_) -> dict[str, Node]:
+    def _mapping(self, raw: yaml.MappingNode, path: Steps) -> dict[str, Node]:
         entries: dict[str, Node] = {}
         merged: dict[str, Node] = {}
         for key, value in raw.value:
@@ -94,7 +95,7 @@ class _Converter:
             entries[name] = self.convert(value, (*path, name), mark)
         return {**merged, **entries}
 
-    def _merged(self, value: yaml.Node, path: Path_) -> dict[str, Node]:
+    def _merged(self, value: yaml.Node, path: Steps) -> dict[str, Node]:
         parts = value.value if isinstance(value, yaml.SequenceNode) else [value]
         merged: dict[str, Node] = {}
         for part in parts:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from provision.inventory.draft import Draft
-from provision.inventory.marks import Faults, Node, nearest, shown
+from provision.inventory.faults import Faults
+from provision.inventory.marks import Node
+from provision.inventory.wording import nearest, shown
 
 PARTS = ("hosts", "children", "vars")
 
