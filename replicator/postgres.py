@@ -6,6 +6,7 @@ What to say to a server is decided elsewhere. Blocking psycopg; one connection b
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ SETTINGS = {
     "check_function_bodies": "off",
     "row_security": "off",
 }
-"""Set on every connection: with these, equal values print equally on every server (peers.md: silent date swaps)."""
+"""Set on every connection: with these, equal values print equally on every server; but floats longer before 12."""
 
 TIMEOUTS = {
     "connect_timeout": "5",
@@ -123,7 +124,7 @@ def release(number: int) -> str:
 
 
 def _connect_error(error: psycopg.OperationalError, name: str) -> errors.ReplicatorError:
-    text = _cause(error)
+    text = _why_not_connected(error)
     state = error.sqlstate or ""
     if "password" in text or "authentication" in text or "pg_hba.conf" in text or state.startswith("28"):
         return errors.Refused(f"{name}: login refused: {text}.", hint="Check the password file and pg_hba.conf.")
@@ -132,6 +133,12 @@ def _connect_error(error: psycopg.OperationalError, name: str) -> errors.Replica
     if "too many" in text or "remaining connection slots" in text:
         return errors.ServerFull(f"{name}: {text}.", hint="Raise max_connections, or end some sessions.")
     return errors.Unreachable(f"{name} does not answer: {text}.", hint="Is the server up, and the address right?")
+
+
+def _why_not_connected(error: psycopg.OperationalError) -> str:
+    """The cause without libpq's introduction (which server) and afterthoughts (questions, where the password was)."""
+    causes = re.findall(r"failed: (?:FATAL:\s*)?(?!connection to server)(.+)", str(error))
+    return str(causes[-1]).strip().rstrip(".") if causes else _cause(error)
 
 
 def translate(error: psycopg.Error, name: str) -> errors.ReplicatorError:
@@ -154,9 +161,7 @@ def translate(error: psycopg.Error, name: str) -> errors.ReplicatorError:
 
 
 def _cause(error: psycopg.Error) -> str:
-    """The last line of the message, which names the cause; libpq may add where it found the password."""
     lines = (error.diag.message_primary or str(error)).strip().splitlines()
-    lines = [line for line in lines if not line.startswith("password retrieved from file")]
     return lines[-1].strip().rstrip(".") if lines else type(error).__name__
 
 

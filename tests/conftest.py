@@ -67,7 +67,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     wish = ",".join(str(argument) for argument in mark.args) if mark else None
     if "pair" in metafunc.fixturenames:
         metafunc.parametrize("pair_majors", versions.pairs(wish), ids=lambda pair: f"pg{pair[0]}-pg{pair[1]}")
-    elif "server_major" in metafunc.fixturenames and mark:
+    elif "server_major" in metafunc.fixturenames:
         metafunc.parametrize("server_major", versions.single(wish), ids=lambda major: f"pg{major}", scope="session")
 
 
