@@ -43,7 +43,7 @@ SETTINGS = {
     "check_function_bodies": "off",
     "row_security": "off",
 }
-"""Set on every connection: with these, equal values print equally on every server (floats have more digits before 12)."""
+"""Set on every connection: with these, equal values print equally everywhere (floats have more digits before 12)."""
 
 TIMEOUTS = {
     "connect_timeout": "5",
