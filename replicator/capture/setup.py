@@ -95,8 +95,12 @@ def create_schema(connection: Connection, install: Install) -> None:
 
 
 def _has_schema(connection: Connection, install: Install) -> bool:
-    query = "select to_regclass(%s) is not null"
-    return bool(postgres.fetch_one(connection, query, [f'"{install.schema}".node'])[0])
+    # Not to_regclass: it may answer from a cache that knows nothing of the transaction which held the lock before.
+    query = (
+        "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        " where n.nspname = %s and c.relname = 'node')"
+    )
+    return bool(postgres.fetch_one(connection, query, [install.schema])[0])
 
 
 def _complete(connection: Connection, spec: LogSpec, captured: Captured | None) -> bool:
