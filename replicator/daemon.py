@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from replicator import lifeline
 from replicator.config import Config
 from replicator.errors import ConfigError, ReplicatorError
-from replicator.pidfile import PidFile
+from replicator.pidfile import PidFile, alive
 
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
@@ -106,7 +106,7 @@ def stop(settings: Config, seconds: float = STOP_SECONDS) -> int | None:
     except ProcessLookupError:
         return pid
     deadline = time.monotonic() + seconds
-    while running(settings) == pid:
+    while running(settings) == pid or alive(pid):  # its lock goes a moment before it does
         if time.monotonic() > deadline:
             hint = f"See {settings.log_file}; killing it with signal 9 loses nothing."
             raise ReplicatorError(f"the daemon (pid {pid}) is still running after {seconds:g} s.", hint=hint)

@@ -129,8 +129,8 @@ class Pace:
 
     def failed(self, error: ReplicatorError, now: float) -> tuple[Verdict, int]:
         """Something failed. What follows, and the latest kick that has failed with it, 0 for none."""
-        self._prepared = self._found = False
         verdict = self._judge(error)
+        self._prepared = self._found = False
         self._due = self._retry_at = now + verdict.seconds
         if isinstance(error, LockedOut | Transient | ConnectionLost):
             return verdict, 0  # the next attempt is soon and likely to succeed: whoever waits for the kick waits on
@@ -138,11 +138,12 @@ class Pace:
         return verdict, self._finish_kick()
 
     def _judge(self, error: ReplicatorError) -> Verdict:
+        first, self._attempts = self._attempts == 0, self._attempts + 1
         if error.policy is not Policy.RETRY:
-            return Verdict("waiting", LOOK_AGAIN)
+            # What fails in a run is often better told by preparing anew, which compares both sides.
+            return Verdict("waiting", FIRST_RETRY if first and self._prepared else LOOK_AGAIN)
         last = LAST_CONTENDED if isinstance(error, LockedOut | Transient) else LAST_RETRY
-        delay = min(last, FIRST_RETRY * 2 ** min(self._attempts, 10))
-        self._attempts += 1
+        delay = min(last, FIRST_RETRY * 2 ** min(self._attempts - 1, 10))
         return Verdict("retrying", delay * (0.5 + 0.5 * self._jitter()))
 
     def _slow_down(self, now: float) -> None:

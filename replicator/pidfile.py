@@ -92,6 +92,19 @@ def _locked(fd: int) -> bool:
     return False
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs. One that has ended and waits for its parent to notice does not."""
+    return bool(_born(pid)) and _state(pid) not in ("Z", "X")
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        return found.stdout.strip()[:1] or "X"
+
+
 def _born(pid: int) -> str:
     """Something that tells a process from a later one with its number; empty when there is no such process."""
     try:

@@ -5,9 +5,10 @@ What is shown is gathered by `replicator.status`; the functions from `page` on a
 
 from __future__ import annotations
 
+import contextlib
 import json as json_format
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -65,16 +66,31 @@ def status(context: typer.Context, sync: OneSync = None, watch: Watch = False, j
 
 
 def _watch(session: Session, only: list[str]) -> None:
-    """Show it again and again; a catalog that is away is shown as away, and looked for again."""
-    with Live(Text("looking ..."), auto_refresh=False, screen=Console().is_terminal) as live:
+    """Show it every second: on a terminal in place, elsewhere one below the other."""
+    console = Console()
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, screen=True) as live:
+            _again(lambda: live.update(_current(session, only), refresh=True))
+    else:
+        _again(lambda: console.print(_current(session, only)))
+
+
+def _again(show: Callable[[], None]) -> None:
+    """Do it every second until Ctrl-C, which here is the way to end."""
+    with contextlib.suppress(KeyboardInterrupt):
         while True:
             began = time.monotonic()
-            try:
-                with Catalog.open(session.connector, "status") as catalog:
-                    live.update(page(overview(catalog, session.connector, only), detailed=bool(only)), refresh=True)
-            except ReplicatorError as error:
-                live.update(Text(str(error), style="bold red"), refresh=True)
+            show()
             time.sleep(max(0.0, EVERY - (time.monotonic() - began)))
+
+
+def _current(session: Session, only: list[str]) -> RenderableType:
+    """The page; a catalog that is away is said to be away, and looked for again next time."""
+    try:
+        with Catalog.open(session.connector, "status") as catalog:
+            return page(overview(catalog, session.connector, only), detailed=bool(only))
+    except ReplicatorError as error:
+        return Text(str(error), style="bold red")
 
 
 # -- from here on pure

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from replicator import pacing
-from replicator.errors import ConnectionLost, LockedOut, Refused, ReplicatorError, Unreachable
+from replicator.errors import ConnectionLost, LockedOut, Refused, ReplicatorError, ServerError, Unreachable
 from replicator.model import Sync, SyncType
 from replicator.pacing import Pace, Step
 
@@ -175,6 +175,16 @@ def test_what_a_person_must_mend_is_looked_at_every_ten_seconds_or_when_told() -
     clock.fail(Refused())
     clock.pace.kick(1, clock.now)
     assert clock.step is Step.PREPARE
+
+
+def test_a_run_that_fails_is_looked_into_once_at_once() -> None:
+    clock = Clock().ready()
+    clock.pace.looked(True, clock.now)
+    assert clock.fail(ServerError())[:2] == ("waiting", pacing.FIRST_RETRY)
+    clock.now += pacing.FIRST_RETRY
+    clock.ready()
+    clock.pace.looked(True, clock.now)
+    assert clock.fail(ServerError())[:2] == ("waiting", pacing.LOOK_AGAIN)
 
 
 def test_a_kick_fails_with_the_attempt_that_it_caused() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from replicator.errors import ConfigError, ReplicatorError
-from replicator.pidfile import PidFile
+from replicator.pidfile import PidFile, alive
 from tests.fixtures.wait import until
 
 HOLD = """
@@ -64,7 +64,9 @@ def test_a_reused_number_is_not_taken_for_the_holder(pidfile: PidFile, other: su
 
 def test_a_zombie_holds_nothing(pidfile: PidFile, other: subprocess.Popen[str]) -> None:
     other.kill()
-    until(lambda: pidfile.holder() is None, 5, "the kernel has dropped the lock of a process that nobody reaped")
+    assert alive(os.getpid())
+    until(lambda: not alive(other.pid), 5, "it has ended, although nobody has reaped it")
+    assert pidfile.holder() is None
     assert other.returncode is None
 
 
