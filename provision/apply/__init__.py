@@ -6,23 +6,37 @@ that fails stops what depends on it and nothing else.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from provision.apply.events import Event, Looking, Outcome, PlaceEnded, Planned, TaskResult
+from provision.apply.events import (
+    Event,
+    Looking,
+    Outcome,
+    PlaceEnded,
+    Planned,
+    Proved,
+    StepBegan,
+    StepSaid,
+    TaskResult,
+)
 from provision.apply.folders import make_folder
 from provision.apply.hosts import HostWorker
 from provision.apply.jobs import Job, together
 from provision.apply.lock import held
-from provision.apply.places import Tell, converge
+from provision.apply.places import Tell, converge, failed
 from provision.apply.stop import Stop
-from provision.errors import ProvisionError, Unreachable
+from provision.errors import HostFailed, ProvisionError, Unreachable
 from provision.inventory import Host
 from provision.plan import Item, items
 from provision.tasks import REPLICATION, Site
 from provision.transport import connect
 
-__all__ = ["Run", "Stop"]
+__all__ = ["PROOF", "Run", "Stop"]
+
+PROOF = "proof"
+SHELL_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,7 @@ class Run:
 
         def work(tell: Tell) -> None:
             try:
-                with held(self.site.inventory.state_dir / "locks" / host.name, lambda: self.stop.asked) as lock:
+                with held(self.site.inventory.state_dir / "locks" / host.name, self._stopped) as lock:
                     worker = self._worker(host, wanted, lock)
                     workers.append(worker)
                     try:
@@ -83,8 +97,7 @@ class Run:
         return tuple(task for task in self.tasks if task != REPLICATION)
 
     def _worker(self, host: Host, wanted: Sequence[Item], lock: int | None) -> HostWorker:
-        tasks = tuple(dict.fromkeys(item.task for item in wanted))
-        return HostWorker(host, tasks, wanted, connect(host, self.site.keeper, lock))
+        return HostWorker(host.name, wanted, connect(host, self.site.keeper, lock), local=host.local)
 
     def _replication(self, ended: Sequence[PlaceEnded]) -> Iterator[Event]:
         from provision.apply.handing import HandoverWorker  # noqa: PLC0415 - the replicator's drivers load slowly
@@ -99,12 +112,46 @@ class Run:
         def work(tell: Tell) -> None:
             lock = self.site.inventory.state_dir / "locks" / f".{REPLICATION}"
             try:
-                with held(lock, lambda: self.stop.asked):
+                with held(lock, self._stopped):
                     converge(HandoverWorker(self.site), tell, self.stop)
             except ProvisionError as error:
                 tell(failed(REPLICATION, (REPLICATION,), error))
 
         yield from together([Job(REPLICATION, work)], self.stop)
+
+    def prove(self, *, traffic: bool) -> Iterator[Event]:
+        """Put the syncs to the proof; see `tasks.replication.prove`."""
+        from provision.tasks.replication import prove  # noqa: PLC0415 - the replicator's drivers load slowly
+
+        def work(tell: Tell) -> None:
+            began = time.monotonic()
+            tell(StepBegan(PROOF, PROOF, "compare every table on every node", 1, 1))
+            try:
+                proof = prove(self.site, self._shell, lambda text: tell(StepSaid(PROOF, text)), self._stopped, traffic)
+            except ProvisionError as error:
+                tell(failed(PROOF, (PROOF,), error))
+                return
+            tell(Proved(proof))
+            seconds = time.monotonic() - began
+            unequal = [table for table in proof.tables if not table.equal]
+            outcome = Outcome.FAILED if unequal else Outcome.OK
+            said = f"{len(unequal)} of {len(proof.tables)} tables differ" if unequal else ""
+            result = TaskResult(PROOF, PROOF, outcome, seconds=seconds, message=said)
+            tell(PlaceEnded(PROOF, (result,), int(bool(unequal)), settled=not unequal, seconds=seconds))
+
+        yield from together([Job(PROOF, work)], self.stop)
+
+    def _stopped(self) -> bool:
+        return self.stop.asked
+
+    def _shell(self, host: Host, script: str) -> None:
+        transport = connect(host, self.site.keeper)
+        try:
+            result = transport.run(script, timeout=SHELL_SECONDS)
+        finally:
+            transport.close()
+        if result.rc:
+            raise HostFailed(f"{host.name}: {(result.err or result.out).strip()}")
 
     def survey(self, *, assume_bare: bool) -> Iterator[Event]:
         """Say what `deploy` would do, and touch nothing.
@@ -160,11 +207,3 @@ class Run:
                 yield Planned(worker.bare())
         except ProvisionError as error:
             yield failed(REPLICATION, worker.tasks, error)
-
-
-def failed(place: str, tasks: Sequence[str], error: ProvisionError) -> PlaceEnded:
-    """The end of a place at which nothing could be done."""
-    first, *others = tasks or ("",)
-    results = [TaskResult(place, first, Outcome.FAILED, message=str(error))]
-    results += [TaskResult(place, task, Outcome.SKIPPED) for task in others]
-    return PlaceEnded(place, tuple(results), error.exit_code)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from provision.plan import Plan
+
+if TYPE_CHECKING:  # the replicator's drivers load slowly, and most events have no use for them
+    from provision.tasks.replication import Proof
 
 
 class Outcome(StrEnum):
@@ -86,4 +90,16 @@ class PlaceEnded:
     seconds: float = 0.0
 
 
-Event = Looking | Planned | StepBegan | StepSaid | StepEnded | PlaceEnded
+@dataclass(frozen=True)
+class Tick:
+    """Time has passed, and nothing has happened."""
+
+
+@dataclass(frozen=True)
+class Proved:
+    """The syncs have been put to the proof."""
+
+    proof: Proof
+
+
+Event = Tick | Proved | Looking | Planned | StepBegan | StepSaid | StepEnded | PlaceEnded

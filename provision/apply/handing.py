@@ -12,11 +12,28 @@ from provision.tasks import REPLICATION, Site
 from provision.tasks.replication import Handover
 
 
-class HandoverWorker:
-    """Looks at the replicator and changes what it has."""
+class ActingWorker:
+    """What the control machine does itself: steps that are calls, not scripts."""
 
     place = REPLICATION
     tasks = (REPLICATION,)
+
+    def look(self) -> Plan:
+        """See `Worker.look`."""
+        raise NotImplementedError
+
+    def act(self, steps: Sequence[Step], watch: Watch) -> None:
+        """See `Worker.act`."""
+        for number, step in enumerate(steps):
+            began = time.monotonic()
+            watch(StepEvent(number, "begins"))
+            if step.change.act:
+                step.change.act(partial(_say, watch, number))
+            watch(StepEvent(number, "ends", seconds=time.monotonic() - began))
+
+
+class HandoverWorker(ActingWorker):
+    """Looks at the replicator and changes what it has."""
 
     def __init__(self, site: Site) -> None:
         self._handover = Handover(site)
@@ -27,15 +44,6 @@ class HandoverWorker:
         steps = tuple(Step(REPLICATION, change.summary, change) for change in changes)
         obstacles = (Obstacle(REPLICATION, "replicator", waiting),) if waiting else ()
         return Plan(place=REPLICATION, tasks=self.tasks, steps=steps, waiting=obstacles)
-
-    def act(self, steps: Sequence[Step], watch: Watch) -> None:
-        """See `Worker.act`."""
-        for number, step in enumerate(steps):
-            began = time.monotonic()
-            watch(StepEvent(number, "begins"))
-            if step.change.act:
-                step.change.act(partial(_say, watch, number))
-            watch(StepEvent(number, "ends", seconds=time.monotonic() - began))
 
     def later(self, why: str) -> Plan:
         """The plan while nothing can be known."""

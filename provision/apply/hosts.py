@@ -8,7 +8,6 @@ from typing import Any
 from provision.apply.preflight import check_free
 from provision.errors import HostFailed
 from provision.facts import AnyProbe, Facts, gather
-from provision.inventory import Host
 from provision.plan import Item, Obstacle, Plan, Step, plan, probes
 from provision.resources.steps import Watch, carry_out
 from provision.transport import Transport
@@ -17,14 +16,14 @@ from provision.transport import Transport
 class HostWorker:
     """Looks at a host and changes it, by its transport."""
 
-    def __init__(self, host: Host, tasks: tuple[str, ...], wanted: Sequence[Item], transport: Transport) -> None:
-        self.place = host.name
-        self.tasks = tasks
+    def __init__(self, place: str, wanted: Sequence[Item], transport: Transport, *, local: bool) -> None:
+        self.place = place
+        self.tasks = tuple(dict.fromkeys(item.task for item in wanted))
         self.commands = 0
         self._wanted = wanted
         self._probes: list[AnyProbe[Any]] = probes(wanted)
         self._transport = transport
-        self._local = host.local
+        self._local = local
 
     def look(self) -> Plan:
         """See `Worker.look`."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from provision.apply.events import Event
+from provision.apply.events import Event, Tick
 from provision.apply.places import Tell
 from provision.apply.stop import Stop
 
@@ -45,6 +45,7 @@ def together(jobs: Sequence[Job], stop: Stop) -> Iterator[Event]:
             if stop.at_once:
                 for job in jobs:
                     job.kill()
+            yield Tick()
             continue
         if isinstance(item, _Done):
             running -= 1

@@ -183,3 +183,11 @@ def exit_code(ended: Iterable[PlaceEnded]) -> int:
         if code in codes:
             return code
     return 0
+
+
+def failed(place: str, tasks: Sequence[str], error: ProvisionError) -> PlaceEnded:
+    """The end of a place at which nothing could be done."""
+    first, *others = tasks or ("",)
+    results = [TaskResult(place, first, Outcome.FAILED, message=str(error))]
+    results += [TaskResult(place, task, Outcome.SKIPPED) for task in others]
+    return PlaceEnded(place, tuple(results), error.exit_code)

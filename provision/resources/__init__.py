@@ -3,6 +3,7 @@
 `plan` is pure, so each kind is tested as a table of facts and expected changes. `steps` carries changes out.
 """
 
+from provision.resources.absence import AccountGone, Gone, Halted
 from provision.resources.accounts import Account
 from provision.resources.base import Resource
 from provision.resources.databases import Database
@@ -17,11 +18,14 @@ from provision.resources.system import Hostname, Packages, Unit
 
 __all__ = [
     "Account",
+    "AccountGone",
     "Applied",
     "DataDirectory",
     "Database",
     "Directory",
     "File",
+    "Gone",
+    "Halted",
     "Hostname",
     "Packages",
     "ParameterGrant",

@@ -51,12 +51,3 @@ class Account:
 def _once(account: str, script: str) -> str:
     """The nodes of a local lab share one machine: a neighbour may have made the account a moment ago."""
     return f"{script.rstrip()} || id -u {quote(account)} >/dev/null\n"
-
-
-def removal(account: str) -> str:
-    """A fragment that removes an account that we made, unless something still runs under it."""
-    quoted = quote(account)
-    return (
-        f"made=$(awk -F: -v a={quoted} '$1 == a {{ print $5 }}' /etc/passwd)\n"
-        f'if [ "$made" = {COMMENT} ] && ! ps -u {quoted} -o pid= | grep -q .; then userdel {quoted}; fi\n'
-    )

@@ -89,7 +89,7 @@ class File:
                 script=self._script(backup=found.kind == "file"),
                 before=self._shown(found.text, there=found.kind == "file"),
                 after=self._shown(self.text, there=True),
-                follows=self.follows,
+                follows=self.follows if found.kind == "file" else "",
             )
         ]
 

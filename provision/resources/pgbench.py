@@ -53,7 +53,7 @@ def tables_query(server: Server, dbname: str) -> Query[TablesFact]:
 class PgbenchTables:
     """pgbench's four tables, in schema public. Rows are made only where tables are: what is there is never refilled.
 
-    owner: the role that they belong to and under which pgbench runs. fill: with rows, at that scale; without, the rows
+    owner: the role that they belong to. fill: with rows, at that scale; without, the rows
     come by replication.
     """
 
@@ -89,15 +89,18 @@ class PgbenchTables:
     def _script(self) -> str:
         """Let pgbench work in a schema of its own and move the finished tables over in one transaction."""
         scratch, owner = ident(SCRATCH), ident(self.owner)
-        begin = f"drop schema if exists {scratch} cascade; create schema {scratch} authorization {owner};"
-        moves = "".join(f"alter table {scratch}.{table} set schema public;\n" for table in TABLES)
-        end = f"begin;\nset role {owner};\n{moves}drop schema {scratch};\ncommit;\nvacuum analyze;"
+        begin = f"drop schema if exists {scratch} cascade; create schema {scratch};"
+        moves = "".join(
+            f"alter table {scratch}.{table} owner to {owner}; alter table {scratch}.{table} set schema public;\n"
+            for table in TABLES
+        )
+        end = f"begin;\n{moves}drop schema {scratch};\ncommit;\nvacuum analyze;"
         what = f"-I dtgp -s {self.scale}" if self.fill else "-I dtp"
-        command = f"{self.server.program('pgbench')} -i -q {what}"
+        fill = f"{self.server.program('pgbench')} -i -q {what} {quote(self.server.conninfo(self.dbname))} || exit 1\n"
+        fill = f"PGOPTIONS={quote(f'-c search_path={SCRATCH}')} {fill}"
         return (
             f"{self.server.psql(f'set client_min_messages = warning; {begin}', dbname=self.dbname).rstrip()}\n"
             '[ "$?" = 0 ] || exit 1\n'
-            f"PGOPTIONS={quote(f'-c search_path={SCRATCH}')} {command}"
-            f" {quote(self.server.conninfo(self.dbname, self.owner))} || exit 1\n"
+            f"{fill if self.server.passfile else self.server.under_account(fill)}"
             f"{self.server.psql(end, dbname=self.dbname)}"
         )

@@ -90,6 +90,8 @@ class Role:
     def plan(self, facts: Facts) -> list[Change]:
         """See `Resource.plan`."""
         found = facts[role_query(self.server, self.role)]
+        if self.superuser and not found.exists:
+            return []  # initdb makes it
         statements = list(self._statements(found))
         if not statements:
             return []
@@ -101,8 +103,8 @@ class Role:
     def _wanted(self, found: RoleFact) -> dict[str, bool]:
         major = found.major or self.server.major or self.superuser_before
         superuser = self.superuser or major < self.superuser_before
-        plain = dict.fromkeys(ATTRIBUTES, False)
-        return {**plain, "login": True, "inherit": True, "superuser": superuser, "replication": self.superuser}
+        everything = dict.fromkeys(ATTRIBUTES, self.superuser)
+        return {**everything, "login": True, "inherit": True, "superuser": superuser}
 
     def _statements(self, found: RoleFact) -> Iterable[str]:
         role = ident(self.role)

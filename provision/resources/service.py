@@ -13,7 +13,6 @@ from provision.resources.datadir import server_probe
 from provision.transport import quote
 
 START_SECONDS = 60
-STOP_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -97,13 +96,12 @@ class Applied:
 
 
 def _control(server: Server, verb: str) -> str:
-    """Start, stop, restart or reload the server, by the system's service or by pg_ctl."""
+    """Start, restart or reload the server, by the system's service or by pg_ctl."""
     if server.unit:
         return f"systemctl {verb} {quote(server.unit)} || exit 1\n"
     words = {
         "start": f"-w -t {START_SECONDS} -l {quote(server.log)} start",
         "restart": f"-w -t {START_SECONDS} -m fast -l {quote(server.log)} restart",
-        "stop": f"-w -t {STOP_SECONDS} -m fast stop",
         "reload": "reload",
     }
     # The lock that the script holds must not live on in the server, so its descriptor is closed for it.
@@ -127,14 +125,6 @@ def start(server: Server) -> str:
 def restart(server: Server) -> str:
     """A fragment that restarts the server and waits for it."""
     return f"(\n{_control(server, 'restart')}) >/dev/null || {_tell(server)}"
-
-
-def stop(server: Server) -> str:
-    """A fragment that stops the server, if it runs."""
-    return (
-        f"state() (\n{server_probe(server).script})\nstate=$(state) || exit 1\n"
-        f"case $state in bare*|stopped*) exit 0;; esac\n{_control(server, 'stop')}"
-    )
 
 
 def reload(server: Server) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from fabric import Connection
 from fabric import task as fabric_task
-from invoke import Collection
+from invoke.collection import Collection
 
 from provision.change import Change
 from provision.errors import HostFailed

@@ -20,6 +20,9 @@ from provision.tasks.node import Node
 from provision.tasks.stage import task
 from provision.transport import quote
 
+CONFIGURATION = ("postgresql.conf", "pg_hba.conf")
+"""The server's files that come from templates."""
+
 NEW_SERVER_MB = 250
 MB_PER_SCALE = 40
 """pgbench's rows, their indexes and the WAL that writing them leaves."""

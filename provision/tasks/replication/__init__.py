@@ -6,10 +6,19 @@ connections, once the hosts are as declared.
 
 from __future__ import annotations
 
-from provision.tasks.replication.handover import Handover
+from provision.tasks.replication.handover import Handover, daemon_pid, stop_daemon
 from provision.tasks.replication.proof import Proof, prove
 from provision.tasks.replication.rebuild import Rebuild
 from provision.tasks.replication.report import summary
 from provision.tasks.replication.settings import Settings
 
-__all__ = ["Handover", "Proof", "Rebuild", "Settings", "prove", "summary"]
+__all__ = [
+    "Handover",
+    "Proof",
+    "Rebuild",
+    "Settings",
+    "daemon_pid",
+    "prove",
+    "stop_daemon",
+    "summary",
+]

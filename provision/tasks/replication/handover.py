@@ -101,6 +101,13 @@ class Handover:
             daemon.restart(config)
 
 
+def daemon_pid(site: Site) -> int | None:
+    """The process id of the site's daemon, if it runs."""
+    config = Settings(site).config()
+    with told_as_ours():
+        return daemon.running(config) if config else None
+
+
 def stop_daemon(site: Site) -> bool:
     """Stop the site's daemon; whether it ran. Raises ProvisionError."""
     config = Settings(site).config()

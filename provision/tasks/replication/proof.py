@@ -62,7 +62,7 @@ class Proof:
         return all(table.equal for table in self.tables)
 
 
-def prove(site: Site, shell: Shell, note: Note, stopped: Callable[[], bool], *, traffic: bool) -> Proof:
+def prove(site: Site, shell: Shell, note: Note, stopped: Callable[[], bool], traffic: bool) -> Proof:
     """Make the proof. traffic: write first, a few transactions of pgbench; without, only look. Raises HostFailed."""
     connector = Settings(site).connector()
     with told_as_ours(), Catalog.open(connector, "proof") as catalog:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import nullcontext, suppress
 
 from provision.change import Note
 from provision.errors import HostFailed
@@ -14,7 +15,6 @@ from provision.tasks.replication.settings import Settings
 from provision.tasks.starts import members
 from replicator import progress
 from replicator.catalog import Catalog
-from replicator.postgres import translated
 
 
 class Rebuild:
@@ -66,41 +66,50 @@ class Rebuild:
             return [source, *targets] if stays else []
         return targets if source in stays else []
 
-    def settle(self, note: Note, stopped: Callable[[], bool]) -> None:
-        """Let what the hosts have written arrive elsewhere, then stop the daemon. Raises HostFailed."""
-        if self._masters():
-            connector = Settings(self._site).connector()
-            try:
-                with told_as_ours(), Catalog.open(connector, "rebuild") as catalog:
-                    caught_up(catalog, connector, note, stopped)
-            except HostFailed as error:
-                raise HostFailed(
-                    f"not everything that was written on {', '.join(sorted(self._hosts))} is known to have arrived"
-                    f" elsewhere: {error}",
-                    hint="Mend that first, or repeat with --force to give up what has not.",
-                ) from error
-        stop_daemon(self._site)
+    def part(self, note: Note, stopped: Callable[[], bool], *, force: bool) -> None:
+        """Let what the hosts have written arrive elsewhere, stop the daemon, and forget how far others had followed.
 
-    def forget(self) -> None:
-        """Forget on the other nodes how far they had followed a host: its new server counts from the beginning."""
+        Raises HostFailed. force: what has not arrived is given up.
+        """
         settings = Settings(self._site)
         if settings.config() is None:
             return
+        if self._writes_to_others() and not force:
+            self._wait(settings, note, stopped)
+        note("stopping the daemon")
+        stop_daemon(self._site)
+        note("forgetting the old servers")
+        with suppress(HostFailed) if force else nullcontext():
+            self._forget(settings)
+
+    def _wait(self, settings: Settings, note: Note, stopped: Callable[[], bool]) -> None:
         connector = settings.connector()
+        try:
+            with told_as_ours(), Catalog.open(connector, "rebuild") as catalog:
+                caught_up(catalog, connector, note, stopped)
+        except HostFailed as error:
+            raise HostFailed(
+                f"not everything that was written on {', '.join(sorted(self._hosts))} is known to have arrived"
+                f" elsewhere: {error}",
+                hint="Mend that first, or repeat with --force to give up what has not.",
+            ) from error
+
+    def _forget(self, settings: Settings) -> None:
+        """On nodes that stay. A new server's changes count from the beginning."""
+        connector = settings.connector()
+        install = connector.config.install
         with told_as_ours(), Catalog.open(connector, "rebuild") as catalog:
-            topology = catalog.topology()
-            for link in topology.all_links(connector.config.install):
+            for link in catalog.topology().all_links(install):
                 if self._host(link.source.name) in self._hosts and self._host(link.target.name) not in self._hosts:
-                    name = str(link.target)
-                    with connector.open(link.target, "rebuild", autocommit=True) as connection, translated(name):
-                        progress.forget(connection, connector.config.install, link.sync.name, link.source.name)
+                    with connector.open(link.target, "rebuild", autocommit=True) as connection:
+                        progress.forget(connection, install, link.sync.name, link.source.name)
 
     def _host(self, database: str) -> str:
         declared = self._site.inventory.replication
         assert declared is not None
         return declared.databases[database].host if database in declared.databases else ""
 
-    def _masters(self) -> bool:
+    def _writes_to_others(self) -> bool:
         """Whether one of the hosts writes to others."""
         declared = self._site.inventory.replication
         assert declared is not None

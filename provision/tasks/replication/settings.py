@@ -104,7 +104,7 @@ class Settings:
                     act=lambda _: self._write(),
                     before=text,
                     after=self.text,
-                    follows="restart of the daemon",
+                    follows="restart of the daemon" if text else "",
                 )
             )
         if not self._passwords_current:

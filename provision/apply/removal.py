@@ -1,0 +1,140 @@
+"""Takes back what deploy has made on this machine: the daemon, the servers, everything on disk.
+
+The same machinery as deploying, with resources that want things gone; so it can be killed and run again too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.apply.events import Event, PlaceEnded
+from provision.apply.hosts import HostWorker
+from provision.apply.jobs import Job, together
+from provision.apply.lock import held
+from provision.apply.places import Tell, Worker, converge, failed
+from provision.apply.stop import Stop
+from provision.apply.withdrawal import Withdrawal
+from provision.errors import InputError, ProvisionError
+from provision.facts import Server
+from provision.inventory import Host
+from provision.plan import Item
+from provision.resources import AccountGone, Gone, Halted, Resource
+from provision.tasks import Node, Site
+from provision.transport import Local
+
+TASK = "destroy"
+MACHINE = "this machine"
+SHARED = ("programs", "replicator", "passfile", "secrets.yml", "secrets.yml.lock", "locks")
+"""What the state directory holds besides the hosts' folders. Nothing else in it is ours to remove."""
+
+
+@dataclass(frozen=True)
+class Removal:
+    """The removal of hosts; of everything, when they are all that there are."""
+
+    site: Site
+    hosts: tuple[Host, ...]
+    stop: Stop
+
+    @property
+    def everything(self) -> bool:
+        """Whether no host stays."""
+        return len(self.hosts) == len(self.site.inventory.hosts)
+
+    @property
+    def state_dir(self) -> Path:
+        """Where everything is."""
+        return self.site.inventory.state_dir
+
+    def check(self) -> None:
+        """Raise InputError for hosts that are not this machine: theirs is not ours to remove from here."""
+        others = [host.name for host in self.hosts if not host.local]
+        if others:
+            raise InputError(
+                f"{', '.join(others)}: destroy removes what is on this machine, and a machine of its own is removed"
+                " by what made it (vagrant destroy, the cloud's console)"
+            )
+
+    def remove(self) -> Iterator[Event]:
+        """Remove it: the daemon first, then the servers, then what they shared."""
+        if not self.state_dir.exists():
+            return
+        ended: list[PlaceEnded] = []
+        for jobs in self._stages():
+            for event in together(jobs, self.stop):
+                if isinstance(event, PlaceEnded):
+                    ended.append(event)
+                yield event
+            if any(place.code for place in ended):
+                return
+
+    def _stages(self) -> Iterator[list[Job]]:
+        if self.everything and self.site.inventory.replication:
+            yield [self.job("replication", Withdrawal(self.site))]
+        servers = [self.host_job(host.name, removed(self.site.node(host))) for host in self.hosts]
+        yield servers
+        if self.everything:
+            yield [self.host_job(folder.name, _left_over(folder)) for folder in self._strangers()]
+            yield [self._local(MACHINE, self._shared())]
+
+    def job(self, place: str, worker: Worker) -> Job:
+        """A job that brings a worker's place to where it is wanted."""
+
+        def work(tell: Tell) -> None:
+            converge(worker, tell, self.stop)
+
+        return Job(place, work)
+
+    def host_job(self, place: str, wanted: Iterable[Resource]) -> Job:
+        """The same for a local host, under its lock."""
+        resources = tuple(wanted)
+
+        def work(tell: Tell) -> None:
+            try:
+                with held(self.state_dir / "locks" / place, lambda: self.stop.asked) as lock:
+                    items = [Item(TASK, resource) for resource in resources]
+                    converge(HostWorker(place, items, Local(lock), local=False), tell, self.stop)
+            except ProvisionError as error:
+                tell(failed(place, (TASK,), error))
+
+        return Job(place, work)
+
+    def _local(self, place: str, wanted: Iterable[Resource]) -> Job:
+        items = [Item(TASK, resource) for resource in wanted]
+        return self.job(place, HostWorker(place, items, Local(), local=False))
+
+    def _strangers(self) -> Sequence[Path]:
+        """Folders of hosts that the inventory no longer has."""
+        names = {host.name for host in self.site.inventory.hosts}
+        found = [path.parent.parent for path in self.state_dir.glob("*/data/PG_VERSION")]
+        return [folder for folder in found if folder.name not in names]
+
+    def _shared(self) -> Iterator[Resource]:
+        for name in SHARED:
+            yield Gone(str(self.state_dir / name))
+        yield Gone(str(self.state_dir), if_empty=True)
+        if self.state_dir.parent.name == "pgherd":
+            yield Gone(str(self.state_dir.parent), if_empty=True)
+        if self.site.root:
+            for account in dict.fromkeys(host.postgresql.os_user for host in self.hosts):
+                yield AccountGone(account)
+
+
+def removed(node: Node) -> Iterator[Resource]:
+    """What it takes for a host's server to be gone."""
+    data = node.host.postgresql.data_dir or node.home / "data"
+    yield Halted(_only_data(str(data)))
+    yield Gone(str(node.home))
+    yield Gone(str(data))
+
+
+def _left_over(folder: Path) -> Iterator[Resource]:
+    yield Halted(_only_data(str(folder / "data")))
+    yield Gone(str(folder))
+
+
+def _only_data(data: str) -> Server:
+    """A server of which no more is needed than where its data is."""
+    return Server(bin="", data=data, log="", host="", port=0)

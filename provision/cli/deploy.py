@@ -1,0 +1,56 @@
+"""`provision deploy`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from provision.cli.check import examine
+from provision.cli.common import Command, Diff, InventoryFile, Json, Limit, Tags, Yes
+from provision.errors import Differs
+from provision.render import View
+
+Check = Annotated[bool, typer.Option("--check", "-C", help="Only say what would be done, as `provision check`.")]
+Proof = Annotated[
+    bool | None,
+    typer.Option("--proof/--no-proof", help="Write a little before comparing, or only compare.", show_default=False),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def deploy(
+        inventory: InventoryFile,
+        limit: Limit = "",
+        tags: Tags = "",
+        check: Check = False,
+        diff: Diff = False,
+        yes: Yes = False,  # noqa: ARG001 - accepted everywhere; deploy has nothing to ask
+        json: Json = False,
+        proof: Proof = None,
+    ) -> int:
+        """Make everything as the inventory says, and prove that the syncs work.
+
+        The proof writes a few pgbench transactions where something was changed, and compares all tables in any case.
+        """
+        command = Command.begin(inventory, limit, json=json, diff=diff)
+        if check:
+            return examine(command, tags, assume_bare=False, code=Differs.exit_code)
+        return converge(command, tags, proof)
+
+
+def converge(command: Command, tags: str = "", proof: bool | None = None, shown: View | None = None) -> int:
+    """Deploy, and show it. proof: whether to write for it; None: if anything was changed."""
+    run = command.run(tags, generate=True)
+    shown = shown or command.view()
+    try:
+        command.watch(run.deploy(), shown)
+        if run.replicates and not command.report.code and not command.stop.asked:
+            traffic = command.report.changes > 0 if proof is None else proof
+            command.watch(run.prove(traffic=traffic), shown)
+    finally:
+        shown.close(command.report)
+    return command.report.code

@@ -1,0 +1,64 @@
+"""`provision status`."""
+
+from __future__ import annotations
+
+import json as json_format
+from dataclasses import asdict
+
+import typer
+
+from provision.apply.survey import ServerLine, servers
+from provision.cli.common import Command, InventoryFile, Json, Limit
+from provision.errors import Differs
+from provision.render.page import Cell
+from provision.tasks.replication import summary
+from provision.tasks.replication.report import Summary
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def status(inventory: InventoryFile, limit: Limit = "", json: Json = False) -> int:
+        """Show which servers run and how the syncs stand. Exit code 3 if something is down."""
+        command = Command.begin(inventory, limit, json=json)
+        lines = servers(command.site, command.hosts)
+        found = summary(command.site) if command.site.inventory.replication else None
+        if json:
+            value = {"servers": [asdict(line) for line in lines], "replicator": asdict(found) if found else None}
+            command.page.line(json_format.dumps(value, default=str, ensure_ascii=False))
+        else:
+            _show(command, lines, found)
+        up = all(line.up for line in lines) and (found is None or found.pid is not None)
+        return 0 if up else Differs.exit_code
+
+
+def _show(command: Command, lines: list[ServerLine], found: Summary | None) -> None:
+    header = [Cell(word, "bold") for word in ("host", "server", "version", "state")]
+    rows: list[list[Cell | str]] = [
+        [line.host, line.address, line.version, Cell(line.state, "ok" if line.up else "failed")] for line in lines
+    ]
+    command.page.table([header, *rows], indent="")
+    if found:
+        command.page.line()
+        _show_replicator(command, found)
+
+
+def _show_replicator(command: Command, found: Summary) -> None:
+    page = command.page
+    page.line(
+        f"replicator: {f'running, process {found.pid}' if found.pid else 'not running'}", "" if found.pid else "failed"
+    )
+    hint = "" if found.pointed else f" (replicator --config {found.config})"
+    page.line(f"configuration: {found.config}{hint}")
+    if found.trouble:
+        page.line(found.trouble, "failed")
+    if not found.syncs:
+        return
+    header = [Cell(word, "bold") for word in ("sync", "type", "from", "to", "state", "behind", "")]
+    rows = [
+        [s.name, s.type, s.source, ",".join(s.targets), s.state, "?" if s.behind is None else str(s.behind), s.detail]
+        for s in found.syncs
+    ]
+    page.line()
+    page.table([header, *rows], indent="")
