@@ -65,7 +65,7 @@ def _check_embedded(host: Host, node: Node, faults: Faults) -> None:
         message = f"found embedded for {host.name}, which is another machine; expected pgdg or distribution"
         faults.add(node.place("source"), message)
     version = node.find("version")
-    if version and version.value in set(VERSIONS) - set(EMBEDDED_VERSIONS):
+    if version and version.value in [number for number in VERSIONS if number not in EMBEDDED_VERSIONS]:
         versions = " or ".join(map(str, EMBEDDED_VERSIONS))
         faults.add(version.mark, f"found {shown(version.plain())}, expected {versions}: what source: embedded has")
 
@@ -174,19 +174,20 @@ class ReplicationCheck:
 
     def _check_sync(self, sync: Node) -> None:
         herds = self.node.entries("herds")
-        source = sync.find("source")
-        if source and source.value in self.databases and source.value not in herds:
-            self.faults.add(source.mark, f"found the database {source.value!r}, expected a herd (tables of a database)")
-            source = None
+        source = sync.text("source")
+        if source in self.databases and source not in herds:
+            message = f"found the database {source!r}, expected a herd (tables of a database)"
+            self.faults.add(sync.place("source"), message)
+        else:
+            self._check_known(sync.find("source"), herds, "herd")
         places = [*self.databases, *self.node.entries("dbgroups")]
-        source_known = source is not None and self._check_known(source, herds, "herd")
         targets_known = self._check_known(sync.find("targets"), places, "database or dbgroup")
         strategy = sync.find("strategy")
         if strategy and sync.text("type") in ("pushdelta", "fullcopy"):
             message = f"found a strategy for a {sync.text('type')}, expected it only for a swap"
             self.faults.add(strategy.mark, message)
-        if source_known and targets_known and source:
-            self._check_reach(sync, herds[str(source.value)].text("database"))
+        if targets_known and source in herds:
+            self._check_reach(sync, herds[source].text("database"))
 
     def _check_reach(self, sync: Node, source: str | None) -> None:
         targets = sync.find("targets")

@@ -19,6 +19,7 @@ EXPECTED = {
     "int_parsing": "a whole number",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
+    "finite_number": "a whole number",
     "bool_parsing": "yes or no",
     "bool_type": "yes or no",
     "string_type": "text (put it in quotes)",
@@ -36,6 +37,8 @@ EXPECTED = {
 
 IN_CLEAR = 'found a secret in clear, expected !env NAME or !command "COMMAND" that gives it'
 Step = str | int
+TAGS = ("~all", "~list")
+"""Steps that pydantic adds where a value may have two shapes (see `settings.Tables`); they are in no file."""
 
 
 def validate(model: type[S], node: Node, faults: Faults) -> S | None:
@@ -54,7 +57,7 @@ def validate(model: type[S], node: Node, faults: Faults) -> S | None:
 
 
 def _path(detail: ErrorDetails) -> tuple[Step, ...]:
-    return tuple(step for step in detail["loc"] if step != "[key]" and not str(step).startswith("~"))
+    return tuple(step for step in detail["loc"] if step != "[key]" and step not in TAGS)
 
 
 def _report_unknown(

@@ -7,7 +7,8 @@ expressions, resolved when first needed; what is undefined or refers to itself i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 
 import jinja2
 from jinja2 import meta, nodes
@@ -110,7 +111,7 @@ class Resolver:
 
     def _evaluate(self, text: str, mark: Mark) -> object:
         try:
-            return _render(text, self._context(text))
+            return _plain(_render(text, self._context(text)))
         except Unresolvable:
             pass
         except jinja2.TemplateSyntaxError as error:
@@ -165,6 +166,17 @@ class _OneHost(Mapping[str, object]):
 
     def __len__(self) -> int:
         return len(self._resolver.values)
+
+
+def _plain(value: object) -> object:
+    """What an expression gave, as values that a file could hold. Raises TypeError for what none could."""
+    if value is None or isinstance(value, bool | int | float | str | date | SecretSource):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(value[name]) for name in value}
+    if isinstance(value, Iterable):
+        return [_plain(part) for part in value]
+    raise TypeError(f"it gives {value!r}")
 
 
 def _finalize(value: object) -> object:
