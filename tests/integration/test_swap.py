@@ -6,6 +6,7 @@ import random
 import threading
 from dataclasses import replace
 
+import psycopg
 import pytest
 
 from replicator.change import Counts
@@ -13,6 +14,7 @@ from replicator.errors import SchemaMismatch
 from replicator.model import Strategy, Sync, SyncType, Topology
 from tests.fixtures.lab import Build, Lab, rows
 from tests.fixtures.nodes import Node, NodeFactory, Pair
+from tests.fixtures.wait import until
 
 TABLE = "create table t (id int primary key, v text)"
 
@@ -67,12 +69,11 @@ def test_a_later_write_beats_a_fast_clock(nodes: Pair, lab: Build) -> None:
     made.settle()
     assert ("(1,later)",) in rows(nodes.source)
     assert rows(nodes.source) == rows(nodes.target)
-    # The log rows of the key are gone, the floor remains: still nothing local counts as older than what arrived.
+    # Where the log rows of a key are gone the floor remains: nothing local counts as older than what has arrived.
+    newest = nodes.target.value(f"select max(changed_at) from {log} where origin is not null")
     nodes.target.execute(f"delete from {log}")
-    nodes.source.execute("update t set v = 'second' where id = 2")
-    nodes.target.execute("update t set v = 'newest' where id = 2")
-    made.settle()
-    assert ("(2,newest)",) in rows(nodes.source)
+    nodes.target.execute("update t set v = 'newest' where id = 1")
+    assert nodes.target.value(f"select changed_at from {log}") >= newest
 
 
 def test_delete_against_update(nodes: Pair, lab: Build) -> None:
@@ -85,6 +86,56 @@ def test_delete_against_update(nodes: Pair, lab: Build) -> None:
     assert rows(nodes.source) == rows(nodes.target)
     assert ("(1,kept)",) in rows(nodes.source)
     assert ("(2,lost)",) not in rows(nodes.source)
+
+
+def _arrive_while_open(nodes: Pair, made: Lab, application: psycopg.Connection) -> Counts:
+    """Run the link to the target while an application's transaction is open there; commit that once the link waits."""
+    link = made.sync()[0]
+    result: list[Counts] = []
+    thread = threading.Thread(target=lambda: result.append(link.run().counts))
+    thread.start()
+    waiting = "select count(*) from pg_locks where not granted"
+    until(lambda: nodes.target.value(waiting) or not thread.is_alive(), 10, "the link waits, or is done")
+    application.commit()
+    thread.join()
+    return result[0]
+
+
+def test_a_local_write_in_flight_is_waited_for(nodes: Pair, lab: Build) -> None:
+    made = swap(lab, nodes)
+    nodes.source.execute("update t set v = 'earlier' where id = 1")
+    with nodes.target.connect() as application:
+        application.autocommit = False
+        application.execute("update t set v = 'later' where id = 1")
+        assert _arrive_while_open(nodes, made, application).conflicts == 1
+    made.settle()
+    assert rows(nodes.source) == rows(nodes.target)
+    assert ("(1,later)",) in rows(nodes.source)
+
+
+def test_an_insert_in_flight_meets_a_deletion_of_its_key(nodes: Pair, lab: Build) -> None:
+    made = swap(lab, nodes)
+    with nodes.target.connect() as application:
+        application.autocommit = False
+        application.execute("insert into t values (99, 'earlier')")
+        nodes.source.execute("insert into t values (99, 'x')")
+        nodes.source.execute("delete from t where id = 99")
+        _arrive_while_open(nodes, made, application)
+    made.settle()
+    assert rows(nodes.source) == rows(nodes.target)
+    assert nodes.source.value("select count(*) from t where id = 99") == 0
+
+
+def test_an_insert_in_flight_meets_an_insert_of_its_key(nodes: Pair, lab: Build) -> None:
+    made = swap(lab, nodes)
+    nodes.source.execute("insert into t values (99, 'earlier')")
+    with nodes.target.connect() as application:
+        application.autocommit = False
+        application.execute("insert into t values (99, 'later')")
+        assert _arrive_while_open(nodes, made, application).conflicts == 1
+    made.settle()
+    assert rows(nodes.source) == rows(nodes.target)
+    assert ("(99,later)",) in rows(nodes.source)
 
 
 def test_truncate_empties_both(nodes: Pair, lab: Build) -> None:
