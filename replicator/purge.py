@@ -225,6 +225,8 @@ def _positions(topology: Topology, install: Install, connector: Connector, silen
     for link in topology.all_links(install):
         links.setdefault(link.target.name, []).append(link)
     for name, mine in links.items():
+        if not topology.databases[name].active:
+            continue
         try:
             with translated(name), connector.open(topology.databases[name], "purge", autocommit=True) as target:
                 if progress.exists(target, install):
@@ -256,8 +258,10 @@ def _nodes(
 ) -> dict[str, _Node]:
     found: dict[str, _Node] = {}
     for name in dict.fromkeys(link.source.name for link in topology.all_links(install)):
+        database = topology.databases[name]
+        if not database.active:
+            continue
         try:
-            database = topology.databases[name]
             connection = stack.enter_context(connector.open(database, "purge", autocommit=True))
             with translated(name):
                 if progress.exists(connection, install):
@@ -323,7 +327,8 @@ def _readers(
 def _reader(link: Link, node: _Node, log: Captured, at: _At | None) -> Reader:
     name = str(link)
     if at is None:
-        return Reader(name, None, f"{link.target.name} does not answer, or was never written to")
+        idle = "does not answer, or was never written to" if link.target.active else "is declared inactive"
+        return Reader(name, None, f"{link.target.name} {idle}")
     table = at.tables.get(log.table)
     if at.position is None and (table is None or table.snapshot is None):
         return Reader(name, None, "nothing has arrived yet")

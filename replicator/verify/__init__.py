@@ -23,6 +23,7 @@ from replicator.verify.compare import TableComparer, TableComparison, Verdict
 from replicator.verify.details import ColumnDifference, Difference, What
 from replicator.verify.digest import TableDigest, digest, table_digests
 from replicator.verify.flight import Ends
+from replicator.verify.standing import compare_sequences
 
 __all__ = [
     "ColumnDifference",
@@ -64,7 +65,11 @@ def verify_sync(
     """
     found: list[TableComparison] = []
     for link, back in pairs(topology, install, sync):
-        wanted = [table for table in link.tables if tables is None or table in tables]
+        wanted = [name for name in (*link.tables, *link.sequences) if tables is None or name in tables]
+        if not link.active:
+            idle = link.target if link.source.active else link.source
+            found += [_failed(link, name, f"{idle.name} is declared inactive", Verdict.FAILED) for name in wanted]
+            continue
         try:
             found += verify_link(
                 link, back, connector, wanted, report=report, stop=stop, limit=limit, patience=patience
@@ -72,7 +77,7 @@ def verify_sync(
         except Interrupted:
             raise
         except ReplicatorError as error:
-            found += [_failed(link, table, str(error), Verdict.FAILED, error.exit_code) for table in wanted]
+            found += [_failed(link, name, str(error), Verdict.FAILED, error.exit_code) for name in wanted]
     return found
 
 
@@ -101,22 +106,32 @@ def verify_link(
     limit: int = 10,
     patience: float = 30.0,
 ) -> list[TableComparison]:
-    """Compare tables across one link, and the one that leads back if there is one. Raises ReplicatorErrors."""
+    """Compare tables (and sequences) across one link, and the one that leads back if any. Raises ReplicatorErrors."""
     with _ends(link, back, connector) as ends, _interruptible(ends, stop):
-        ours, theirs = describe(ends.source, tables), describe(ends.target, tables)
-        found: dict[TableName, TableComparison] = {}
-        comparers = []
-        for table in tables:
-            if problem := _incomparable(link, table, ours.get(table), theirs.get(table)):
-                found[table] = _failed(link, table, problem, Verdict.DIFFERS)
-                continue
-            report(f"{link}: comparing {table}")
-            comparer = TableComparer(ends, ours[table], theirs[table], limit)
-            comparer.look()
-            comparers.append(comparer)
-        arrived = _settle(ends, comparers, report, stop, patience)
-        found |= {comparer.table: comparer.result(arrived=comparer.table in arrived) for comparer in comparers}
-        return [found[table] for table in tables]
+        found, comparers = _first_looks(ends, [name for name in tables if name not in link.sequences], report, limit)
+        deadline = time.monotonic() + patience
+        arrived = _settle(ends, comparers, report, stop, deadline)
+        found += [comparer.result(arrived=comparer.table in arrived) for comparer in comparers]
+        if not back:  # masters of a swap count for themselves
+            found += compare_sequences(ends, [name for name in tables if name in link.sequences], stop, deadline)
+    order = {name: number for number, name in enumerate(tables)}
+    return sorted(found, key=lambda comparison: order[comparison.table])
+
+
+def _first_looks(
+    ends: Ends, tables: Sequence[TableName], report: Report, limit: int
+) -> tuple[list[TableComparison], list[TableComparer]]:
+    """The tables that cannot be compared, and the comparisons that have begun of the others."""
+    ours, theirs = describe(ends.source, tables), describe(ends.target, tables)
+    incomparable, comparers = [], []
+    for number, table in enumerate(tables):
+        if problem := _incomparable(ends.link, table, ours.get(table), theirs.get(table)):
+            incomparable.append(_failed(ends.link, table, problem, Verdict.DIFFERS))
+            continue
+        report(f"{ends.link}: comparing {table} ({number + 1} of {len(tables)})")
+        comparers.append(TableComparer(ends, ours[table], theirs[table], limit))
+        comparers[-1].look()
+    return incomparable, comparers
 
 
 @contextmanager
@@ -141,11 +156,9 @@ def _interruptible(ends: Ends, stop: Stop) -> Iterator[None]:
 
     def watch() -> None:
         while not done.wait(POLL):
-            if stop.is_set():
-                for connection in ends.connections:
-                    with suppress(psycopg.Error):
-                        connection.cancel_safe(timeout=5)
-                return
+            for connection in ends.connections if stop.is_set() else ():
+                with suppress(psycopg.Error):
+                    connection.cancel_safe(timeout=5)
 
     watcher = threading.Thread(target=watch, name="verify-watch", daemon=True)
     watcher.start()
@@ -172,10 +185,9 @@ def _incomparable(link: Link, table: TableName, ours: Relation | None, theirs: R
 
 
 def _settle(
-    ends: Ends, comparers: Sequence[TableComparer], report: Report, stop: Stop, patience: float
+    ends: Ends, comparers: Sequence[TableComparer], report: Report, stop: Stop, deadline: float
 ) -> set[TableName]:
     """Wait for what was on its way and look again; the tables whose earlier changes have all come over."""
-    deadline = time.monotonic() + patience
     arrived: set[TableName] = set()
     for _ in range(LOOKS):
         pending = [comparer for comparer in comparers if comparer.in_flight]
