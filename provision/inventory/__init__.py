@@ -3,7 +3,7 @@
 `load` is the way in; it returns an `Inventory` of `Host`s. It only reads: nothing is connected to, no secret fetched.
 """
 
-from provision.inventory.access import HbaRule, hba_rules
+from provision.inventory.access import PGBENCH_ROLE, HbaRule, hba_rules
 from provision.inventory.loading import load
 from provision.inventory.marks import Mark, Origin, SecretSource
 from provision.inventory.model import Become, ConnectionKind, Host, HostKeys, Inventory, Notice
@@ -27,6 +27,7 @@ from provision.inventory.settings import (
 )
 
 __all__ = [
+    "PGBENCH_ROLE",
     "AccessRule",
     "Auth",
     "Become",

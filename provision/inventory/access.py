@@ -1,7 +1,7 @@
 """Who may log in where: the rules of a server's pg_hba.conf, worked out from what is declared and nothing more.
 
-The superuser comes in on the host itself only; the replication role from the nodes and from where the replicator runs;
-applications as `postgresql.access` says. Whatever no rule lets in, PostgreSQL refuses.
+The superuser comes in on the host itself only; the replication role (and pgbench's) from the nodes and from where the
+replicator runs; applications as `postgresql.access` says. Whatever no rule lets in, PostgreSQL refuses.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from provision.inventory.model import Host, Inventory
+from provision.inventory.settings import ReplicationSettings
+
+PGBENCH_ROLE = "pgbench"
+"""The role that owns pgbench's tables."""
 
 LOOPBACK = "127.0.0.0/8"
 """Connections between loopback addresses come from 127.0.0.1 or from the address itself, as the system likes."""
@@ -35,8 +39,8 @@ class HbaRule:
 
 def hba_rules(inventory: Inventory, host: Host) -> tuple[HbaRule, ...]:
     """The rules for a host's server, in order, none twice."""
-    rules = [_superuser(host), *_replication(inventory, host), *_applications(inventory, host)]
-    return tuple(dict.fromkeys(rules))
+    rules = [*_replication(inventory, host), *_pgbench(inventory, host), *_applications(inventory, host)]
+    return tuple(dict.fromkeys([_superuser(host), *rules]))
 
 
 def _superuser(host: Host) -> HbaRule:
@@ -64,12 +68,9 @@ def _replication(inventory: Inventory, host: Host) -> Iterator[HbaRule]:
     }
     if declared.catalog.host == host.name:
         here.add((declared.catalog.dbname, declared.role))
-    nodes = [db.host for db in declared.databases.values()]
-    origins = [*nodes, declared.catalog.host, declared.runs_on or declared.catalog.host, *declared.allow_from]
-    addresses = dict.fromkeys(address for origin in origins for address in _addresses(inventory, origin))
     for user in sorted({user for _, user in here}):
         databases = tuple(sorted(database for database, owner in here if owner == user))
-        for address in addresses:
+        for address in _members(inventory, declared):
             yield HbaRule(
                 kind="host",
                 databases=databases,
@@ -79,6 +80,35 @@ def _replication(inventory: Inventory, host: Host) -> Iterator[HbaRule]:
                 why="the replicator",
                 literal=True,
             )
+
+
+def _pgbench(inventory: Inventory, host: Host) -> Iterator[HbaRule]:
+    declared = inventory.replication
+    if declared is None or host.pgbench is None:
+        return
+    filled = host.pgbench.databases
+    databases = {
+        db.dbname or name
+        for name, db in declared.databases.items()
+        if db.host == host.name and (filled is None or name in filled)
+    }
+    for address in _members(inventory, declared) if databases else ():
+        yield HbaRule(
+            kind="host",
+            databases=tuple(sorted(databases)),
+            users=(PGBENCH_ROLE,),
+            address=address,
+            method=host.postgresql.auth,
+            why="pgbench, from where the replicator may come too",
+            literal=True,
+        )
+
+
+def _members(inventory: Inventory, declared: ReplicationSettings) -> tuple[str, ...]:
+    """The addresses of all that takes part in the replication."""
+    nodes = [db.host for db in declared.databases.values()]
+    origins = [*nodes, declared.catalog.host, *declared.allow_from]
+    return tuple(dict.fromkeys(address for origin in origins for address in _addresses(inventory, origin)))
 
 
 def _applications(inventory: Inventory, host: Host) -> Iterator[HbaRule]:

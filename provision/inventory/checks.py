@@ -117,9 +117,8 @@ class ReplicationCheck:
             self._check_sync(sync)
 
     def _check_hosts(self) -> None:
-        places = [self.node.find("catalog", "host"), self.node.find("runs_on")]
-        for place in [*places, *(database.find("host") for database in self.databases.values())]:
-            self._check_known(place, self.hosts, "host")
+        for place in [self.node.find("catalog"), *self.databases.values()]:
+            self._check_known(place.find("host") if place else None, self.hosts, "host")
         check_origins(self.node.find("allow_from"), {*self.hosts, *self.groups}, self.faults)
 
     def _check_known(self, node: Node | None, names: Collection[str], what: str) -> bool:

@@ -56,6 +56,7 @@ class HostBuilder:
             ssh_config=reach.path_of(ssh.config, ssh_node.place("config")),
             host_keys=ssh.host_keys,
             become=self._become(reach.section("become", values, mark)),
+            release=own.release,
             groups=groups,
             vars={variable: node.plain() for variable, node in values.items()},
             postgresql=server.model_copy(update={"port": port}) if port else server,

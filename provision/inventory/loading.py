@@ -47,7 +47,9 @@ def load(path: Path | str, *more: Path | str, listens: Callable[[str], bool] = c
         hosts=tuple(hosts.values()),
         groups=found.groups,
         replication=replication,
-        warnings=notices(draft, found.hosts),
+        warnings=notices(
+            draft, found.hosts, found.shared.get("replication"), remote=not all(host.local for host in hosts.values())
+        ),
         origins=found.origins,
         tree=found.shared.get("replication"),
     )

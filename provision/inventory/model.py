@@ -44,7 +44,8 @@ class Host:
     """A machine (or, when it is local, a node of its own on this machine).
 
     address: where the other nodes find it, and where its PostgreSQL listens. ssh_host, port: where SSH finds it; port
-    None: what ssh_config says. groups: nearest last, without `all`. vars: every variable, resolved.
+    None: what ssh_config says. release: the major one of Enterprise Linux, None when it is not said. groups: nearest
+    last, without `all`. vars: every variable, resolved.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Host:
     ssh_config: Path | None = None
     host_keys: HostKeys = HostKeys.STRICT
     become: Become | None = None
+    release: int | None = None
     groups: tuple[str, ...] = ()
     vars: Mapping[str, object] = field(default_factory=dict, repr=False, hash=False)
     postgresql: PostgresqlSettings = field(default_factory=PostgresqlSettings, hash=False)

@@ -13,9 +13,16 @@ from provision.inventory.reach import UNREAD
 TELLING = re.compile(r"(?:^|_)(password|passwd|pass|secret|token)$")
 
 
-def notices(draft: Draft, hosts: Mapping[str, Mapping[str, Node]]) -> tuple[Notice, ...]:
-    """Every notice, by file and line. hosts: each host's variables."""
+def notices(
+    draft: Draft, hosts: Mapping[str, Mapping[str, Node]], replication: Node | None, *, remote: bool
+) -> tuple[Notice, ...]:
+    """Every notice, by file and line. hosts: each host's variables; remote: whether a host is another machine."""
     found: dict[Notice, None] = {}
+    if replication and remote and not replication.find("allow_from"):
+        message = (
+            "allow_from is not given: the replicator runs here, and other hosts refuse it until they know from where"
+        )
+        found[Notice(replication.mark, message)] = None
     for group in draft.groups.values():
         if group.name in draft.hosts and group.mark:
             found[Notice(group.mark, f"{group.name!r} is the name of a group and of a host; patterns mean both")] = None

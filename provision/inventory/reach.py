@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from provision.inventory.marks import Mark, Node
 from provision.inventory.model import ConnectionKind, HostKeys
-from provision.inventory.settings import Port, Secretly, Section
+from provision.inventory.settings import Port, Secretly, Section, Whole
 
 FROM_ANSIBLE: dict[str, dict[str, tuple[str, ...]]] = {
     "host": {"connection": ("ansible_connection",)},
@@ -49,6 +49,7 @@ class HostSettings(Section):
     connection: Annotated[ConnectionKind, BeforeValidator(_kind)] = ConnectionKind.SSH
     address: str | None = None
     fallback_port: Port | None = None
+    release: Annotated[Whole, Field(ge=6, le=10)] | None = None
 
 
 class SshSettings(Section):

@@ -285,16 +285,16 @@ class SyncSettings(Section):
 
 
 class ReplicationSettings(Section):
-    """All that the replicator is to do. runs_on: the host of its daemon; None: the catalog's.
+    """All that the replicator is to do.
 
-    allow_from: further addresses and networks from which the role may connect (where an operator runs `replicator`).
+    allow_from: addresses, networks, hosts or groups besides the nodes from which the role may connect: at least this
+    machine as remote hosts see it, because the replicator runs here.
     """
 
     install: Name = "pgherd"
     catalog: CatalogSettings
     role: Name = "bucardo"
     role_password: Secretly | None = None
-    runs_on: str | None = None
     allow_from: Texts = ()
     databases: dict[Name, DatabaseSettings]
     dbgroups: Annotated[dict[Name, Names], BeforeValidator(_empty)] = Field(default_factory=dict)

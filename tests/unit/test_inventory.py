@@ -394,6 +394,16 @@ def test_what_is_allowed_and_dangerous_is_said(write: Write) -> None:
     assert not any("hunter2" in str(notice) for notice in found.warnings)
 
 
+def test_remote_hosts_must_learn_where_the_replicator_is(write: Write) -> None:
+    text = (
+        "all:\n  hosts: {a: }\n  vars:\n    replication:\n      catalog: {host: a}\n      databases: {x: {host: a}}\n"
+    )
+    (notice,) = load(write("hosts.yml", text)).warnings
+    assert (notice.mark.line, notice.message[:28]) == (4, "allow_from is not given: the")
+    assert load(write("hosts.yml", text + "      allow_from: 192.0.2.1\n")).warnings == ()
+    assert load(write("hosts.yml", text + "    connection: local\n")).warnings == ()
+
+
 def test_secrets_are_named_and_not_fetched(write: Write) -> None:
     path = write(
         "hosts.yml",

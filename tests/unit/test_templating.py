@@ -132,7 +132,23 @@ def test_pg_hba_of_a_local_node_is_loopback_only() -> None:
     assert rules(Templates(found).render("pg_hba.conf.j2", found.host("master"))) == [
         ["host", "all", "postgres", "127.0.0.0/8", "scram-sha-256"],
         ["host", "pgherd,test1", "bucardo", "127.0.0.0/8", "scram-sha-256"],
+        ["host", "test1", "pgbench", "127.0.0.0/8", "scram-sha-256"],
     ]
+
+
+def test_pgbench_comes_to_what_it_fills(tmp_path: Path) -> None:
+    found = inventory(
+        tmp_path,
+        """\
+        all:
+          vars:
+            connection: local
+            replication: {catalog: {host: a}, databases: {x: {host: a}, y: {host: a}}}
+          hosts: {a: {address: 127.0.0.9, pgbench: {databases: y}}}
+        """,
+    )
+    names = [rule[1:3] for rule in rules(Templates(found).render("pg_hba.conf.j2", found.host("a")))]
+    assert names == [["all", "postgres"], ["pgherd,x,y", "bucardo"], ["y", "pgbench"]]
 
 
 def test_trust_is_only_where_it_is_asked_for(tmp_path: Path) -> None:
