@@ -32,6 +32,9 @@ COMMANDS = {
     "pause": "Let syncs rest.",
     "resume": "Let paused syncs run again.",
     "log": "Print the daemon's log.",
+    "verify": "Compare the databases of syncs row by row.",
+    "parked": "List, retry or drop rows that a target refused.",
+    "purge": "Remove change log rows that nobody needs, and show what is kept.",
     "init": "Create the catalog's schema, or bring it up to date.",
     "add": "Add a database, dbgroup, herd, table, sequence or sync.",
     "update": "Change a database, dbgroup, herd or sync.",
@@ -39,6 +42,9 @@ COMMANDS = {
     "list": "List databases, dbgroups, herds, tables, sequences or syncs.",
 }
 """The words, in the order of the help page, with the line that the help page says of each."""
+
+MODULES = {"list": "listing"}
+"""Modules that are not named after their word, which would hide a built-in function in this package."""
 
 
 class CommandGroup(TyperGroup):
@@ -52,7 +58,7 @@ class CommandGroup(TyperGroup):
         """The command for a word; None when there is none."""
         if cmd_name not in self.commands and cmd_name in COMMANDS:
             app = typer.Typer(rich_markup_mode=None)
-            importlib.import_module(f"replicator.cli.{cmd_name}").register(app)
+            importlib.import_module(f"replicator.cli.{MODULES.get(cmd_name, cmd_name)}").register(app)
             self.commands.update(typer.main.get_group(app).commands)
         return self.commands.get(cmd_name)
 
@@ -119,7 +125,7 @@ def complain(error: Exception) -> int:
     if isinstance(error, ReplicatorError):
         text, code = str(error), error.exit_code
     elif usage := getattr(error, "format_message", None):  # typer's usage errors; their class moved between releases
-        text, code = usage(), 2
+        text, code = usage().replace("Value error, ", ""), 2
     else:
         text, code = f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1
     for line in text.splitlines():
