@@ -32,7 +32,7 @@ DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)?")
 SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?")
 UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 EMBEDDED_VERSIONS = (16, 18)
-VERSIONS = range(10, 20)
+VERSIONS = range(10, 19)
 DEFAULT_VERSION = 16
 OWNED_SETTINGS = {
     "port": "postgresql.port",
@@ -160,6 +160,16 @@ def _setting_name(value: object) -> object:
     return value.lower()
 
 
+def _host_path(value: object) -> object:
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise _expected("an absolute path")
+    return value
+
+
+def _socket_dir(value: object) -> object:
+    return value if value == "" else _host_path(value)
+
+
 def _empty(value: object) -> object:
     return {} if value is None else value
 
@@ -175,6 +185,7 @@ Tables = Annotated[
     Discriminator(lambda value: "~all" if value == "all" else "~list"),
 ]
 SettingName = Annotated[str, BeforeValidator(_setting_name)]
+HostPath = Annotated[PurePosixPath, BeforeValidator(_host_path)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Secretly = InstanceOf[SecretSource]
 Setting = Annotated[bool | int | float | str, BeforeValidator(_setting)]
@@ -218,9 +229,9 @@ class PostgresqlSettings(Section):
     port: Port = 5432
     auth: Auth = Auth.SCRAM
     listen: Texts | None = None
-    data_dir: PurePosixPath | None = None
-    bin_dir: PurePosixPath | None = None
-    socket_dir: str | None = None
+    data_dir: HostPath | None = None
+    bin_dir: HostPath | None = None
+    socket_dir: Annotated[str, BeforeValidator(_socket_dir)] | None = None
     os_user: str = "postgres"
     superuser: str = "postgres"
     superuser_password: Secretly | None = None
