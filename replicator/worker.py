@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-from weakref import WeakSet
+from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from replicator.change import RunResult
 from replicator.errors import Policy, ReplicatorError
@@ -20,10 +21,13 @@ from replicator.journal import Answer, Bad, Good, Journal, News, now
 from replicator.logs import log
 from replicator.model import Link, Topology
 from replicator.pacing import Decision, Pace, Step
-from replicator.postgres import Connection, Connector
+from replicator.postgres import Connection, Connector, translated
 from replicator.signals import Stop
 
 Report = Callable[[str], None]
+
+LONGEST_REST = 1.0
+"""Seconds after which a link that rests for long looks whether its servers are still there."""
 
 
 class Runner(Protocol):
@@ -40,23 +44,35 @@ MakeRunner = Callable[[Link, Topology, Connector, Stop, Report], Runner]
 
 @dataclass(frozen=True)
 class WatchedConnector(Connector):
-    """A connector that knows its open connections, so that another thread can cancel what they are at."""
+    """A connector that knows its open connections: to see when one breaks, and to cancel them from another thread."""
 
-    _opened: WeakSet[Connection] = field(default_factory=WeakSet, init=False, compare=False)
+    _opened: WeakKeyDictionary[Connection, str] = field(default_factory=WeakKeyDictionary, init=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, compare=False)
 
-    def _open(self, *args: Any, **options: Any) -> Connection:
-        connection = super()._open(*args, **options)
+    def _open(self, params: Mapping[str, str], name: str, purpose: str, *, autocommit: bool) -> Connection:
+        connection = super()._open(params, name, purpose, autocommit=autocommit)
         with self._lock:
-            self._opened.add(connection)
+            self._opened[connection] = name
         return connection
+
+    def check(self) -> None:
+        """Raise ConnectionLost if a server has closed an idle connection. Costs no round trip; in the owner's thread.
+
+        A link that has nothing to move talks to its source only, and would not notice that the target is gone.
+        """
+        for connection, name in self._open_ones():
+            if connection.pgconn.transaction_status == TransactionStatus.IDLE:
+                with translated(name):
+                    connection.pgconn.consume_input()
 
     def cancel_all(self) -> None:
         """Ask the servers to end the running statements. Does not wait: a server may not answer."""
-        with self._lock:
-            connections = [connection for connection in self._opened if not connection.closed]
-        for connection in connections:
+        for connection, _ in self._open_ones():
             threading.Thread(target=_cancel, args=(connection,), name="cancel", daemon=True).start()
+
+    def _open_ones(self) -> list[tuple[Connection, str]]:
+        with self._lock:
+            return [(connection, name) for connection, name in self._opened.items() if not connection.closed]
 
 
 def _cancel(connection: Connection) -> None:
@@ -151,17 +167,26 @@ class Worker:
             return self._pace.next(time.monotonic())
 
     def _step(self, decision: Decision) -> None:
-        if decision.step is Step.REST:
-            self._wake.wait(decision.seconds)
-            self._wake.clear()
-            return
         began = now()
         try:
-            {Step.PREPARE: self._prepare, Step.LOOK: self._look, Step.RUN: self._run}[decision.step]()
+            match decision.step:
+                case Step.REST:
+                    self._rest(decision.seconds)
+                case Step.PREPARE:
+                    self._prepare()
+                case Step.LOOK:
+                    self._look()
+                case Step.RUN:
+                    self._run()
         except ReplicatorError as error:
             if error.policy is Policy.STOP or self._stop.is_set():
                 raise
             self._failed(Bad(str(error), began, now()), error)
+
+    def _rest(self, seconds: float) -> None:
+        self._wake.wait(min(seconds, LONGEST_REST))
+        self._wake.clear()
+        self._connector.check()
 
     def _prepare(self) -> None:
         if not self._trouble:

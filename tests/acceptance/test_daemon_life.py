@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,9 +165,18 @@ def test_the_log_of_one_sync(world: World) -> None:
     assert any(" master: begins" in line for line in world("log").ok().out.splitlines())
 
 
-def test_an_idle_daemon_takes_next_to_no_time_and_its_memory_stays_flat(
-    world: World, source: Node, target: Node
-) -> None:
+def test_an_idle_daemon_takes_next_to_no_time(world: World) -> None:
+    world("start").ok()
+    world.await_state("alpha", "target", "idle")
+    pids = [pid for pid in (world.master(), world.controllers()["alpha"]) if pid]
+    before = [world.processor_seconds(pid) for pid in pids]
+    ended = time.monotonic() + 5
+    until(lambda: time.monotonic() > ended, 6, "five seconds are over", every=0.5)
+    spent = [world.processor_seconds(pid) - begun for pid, begun in zip(pids, before, strict=True)]
+    assert sum(spent) < 0.25, f"{spent} seconds of five"
+
+
+def test_the_memory_of_a_controller_stays_flat(world: World, source: Node, target: Node) -> None:
     world("start").ok()
     world.await_state("alpha", "target", "idle")
     pid = world.controllers()["alpha"]
