@@ -43,6 +43,7 @@ class HostBuilder:
         ssh_node = reach.section("ssh", values, mark)
         ssh = self._section(reach.SshSettings, ssh_node)
         server = self._section(PostgresqlSettings, values.get("postgresql"))
+        config = reach.path_of(ssh.config, ssh_node.place("config"))
         address, port = self._address(name, mark, own, ssh, values)
         return Host(
             name=name,
@@ -53,7 +54,7 @@ class HostBuilder:
             user=ssh.user,
             password=ssh.password,
             key_file=reach.path_of(ssh.key_file, ssh_node.place("key_file")),
-            ssh_config=reach.path_of(ssh.config, ssh_node.place("config")),
+            ssh_config=config if config and config.is_file() else None,
             host_keys=ssh.host_keys,
             become=self._become(reach.section("become", values, mark)),
             release=own.release,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from provision.inventory.draft import Draft
 from provision.inventory.marks import Node
 from provision.inventory.model import Notice
-from provision.inventory.reach import UNREAD
+from provision.inventory.reach import UNREAD, path_of
 
 TELLING = re.compile(r"(?:^|_)(password|passwd|pass|secret|token)$")
 
@@ -27,7 +28,7 @@ def notices(
         if group.name in draft.hosts and group.mark:
             found[Notice(group.mark, f"{group.name!r} is the name of a group and of a host; patterns mean both")] = None
     for values in hosts.values():
-        found.update(dict.fromkeys([*_trust(values), *_unread(values), *_clear(values), *_host_keys(values)]))
+        found.update(dict.fromkeys([*_trust(values), *_unread(values), *_clear(values), *_ssh(values)]))
     return tuple(sorted(found, key=lambda notice: (notice.mark.file, notice.mark.line)))
 
 
@@ -58,8 +59,14 @@ def _clear(values: Mapping[str, Node]) -> Iterator[Notice]:
             yield Notice(node.mark, f'{name} seems to be a secret in clear; write !env NAME or !command "COMMAND"')
 
 
-def _host_keys(values: Mapping[str, Node]) -> Iterator[Notice]:
+def _ssh(values: Mapping[str, Node]) -> Iterator[Notice]:
     ssh = values.get("ssh")
-    keys = ssh.find("host_keys") if ssh else None
+    if ssh is None:
+        return
+    keys = ssh.find("host_keys")
     if keys is not None and keys.value in (False, "off"):
         yield Notice(keys.mark, "host_keys: off takes any machine for the host; for throw-away machines only")
+    config, place = ssh.text("config"), ssh.place("config")
+    path = path_of(Path(config), place) if config else None
+    if path and not path.is_file():
+        yield Notice(place, f"there is no {path}: ssh's usual configuration is used")

@@ -56,7 +56,7 @@ def test_shipped_inventories_declare_the_three_nodes(name: str) -> None:
     assert found.name == name
     assert [host.name for host in found.hosts] == ["master", "slave", "master2"]
     assert [host.address[-4:] for host in found.hosts] == [".241", ".242", ".243"]
-    assert found.warnings == ()
+    assert not [notice for notice in found.warnings if "ssh_config" not in notice.message]
     declared = found.replication
     assert declared is not None
     assert {name: herd.database for name, herd in declared.herds.items()} == {
@@ -88,7 +88,6 @@ def test_lab_nodes_are_reached_by_ssh() -> None:
     assert (host.connection, host.user, host.host_keys) == (ConnectionKind.SSH, "vagrant", HostKeys.ACCEPT_NEW)
     assert host.become is not None and host.become.user == "root"
     assert host.ssh_host == "10.11.12.242"
-    assert host.ssh_config == SHIPPED.parent / ".lab" / "ssh_config"
     assert host.listen == ("localhost", "10.11.12.242")
     assert host.sockets
 
@@ -280,6 +279,19 @@ def test_variables_of_ansible_reach_a_host(write: Write) -> None:
     assert host.password is not None and str(host.password) == "!env SSH_PASSWORD"
     assert host.become is not None and host.become.user == "admin"
     assert host.become.password is not None and host.become.password.text == "pass show sudo"
+
+
+def test_another_ssh_config_is_used_if_it_is_there(write: Write) -> None:
+    path = write("prod/hosts.yml", "all:\n  vars: {ssh: {config: ../ssh_config}}\n  hosts: {a: }\n")
+    found = load(path)
+    missing = path.parents[1] / "ssh_config"
+    assert [str(notice) for notice in found.warnings] == [
+        f"{path}:2: there is no {missing}: ssh's usual configuration is used"
+    ]
+    assert found.host("a").ssh_config is None
+    write("ssh_config", "Host a\n")
+    assert load(path).host("a").ssh_config == missing
+    assert load(path).warnings == ()
 
 
 def test_own_variables_beat_those_of_ansible(write: Write) -> None:
