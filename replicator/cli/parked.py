@@ -17,8 +17,8 @@ from replicator.repair import Parked
 
 parked = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Rows that a target refused.")
 
-Some = Annotated[list[str] | None, typer.Argument(metavar="[SYNC]...", help="Names of syncs; all when none is given.")]
-Names = Annotated[list[str] | None, typer.Argument(metavar="[TARGET:NUMBER]...", help="As `parked list` names them.")]
+Some = Annotated[list[str] | None, typer.Argument(metavar="SYNC", help="Names of syncs; all when none is given.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="TARGET:NUMBER", help="As `parked list` names them.")]
 One = Annotated[str, typer.Argument(metavar="TARGET:NUMBER", help="As `parked list` names it.")]
 OfSync = Annotated[str | None, typer.Option("--all-of", metavar="SYNC", help="All that are parked of this sync.")]
 

@@ -26,7 +26,7 @@ def purge(context: typer.Context, json: Json = False) -> int:
     session: Session = context.obj
     stop = signals.Stop()
     signals.install_handlers(stop)
-    purged = Purger(session.connector, stop).once(measure=True)
+    purged = Purger(session.connector, stop).once(measured=True)
     stop.raise_if_set()
     if json:
         output.dump({"logs": purged.reports, "silent": purged.silent})

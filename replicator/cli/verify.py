@@ -28,7 +28,7 @@ PATIENCE = 30.0
 
 SHOW_AFTER = 2.0
 
-Some = Annotated[list[str] | None, typer.Argument(metavar="[SYNC]...", help="Names of syncs; all when none is given.")]
+Some = Annotated[list[str] | None, typer.Argument(metavar="SYNC", help="Names of syncs; all when none is given.")]
 Tables = Annotated[
     list[str] | None,
     typer.Option("--table", metavar="TABLE", help="Compare only this table or sequence. May be repeated."),

@@ -30,7 +30,7 @@ def plain(tmp_path: Path) -> Connector:
 
 
 def purge(declared: Topology, connector: Connector, state: State | None = None) -> Purged:
-    return purge_once(declared, INSTALL, connector, {} if state is None else state, measure=True)
+    return purge_once(declared, INSTALL, connector, {} if state is None else state, stop=Stop(), measured=True)
 
 
 def only(purged: Purged) -> PurgeReport:
@@ -166,7 +166,7 @@ def test_a_sync_that_is_added_meanwhile_stops_the_purge(nodes: Pair, plain: Conn
     with linked(declared, plain) as links:
         nodes.source.execute("insert into t values (1, '')")
         links.run()
-        purged = purge_once(declared, INSTALL, plain, {}, current=lambda: False)
+        purged = purge_once(declared, INSTALL, plain, {}, stop=Stop(), current=lambda: False)
         assert purged.reports == ()
         assert rows(nodes.source) == 1
 
@@ -295,6 +295,6 @@ def test_the_purger_reads_the_catalog(nodes: Pair, connector: Connector) -> None
         with linked(catalog.topology(), connector) as links:
             nodes.source.execute("insert into t select i, '' from generate_series(1, 30) i")
             purger = Purger(connector, Stop())
-            assert purger.once(measure=True).deleted == 0
+            assert purger.once(measured=True).deleted == 0
             links.run()
-            assert purger.once(measure=True).deleted == 30
+            assert purger.once(measured=True).deleted == 30

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from replicator.progress import Origin
-from replicator.purge import Generations, Reader, horizon
+from replicator.purge.rule import Generations, Reader, horizon
 from replicator.snapshot import NOTHING, Snapshot
 
 LATER = Snapshot(1000, 1000)

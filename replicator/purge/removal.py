@@ -1,0 +1,121 @@
+"""Removes the rows of one log below a transaction id, a chunk in a transaction, and measures what is left."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from psycopg import sql
+
+from replicator import postgres
+from replicator.capture.needs import Kind
+from replicator.capture.read import match_keys
+from replicator.capture.setup import Captured
+from replicator.errors import LockedOut
+from replicator.model import Install
+from replicator.postgres import Connection, fetch_one, translated
+from replicator.purge.survey import Node
+from replicator.relations import Relation
+from replicator.signals import Stop
+from replicator.verify.flight import PURGE
+
+CHUNK = 50_000
+"""Rows removed in one transaction."""
+
+EXACT = 10_000
+"""Rows up to which the rest of a log is counted, not estimated."""
+
+
+def remove(node: Node, install: Install, captured: Captured, xid: int, stop: Stop) -> int:
+    """Remove the rows of transactions below `xid`; how many. Raises ReplicatorErrors.
+
+    Gives way: where an application or a comparison was quicker, the rest is left for the next time.
+    """
+    if captured.versions and captured.table not in node.relations:
+        return 0  # the table is gone: its log goes when it is released
+    total, rows = 0, CHUNK
+    while rows == CHUNK and not stop.is_set():
+        try:
+            with translated(str(node.database)), node.connection.transaction():
+                rows = _delete_some(node, install, captured, xid)
+        except LockedOut:
+            break
+        total += rows
+    return total
+
+
+def _delete_some(node: Node, install: Install, captured: Captured, xid: int) -> int:
+    """Remove up to a chunk of a log's rows. In a transaction, which keeps comparisons from beginning meanwhile."""
+    connection = node.connection
+    postgres.give_way(connection)
+    key = install.lock_key(PURGE)
+    if not fetch_one(connection, "select pg_try_advisory_xact_lock(%s)", [key])[0]:
+        raise LockedOut(f"{node.database}: a comparison is about to begin.")
+    if captured.kind is Kind.ROWS:
+        _delete_truncated(connection, install, captured, xid)
+    old = sql.SQL(
+        "l.ctid = any(array(select ctid from {log} where xid < {xid} order by xid, seq limit {chunk}))"
+    ).format(log=sql.Identifier(install.schema, captured.log), xid=sql.Literal(xid), chunk=sql.Literal(CHUNK))
+    query = (
+        _delete_versions(install, captured, node.relations[captured.table], old)
+        if captured.versions
+        else _delete(install, captured, old)
+    )
+    return int(fetch_one(connection, query)[0])
+
+
+def _delete_truncated(connection: Connection, install: Install, captured: Captured, xid: int) -> None:
+    connection.execute(
+        sql.SQL("delete from {}.truncated where xid < %s and schema_name = %s and table_name = %s").format(
+            sql.Identifier(install.schema)
+        ),
+        [xid, captured.table.schema, captured.table.name],
+    )
+
+
+def _delete(install: Install, captured: Captured, old: sql.Composed) -> sql.Composed:
+    return sql.SQL("with gone as (delete from {} l where {} returning 1) select count(*) from gone").format(
+        sql.Identifier(install.schema, captured.log), old
+    )
+
+
+VERSIONS = """
+with gone as (
+    delete from {log} l where {old} returning l.*
+), raised as (
+    update {node} set floor = (select max(changed_at) from gone) where floor < (select max(changed_at) from gone)
+), heirs as (
+    select l.xid, l.seq, max(g.changed_at) as at from gone g
+    join {log} l on {same_key} and l.seq > g.seq and l.changed_at < g.changed_at
+    where not exists (select from gone x where (x.xid, x.seq) = (l.xid, l.seq))
+    group by l.xid, l.seq
+), mended as (
+    update {log} l set changed_at = h.at from heirs h where (l.xid, l.seq) = (h.xid, h.seq)
+)
+select count(*) from gone
+"""
+
+
+def _delete_versions(install: Install, captured: Captured, relation: Relation, old: sql.Composed) -> sql.Composed:
+    """Remove rows that were versions, without making anything that stays, or comes, older than they were."""
+    return sql.SQL(VERSIONS).format(
+        log=sql.Identifier(install.schema, captured.log),
+        node=sql.Identifier(install.schema, "node"),
+        old=old,
+        same_key=match_keys(relation, "l", "g"),
+    )
+
+
+def measure(node: Node, install: Install, captured: Captured) -> tuple[int, datetime | None]:
+    """How many rows a log holds, and the time of the first of them. Raises ReplicatorErrors."""
+    query = sql.SQL(
+        "select (select count(*) from (select from {log} limit {limit}) s),"
+        " (select reltuples::bigint from pg_class where oid = {name}::regclass),"
+        " (select changed_at from {log} order by xid, seq limit 1)"
+    )
+    table = sql.Identifier(install.schema, captured.log)
+    name = sql.Literal(table.as_string(node.connection))
+    with translated(str(node.database)):
+        counted, estimate, oldest = fetch_one(
+            node.connection, query.format(log=table, limit=sql.Literal(EXACT + 1), name=name)
+        )
+    return (int(counted) if counted <= EXACT else max(int(counted), int(estimate))), oldest
