@@ -7,8 +7,9 @@ that fails stops what depends on it and nothing else.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from provision.apply.events import (
     Event,
@@ -31,12 +32,19 @@ from provision.errors import HostFailed, ProvisionError, Unreachable
 from provision.inventory import Host
 from provision.plan import Item, items
 from provision.tasks import REPLICATION, Site
-from provision.transport import connect
+from provision.tasks.postgresql import shared
+from provision.transport import Local, connect
 
-__all__ = ["PROOF", "Run", "Stop"]
+__all__ = ["MACHINE", "PROOF", "Run", "Stop"]
 
+MACHINE = "this machine"
+POSTGRESQL = "postgresql"
 PROOF = "proof"
 SHELL_SECONDS = 120.0
+
+
+Begin = Callable[[int | None], HostWorker]
+"""Makes the worker of a place, given the descriptor of its lock."""
 
 
 @dataclass(frozen=True)
@@ -62,34 +70,51 @@ class Run:
         make_folder(self.site.inventory.state_dir)
         wanted = self.wanted()
         ended: list[PlaceEnded] = []
-        jobs = [self._job(host, wanted[host.name]) for host in self.hosts]
-        for event in together(jobs, self.stop):
-            if isinstance(event, PlaceEnded):
-                ended.append(event)
-            yield event
+        for stage in self._stages(wanted):
+            for event in together(stage, self.stop):
+                if isinstance(event, PlaceEnded):
+                    ended.append(event)
+                yield event
+            if any(place.code and place.place == MACHINE for place in ended):
+                return
         if self.replicates:
             yield from self._replication(ended)
 
-    def _job(self, host: Host, wanted: Sequence[Item]) -> Job:
+    def _stages(self, wanted: Mapping[str, Sequence[Item]]) -> Iterator[list[Job]]:
+        if self.machine:
+            yield [self._job(MACHINE, self._machine)]
+        yield [self._job(host.name, partial(self._worker, host, wanted[host.name])) for host in self.hosts]
+
+    @property
+    def machine(self) -> tuple[Item, ...]:
+        """What the local hosts have in common."""
+        if POSTGRESQL not in self.tasks:
+            return ()
+        return tuple(Item(POSTGRESQL, resource) for resource in shared([self.site.node(host) for host in self.hosts]))
+
+    def _machine(self, lock: int | None) -> HostWorker:
+        return HostWorker(MACHINE, self.machine, Local(lock), local=True)
+
+    def _job(self, place: str, begin: Begin) -> Job:
         workers: list[HostWorker] = []
 
         def work(tell: Tell) -> None:
             try:
-                with held(self.site.inventory.state_dir / "locks" / host.name, self._stopped) as lock:
-                    worker = self._worker(host, wanted, lock)
+                with held(self.site.inventory.state_dir / "locks" / place.replace(" ", "-"), self._stopped) as lock:
+                    worker = begin(lock)
                     workers.append(worker)
                     try:
                         converge(worker, tell, self.stop)
                     finally:
                         worker.close()
             except ProvisionError as error:
-                tell(failed(host.name, self.host_tasks, error))
+                tell(failed(place, self.host_tasks, error))
 
         def kill() -> None:
             for worker in workers:
                 worker.kill()
 
-        return Job(host.name, work, kill)
+        return Job(place, work, kill)
 
     @property
     def host_tasks(self) -> tuple[str, ...]:
@@ -160,7 +185,10 @@ class Run:
         """
         wanted = self.wanted()
         plans: list[Planned] = []
-        jobs = [Job(host.name, self._look(host, wanted[host.name], assume_bare)) for host in self.hosts]
+        begins: dict[str, Begin] = {host.name: partial(self._worker, host, wanted[host.name]) for host in self.hosts}
+        if self.machine:
+            begins = {MACHINE: self._machine, **begins}
+        jobs = [Job(place, self._look(place, begin, assume_bare)) for place, begin in begins.items()]
         reached = True
         for event in together(jobs, self.stop):
             if isinstance(event, Planned):
@@ -171,23 +199,23 @@ class Run:
         if self.replicates and reached:
             yield from self._survey_replication(plans)
 
-    def _look(self, host: Host, wanted: Sequence[Item], assume_bare: bool) -> Callable[[Tell], None]:
+    def _look(self, place: str, begin: Begin, assume_bare: bool) -> Callable[[Tell], None]:
         def work(tell: Tell) -> None:
             try:
-                worker = self._worker(host, wanted, None)
+                worker = begin(None)
             except ProvisionError as error:
-                tell(failed(host.name, self.host_tasks, error))
+                tell(failed(place, self.host_tasks, error))
                 return
-            tell(Looking(host.name))
+            tell(Looking(place))
             try:
                 tell(Planned(worker.look()))
             except Unreachable as error:
                 if assume_bare:
                     tell(Planned(worker.bare(), bare=str(error)))
                 else:
-                    tell(failed(host.name, worker.tasks, error))
+                    tell(failed(place, worker.tasks, error))
             except ProvisionError as error:
-                tell(failed(host.name, worker.tasks, error))
+                tell(failed(place, worker.tasks, error))
             finally:
                 worker.close()
 

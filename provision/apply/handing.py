@@ -16,7 +16,7 @@ class ActingWorker:
     """What the control machine does itself: steps that are calls, not scripts."""
 
     place = REPLICATION
-    tasks = (REPLICATION,)
+    tasks: tuple[str, ...] = (REPLICATION,)
 
     def look(self) -> Plan:
         """See `Worker.look`."""

@@ -10,12 +10,14 @@ from provision.apply.jobs import together
 from provision.apply.removal import Removal
 from provision.apply.stop import Stop
 from provision.change import Change, Note
-from provision.errors import InputError
+from provision.errors import Fault, InputError
 from provision.inventory import Host
 from provision.plan import Plan, Step
 from provision.resources import Gone, Halted, Resource
 from provision.tasks import REPLICATION, Node, Site
 from provision.tasks.replication import Rebuild
+
+TASK = "wipe"
 
 
 def rebuild(site: Site, hosts: Sequence[Host], stop: Stop, *, force: bool) -> Iterator[Event]:
@@ -24,12 +26,12 @@ def rebuild(site: Site, hosts: Sequence[Host], stop: Stop, *, force: bool) -> It
     work = Rebuild(site, names)
     refusals = [] if force else work.refusals()
     if refusals:
-        raise InputError("\n".join(refusals))
+        raise InputError(Fault("", 0, "", refusal) for refusal in refusals)
     return _events(Removal(site, tuple(hosts), stop), work, force=force)
 
 
 def _events(removal: Removal, work: Rebuild, *, force: bool) -> Iterator[Event]:
-    servers = [removal.host_job(host.name, _wiped(removal.site.node(host))) for host in removal.hosts]
+    servers = [removal.host_job(host.name, _wiped(removal.site.node(host)), TASK) for host in removal.hosts]
     for jobs in ([removal.job(REPLICATION, _Parting(work, removal.stop, force=force))], servers):
         ended: list[PlaceEnded] = []
         for event in together(jobs, removal.stop):
@@ -49,6 +51,8 @@ def _wiped(node: Node) -> Iterator[Resource]:
 class _Parting(ActingWorker):
     """The replicator lets go of hosts: what they wrote arrives elsewhere, and nobody counts on their history."""
 
+    tasks = (TASK,)
+
     def __init__(self, work: Rebuild, stop: Stop, *, force: bool) -> None:
         self._work = work
         self._stop = stop
@@ -58,7 +62,7 @@ class _Parting(ActingWorker):
     def look(self) -> Plan:
         """See `Worker.look`."""
         summary = "let the others catch up, stop the replicator's daemon, forget the old servers"
-        steps = () if self._parted else (Step(REPLICATION, "replicator", Change(summary=summary, act=self._part)),)
+        steps = () if self._parted else (Step(TASK, "replicator", Change(summary=summary, act=self._part)),)
         return Plan(place=REPLICATION, tasks=self.tasks, steps=steps)
 
     def _part(self, note: Note) -> None:

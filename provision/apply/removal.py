@@ -25,7 +25,7 @@ from provision.tasks import Node, Site
 from provision.transport import Local
 
 TASK = "destroy"
-MACHINE = "this machine"
+MACHINE = "what they shared"
 SHARED = ("programs", "replicator", "passfile", "secrets.yml", "secrets.yml.lock", "locks")
 """What the state directory holds besides the hosts' folders. Nothing else in it is ours to remove."""
 
@@ -87,17 +87,17 @@ class Removal:
 
         return Job(place, work)
 
-    def host_job(self, place: str, wanted: Iterable[Resource]) -> Job:
+    def host_job(self, place: str, wanted: Iterable[Resource], task: str = TASK) -> Job:
         """The same for a local host, under its lock."""
         resources = tuple(wanted)
 
         def work(tell: Tell) -> None:
             try:
                 with held(self.state_dir / "locks" / place, lambda: self.stop.asked) as lock:
-                    items = [Item(TASK, resource) for resource in resources]
+                    items = [Item(task, resource) for resource in resources]
                     converge(HostWorker(place, items, Local(lock), local=False), tell, self.stop)
             except ProvisionError as error:
-                tell(failed(place, (TASK,), error))
+                tell(failed(place, (task,), error))
 
         return Job(place, work)
 
@@ -127,7 +127,8 @@ def removed(node: Node) -> Iterator[Resource]:
     data = node.host.postgresql.data_dir or node.home / "data"
     yield Halted(_only_data(str(data)))
     yield Gone(str(node.home))
-    yield Gone(str(data))
+    if node.host.postgresql.data_dir:
+        yield Gone(str(data))
 
 
 def _left_over(folder: Path) -> Iterator[Resource]:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from provision.apply import Run, Stop
+from provision.apply import MACHINE, Run, Stop
 from provision.apply.events import Event
 from provision.apply.stop import heeding_signals
 from provision.errors import InputError
@@ -40,7 +40,7 @@ class Command:
     report: Report = field(init=False)
 
     def __post_init__(self) -> None:
-        self.report = Report(order=tuple(host.name for host in self.site.inventory.hosts))
+        self.report = Report(order=(MACHINE, *(host.name for host in self.site.inventory.hosts)))
 
     @classmethod
     def begin(cls, inventory: Path, limit: str = "", *, json: bool = False, diff: bool = False) -> Command:

@@ -42,19 +42,14 @@ class Programs:
         return [Change(summary=f"copy {self.label} to {self.destination}", script=self._script())]
 
     def _script(self) -> str:
-        """Copy beside and rename. Neighbours on this machine do the same; the first rename wins."""
-        place = PurePosixPath(self.destination)
-        final = quote(self.destination)
+        """Copy beside and rename: whoever finds the folder finds all of it."""
+        final, new = quote(self.destination), quote(f"{self.destination}.new")
         copies = "".join(
-            f'mkdir -p "$t"/{quote(str(PurePosixPath(part).parent))} || exit 1\n'
-            f'cp -R -p {quote(f"{self.source}/{part}")} "$t"/{quote(part)} || exit 1\n'
+            f"mkdir -p {new}/{quote(str(PurePosixPath(part).parent))} || exit 1\n"
+            f"cp -R -p {quote(f'{self.source}/{part}')} {new}/{quote(part)} || exit 1\n"
             for part in self.parts
         )
         return (
-            f"umask 022; mkdir -p {quote(str(place.parent))} || exit 1\n"
-            f"t=$(mktemp -d {quote(str(place.parent))}/.{quote(place.name)}-XXXXXX) || exit 1\n"
-            "trap 'rm -rf \"$t\"' EXIT\n"
-            f'{copies}chmod -R go+rX "$t" || exit 1\n'
-            f'[ -e {final} ] || mv "$t" {final} || exit 1\n'
-            f'rm -rf {final}/"$(basename "$t")"\n'
+            f"umask 022; rm -rf {new} || exit 1; mkdir -p {new} || exit 1\n"
+            f"{copies}chmod -R go+rX {new} || exit 1\nmv {new} {final}\n"
         )

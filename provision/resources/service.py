@@ -8,39 +8,57 @@ from dataclasses import dataclass
 from typing import Any
 
 from provision.change import Change
-from provision.facts import AnyProbe, Facts, Query, Server, ServerState
+from provision.facts import AnyProbe, Facts, Probe, Query, Server, ServerState
+from provision.resources.base import ident
 from provision.resources.datadir import server_probe
 from provision.transport import quote
 
 START_SECONDS = 60
 
 
+SERVICE = """
+select json_build_object(
+  'version', split_part(current_setting('server_version'), ' ', 1),
+  'stale', date_trunc('second', pg_conf_load_time()) < greatest(
+    (pg_stat_file(current_setting('config_file'))).modification,
+    (pg_stat_file(current_setting('hba_file'))).modification),
+  'pending', (select coalesce(json_agg(name order by name), '[]') from pg_settings where pending_restart),
+  'overridden', (
+    select coalesce(json_agg(distinct a.name order by a.name), '[]')
+    from pg_file_settings a join pg_file_settings f using (name)
+    where a.sourcefile like '%/postgresql.auto.conf' and f.sourcefile = current_setting('config_file')));
+"""
+
+
 @dataclass(frozen=True)
 class ServiceFact:
-    """stale: the files are newer than what the server has read; pending: settings that wait for a restart."""
+    """stale: the files are newer than what the server has read. pending: settings that wait for a restart.
 
+    overridden: settings of our file that ALTER SYSTEM has set as well, and so decides. version: what runs.
+    """
+
+    version: str = ""
     stale: bool = False
     pending: tuple[str, ...] = ()
+    overridden: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> ServiceFact:
         """Read what the query prints."""
         found = json.loads(text)
-        return cls(found["stale"], tuple(found["pending"]))
+        return cls(found["version"], found["stale"], tuple(found["pending"]), tuple(found["overridden"]))
 
 
 def service_query(server: Server) -> Query[ServiceFact]:
-    """Asks whether the server has read its files, and what it could not take up while running."""
-    return Query(
-        server,
-        "postgres",
-        "select json_build_object('stale', date_trunc('second', pg_conf_load_time()) < greatest("
-        "(pg_stat_file(current_setting('config_file'))).modification,"
-        " (pg_stat_file(current_setting('hba_file'))).modification),"
-        " 'pending', (select coalesce(json_agg(name order by name), '[]') from pg_settings where pending_restart));",
-        ServiceFact.parse,
-        ServiceFact(),
-    )
+    """Asks whether what our files say is in force."""
+    return Query(server, "postgres", SERVICE, ServiceFact.parse, ServiceFact())
+
+
+def installed_version(server: Server) -> Probe[str]:
+    """Asks which version the programs are; "" when there are none."""
+    program = server.program("postgres")
+    script = f"if command -v {program} >/dev/null; then {program} -V; fi\n"
+    return Probe(script, lambda text: next(iter(text.split()[2:3]), ""), "")
 
 
 @dataclass(frozen=True)
@@ -82,17 +100,29 @@ class Applied:
 
     def probes(self) -> Sequence[AnyProbe[Any]]:
         """See `Resource.probes`."""
-        return (service_query(self.server),)
+        return (service_query(self.server), installed_version(self.server))
 
     def plan(self, facts: Facts) -> list[Change]:
         """See `Resource.plan`."""
-        found = facts[service_query(self.server)]
+        found, installed = facts[service_query(self.server)], facts[installed_version(self.server)]
+        if found.overridden:
+            return [self._reset(found.overridden)]
         if found.stale:
             return [Change(summary="reload the server", script=reload(self.server))]
         if found.pending:
             settings = ", ".join(found.pending)
             return [Change(summary=f"restart the server for {settings}", script=restart(self.server))]
+        if found.version and installed and found.version != installed:
+            summary = f"restart the server: {found.version} runs, {installed} is installed"
+            return [Change(summary=summary, script=restart(self.server))]
         return []
+
+    def _reset(self, settings: Sequence[str]) -> Change:
+        """Take back what ALTER SYSTEM has set over our file."""
+        script = self.server.psql("\n".join(f"alter system reset {ident(name)};" for name in settings))
+        before = "\n".join(f"alter system set {name}" for name in settings)
+        summary = f"let {', '.join(settings)} be as in postgresql.conf"
+        return Change(summary=summary, script=script + reload(self.server), before=before)
 
 
 def _control(server: Server, verb: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from provision.facts import Server
 from provision.resources import (
     Account,
@@ -31,16 +33,27 @@ MB_PER_SCALE = 40
 @task
 def postgresql(node: Node) -> list[Resource]:
     """A PostgreSQL server that runs as configured."""
-    return [*_place(node), *_programs(node), *_server(node)]
+    return [*_place(node), *_server(node)]
+
+
+def shared(nodes: Sequence[Node]) -> list[Resource]:
+    """What the local hosts of a site have in common: this machine's part, which comes before theirs."""
+    local = [node for node in nodes if node.host.local]
+    found: list[Resource] = [Account(name) for name in dict.fromkeys(node.account for node in local) if name]
+    found += [Directory(path=str(node.site.inventory.state_dir)) for node in local[:1]]
+    return [*found, *dict.fromkeys(_copy(node) for node in local if node.wheel)]
+
+
+def _copy(node: Node) -> Resource:
+    wheel = node.wheel
+    assert wheel is not None
+    return Programs(source=wheel.source, parts=wheel.parts, destination=node.programs, label=wheel.label)
 
 
 def _place(node: Node) -> list[Resource]:
     if not node.host.local:
-        return []
-    account: list[Resource] = [Account(node.account)] if node.account else []
+        return [Packages(packages=node.packaged.packages, installer=node.release.installer)] if node.packaged else []
     return [
-        *account,
-        Directory(path=str(node.site.inventory.state_dir)),
         Directory(path=str(node.home), mode=0o700, owner=node.account),
         Room(server=node.server, megabytes=_megabytes(node)),
     ]
@@ -50,15 +63,6 @@ def _megabytes(node: Node) -> int:
     filled = [name for name, _ in node.databases.values() if node.filled(name)]
     scale = node.host.pgbench.scale if node.host.pgbench else 0
     return NEW_SERVER_MB + MB_PER_SCALE * scale * len(filled)
-
-
-def _programs(node: Node) -> list[Resource]:
-    if node.packaged:
-        return [Packages(packages=node.packaged.packages, installer=node.release.installer)]
-    wheel = node.wheel
-    if wheel is None:
-        return []
-    return [Programs(source=wheel.source, parts=wheel.parts, destination=node.programs, label=wheel.label)]
 
 
 def _server(node: Node) -> list[Resource]:
