@@ -127,10 +127,8 @@ def _applications(inventory: Inventory, host: Host) -> Iterator[HbaRule]:
 def _addresses(inventory: Inventory, origin: str) -> list[str]:
     """The addresses of a host, of a group's hosts, or of an address or network itself, as pg_hba.conf takes them."""
     if origin in inventory.groups:
-        hosts = inventory.groups[origin]
-    else:
-        hosts = tuple(host.name for host in inventory.hosts if host.name == origin)
-    return [_network(inventory.host(name).address) for name in hosts] or [_network(origin)]
+        return [_network(host.address) for host in inventory.group(origin)]
+    return [_network(host.address) for host in inventory.hosts if host.name == origin] or [_network(origin)]
 
 
 def _network(address: str) -> str:

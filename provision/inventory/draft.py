@@ -6,12 +6,14 @@ beats what the inventory file says of any group, and so on upward to host_vars/.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from provision.inventory.faults import Faults
 from provision.inventory.marks import Mark, Node, wrap
 from provision.inventory.ranges import expand, split_port
 
+HOST_NAME = re.compile(r"\w[\w.:-]*")
 ALL = "all"
 UNGROUPED = "ungrouped"
 
@@ -73,6 +75,9 @@ class Draft:
             self._add_host(group, name, mark, values, port)
 
     def _add_host(self, group: str, name: str, mark: Mark, values: Node | None, port: int | None) -> None:
+        if not HOST_NAME.fullmatch(name):
+            self.faults.add(mark, f"found {name!r}, expected a host's name: letters, digits, dots, dashes, underscores")
+            return
         host = self.hosts.setdefault(name, HostDraft(name, mark))
         self.groups[group].hosts[name] = None
         if port is not None:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from provision.inventory.marks import Mark, Node
 from provision.inventory.model import ConnectionKind, HostKeys
-from provision.inventory.settings import Port, Secretly, Section, Whole
+from provision.inventory.settings import Port, Secretly, Section, Whole, Word
 
 FROM_ANSIBLE: dict[str, dict[str, tuple[str, ...]]] = {
     "host": {"connection": ("ansible_connection",)},
@@ -47,7 +47,7 @@ class HostSettings(Section):
     """Variables that stand for themselves."""
 
     connection: Annotated[ConnectionKind, BeforeValidator(_kind)] = ConnectionKind.SSH
-    address: str | None = None
+    address: Word | None = None
     fallback_port: Port | None = None
     release: Annotated[Whole, Field(ge=6, le=10)] | None = None
 
@@ -55,9 +55,9 @@ class HostSettings(Section):
 class SshSettings(Section):
     """The `ssh` section."""
 
-    host: str | None = None
+    host: Word | None = None
     port: Port | None = None
-    user: str | None = None
+    user: Word | None = None
     password: Secretly | None = None
     key_file: Path | None = None
     config: Path | None = None
@@ -69,7 +69,7 @@ class BecomeSettings(Section):
 
     enabled: bool = False
     method: Literal["sudo"] = "sudo"
-    user: str = "root"
+    user: Word = "root"
     password: Secretly | None = None
 
 
@@ -92,12 +92,6 @@ def section(name: str, values: Mapping[str, Node], mark: Mark) -> Node:
         return given
     present = {"enabled": Node(True, given.mark)} if name == "become" else {}
     return Node({**entries, **present, **given.items}, given.mark)
-
-
-def wanted(name: str, values: Mapping[str, Node]) -> bool:
-    """Whether a variable of the section is given at all."""
-    variables = [variable for choice in FROM_ANSIBLE[name].values() for variable in choice]
-    return any(variable in values for variable in (name, *variables))
 
 
 def path_of(path: Path | None, mark: Mark) -> Path | None:

@@ -31,6 +31,7 @@ TABLE = re.compile(r'(?:(?:"(?:[^"]|"")+"|[^".]+)\.)?(?:"(?:[^"]|"")+"|[^".]+)')
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)?")
 SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?")
 UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+YEAR = 366 * UNITS["d"]
 EMBEDDED_VERSIONS = (16, 18)
 VERSIONS = range(10, 19)
 DEFAULT_VERSION = 16
@@ -131,9 +132,10 @@ def _duration(value: object) -> object:
     if value is None or isinstance(value, timedelta):
         return value
     found = DURATION.fullmatch(str(value)) if isinstance(value, str | int | float) else None
-    if not found or isinstance(value, bool):
+    seconds = float(found[1]) * UNITS[found[2]] if found else 0
+    if not 0 < seconds < YEAR:
         raise _expected("a duration such as 30s, 5m or 1h")
-    return timedelta(seconds=float(found[1]) * UNITS[found[2]])
+    return timedelta(seconds=seconds)
 
 
 def _yes_no(value: object) -> object:
@@ -175,11 +177,12 @@ def _empty(value: object) -> object:
 
 
 Whole = Annotated[int, BeforeValidator(_whole)]
+Word = Annotated[str, Field(min_length=1)]
 Port = Annotated[Whole, Field(ge=1, le=65535)]
 Name = Annotated[str, BeforeValidator(_name)]
 Table = Annotated[str, BeforeValidator(_table)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_many)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_many)]
+Texts = Annotated[tuple[Word, ...], BeforeValidator(_many)]
 Tables = Annotated[
     Annotated[Literal["all"], Tag("~all")] | Annotated[tuple[Table, ...], BeforeValidator(_many), Tag("~list")],
     Discriminator(lambda value: "~all" if value == "all" else "~list"),
@@ -200,8 +203,8 @@ class Section(BaseModel):
 class InitdbSettings(Section):
     """How a new data directory is made."""
 
-    locale: str = "C"
-    encoding: str = "UTF8"
+    locale: Word = "C"
+    encoding: Word = "UTF8"
     data_checksums: bool = True
 
 
@@ -232,8 +235,8 @@ class PostgresqlSettings(Section):
     data_dir: HostPath | None = None
     bin_dir: HostPath | None = None
     socket_dir: Annotated[str, BeforeValidator(_socket_dir)] | None = None
-    os_user: str = "postgres"
-    superuser: str = "postgres"
+    os_user: Word = "postgres"
+    superuser: Word = "postgres"
     superuser_password: Secretly | None = None
     initdb: InitdbSettings = InitdbSettings()
     settings: Annotated[dict[SettingName, Setting], BeforeValidator(_empty)] = Field(default_factory=dict)
@@ -266,8 +269,8 @@ class DatabaseSettings(Section):
     """A database that takes part. dbname: None: the nickname; user: None: the replication role."""
 
     host: str
-    dbname: str | None = None
-    user: str | None = None
+    dbname: Word | None = None
+    user: Word | None = None
     options: dict[str, str] = Field(default_factory=dict)
 
 

@@ -23,6 +23,7 @@ EXPECTED = {
     "bool_parsing": "yes or no",
     "bool_type": "yes or no",
     "string_type": "text (put it in quotes)",
+    "string_too_short": "text that is not empty",
     "path_type": "a path",
     "dict_type": "a mapping (`key: value` lines)",
     "model_type": "a mapping (`key: value` lines)",

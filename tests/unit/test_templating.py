@@ -151,6 +151,15 @@ def test_pgbench_comes_to_what_it_fills(tmp_path: Path) -> None:
     assert names == [["all", "postgres"], ["pgherd,x,y", "bucardo"], ["y", "pgbench"]]
 
 
+def test_an_empty_group_lets_nobody_in(tmp_path: Path) -> None:
+    rule = "{user: app, database: app, from: [ungrouped, apps]}"
+    found = inventory(
+        tmp_path,
+        f"all: {{children: {{apps: , db: {{hosts: {{a: {{postgresql: {{access: [{rule}]}}}}}}}}}}}}",
+    )
+    assert rules(Templates(found).render("pg_hba.conf.j2", found.host("a"))) == [["local", "all", "postgres", "peer"]]
+
+
 def test_trust_is_only_where_it_is_asked_for(tmp_path: Path) -> None:
     found = inventory(
         tmp_path,
