@@ -324,6 +324,14 @@ def _mind(fleet: Fleet, desk: Desk, name: str, stop: Stop) -> int:
 
 def main() -> int:
     """The process's entry: see the module's docstring."""
+    try:
+        return _start()
+    except ReplicatorError as error:  # the configuration, most likely; stderr goes to the log
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+def _start() -> int:
     parser = argparse.ArgumentParser(prog="replicator.controller")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--sync", required=True)

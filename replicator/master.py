@@ -1,8 +1,8 @@
 """The daemon's first process: keeps one controller process running for each sync that is declared and not paused.
 
-One thread watches the catalog (and holds the lock that makes this master the only one of its install), the main thread
-minds the children. Neither waits for the other: while the catalog is away, controllers go on and dead ones are
-restarted. Starting and stopping the daemon from outside is `daemon`'s part.
+One thread watches the catalog (and holds the lock that makes this master the only one of its install), one purges the
+change logs, the main thread minds the children. None waits for another: while the catalog is away, controllers go on
+and dead ones are restarted. Starting and stopping the daemon from outside is `daemon`'s part.
 Run as `python -m replicator.master --config FILE --ready-fd N`.
 """
 
@@ -28,6 +28,7 @@ from replicator.logs import log
 from replicator.model import Topology
 from replicator.pidfile import PidFile
 from replicator.postgres import Connector
+from replicator.purge import keep_purging
 from replicator.reconnect import keep_connected
 from replicator.signals import Stop, install_handlers
 
@@ -135,9 +136,18 @@ class Nursery:
         for name in names:
             child = self.children.setdefault(name, Child())
             if child.process is None and now >= child.due:
-                child.process, child.started = self.launch(name), now
+                self._start(name, child, now)
         for name, child in self._unwanted(names):
             self._send_away(name, child, now)
+
+    def _start(self, name: str, child: Child, now: float) -> None:
+        child.started = now
+        try:
+            child.process = self.launch(name)
+        except OSError as error:
+            log.error(
+                'the controller of sync "%s" cannot be started (%s); again in %.1f s', name, error, child.died(now)
+            )
 
     def running(self) -> list[str]:
         """The syncs whose controller runs."""
@@ -158,6 +168,9 @@ class Nursery:
             _close_input(child.process)
             if child.leave_by is not None:
                 child.process, child.leave_by, child.due = None, None, now
+                continue
+            if code == 0:  # it has left because its sync is paused or gone, which we shall hear of too
+                child.process, child.due = None, now + POLL
                 continue
             delay = child.died(now)
             if name in names:
@@ -209,7 +222,7 @@ def run(settings: Config, *, echo: bool, ready: Callable[[], None] = lambda: Non
     install_handlers(stop)
     pidfile = PidFile.of(settings)
     if not pidfile.take():
-        raise AlreadyRunning(f"the daemon of {settings.run_dir} is already running (pid {pidfile.holder()}).")
+        raise AlreadyRunning(f"the daemon is already running (pid {pidfile.holder()}).")
     logs.set_up(settings.log_file, "master", master=True, echo=echo)
     connector = Connector(settings)
     Catalog.open(connector, "start").close()
@@ -222,7 +235,10 @@ def run(settings: Config, *, echo: bool, ready: Callable[[], None] = lambda: Non
         raise AlreadyRunning(f"the daemon was not started: {stop.reason}.")
     log.info('begins: install "%s", pid %d', settings.install.name, os.getpid())
     ready()
+    purge = threading.Thread(target=keep_purging, args=(connector, stop), name="purge", daemon=True)
+    purge.start()
     _mind(settings, watch, nursery, stop)
+    purge.join(1.0)
     log.info("ends: %s", stop.reason)
     return 0
 

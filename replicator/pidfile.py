@@ -1,4 +1,4 @@
-"""The file by which the daemon of a run directory is found: its lock says whether one runs, its text says which.
+"""The file by which the daemon of an install is found: its lock says whether one runs, its text says which.
 
 The lock is the kernel's and goes with the process, however that ends. So a number left behind in the file is never
 taken for a daemon, and the file is never removed (two processes could lock two files of one name).
@@ -22,15 +22,15 @@ PATIENCE = 1.0
 
 @dataclass
 class PidFile:
-    """The pid file of a run directory."""
+    """The pid file of an install on this machine."""
 
     path: Path
     _fd: int = field(default=-1, init=False)
 
     @classmethod
     def of(cls, config: Config) -> PidFile:
-        """The pid file that a configuration stands for."""
-        return cls(config.run_dir / "replicator.pid")
+        """The pid file that a configuration stands for: installs may share a directory."""
+        return cls(config.run_dir / f"{config.install.name}.pid")
 
     def take(self) -> bool:
         """Become the holder until this process ends. False: another process is.

@@ -16,7 +16,7 @@ from replicator.cli.syncs import Syncs, named
 from replicator.errors import DaemonNotRunning, ReplicatorError, UsageError
 from replicator.model import Link, Sync
 
-POLL = 0.1
+POLL = 0.2
 UNLIMITED = "inf"
 
 Wait = Annotated[
@@ -36,9 +36,10 @@ class WaitCommand(TyperCommand):
 def spell_out(args: list[str]) -> list[str]:
     """The arguments with a value behind every `--wait`. Sync names never begin with a digit. Pure."""
     spelt: list[str] = []
-    for argument, following in zip(args, [*args[1:], ""], strict=True):
+    for number, argument in enumerate(args):
         spelt.append(argument)
-        if argument == "--wait" and not re.match(r"[\d.]", following):
+        following = args[number + 1 : number + 2]
+        if argument == "--wait" and not (following and re.match(r"[\d.]", following[0])):
             spelt.append(UNLIMITED)
     return spelt
 
@@ -80,12 +81,21 @@ def _await(session: Session, chosen: list[Sync], kicks: dict[str, int], seconds:
         while missing := _missing(session, links, kicks):
             if time.monotonic() > deadline:
                 raise ReplicatorError(f"not done within {seconds:g} s: {_listed(missing)}.")
-            if not session.catalog.locked("master"):
-                raise DaemonNotRunning(f"the daemon has stopped; not done: {_listed(missing)}.")
+            _check_hope(session, missing)
             if sys.stderr.isatty():
                 shown.update(_doing(session, missing))
             time.sleep(POLL)
     typer.echo(f"Done in {time.monotonic() - began:.1f} s.")
+
+
+def _check_hope(session: Session, missing: list[Link]) -> None:
+    """Raise ReplicatorError when nobody is going to run what is missing."""
+    if not session.catalog.locked("master"):
+        raise DaemonNotRunning(f"the daemon has stopped; not done: {_listed(missing)}.")
+    declared = session.catalog.topology().syncs
+    gone = {link.sync.name for link in missing if link.sync.name not in declared or declared[link.sync.name].paused}
+    if gone:
+        raise ReplicatorError(f"paused or removed meanwhile: {', '.join(sorted(gone))}; not done: {_listed(missing)}.")
 
 
 def _missing(session: Session, links: dict[str, list[Link]], kicks: dict[str, int]) -> list[Link]:

@@ -156,7 +156,7 @@ def sentences(link: LinkStatus, at: datetime) -> Iterator[str]:
     if link.detail and link.state != "idle":
         since = f" for {length(at - link.since)}" if link.since else ""
         yield f"{link.state}{since}: {link.detail}"
-    if link.lag.problem and link.lag.problem not in link.detail:
+    if link.lag.problem and link.state != "copying":
         yield f"its lag is not known: {link.lag.problem}"
     if link.lag.parked:
         keys = "1 key is" if link.lag.parked == 1 else f"{link.lag.parked} keys are"

@@ -131,6 +131,31 @@ def test_one_that_has_lived_long_is_started_again_at_once(launcher: Launcher) ->
     assert nursery.running() == ["a"]
 
 
+def test_one_that_leaves_in_order_is_given_time_to_be_no_longer_wanted(launcher: Launcher) -> None:
+    launcher.code = ""
+    nursery = Nursery(launcher)
+    nursery.tend(("a",), 0)
+    launcher.last().wait(5)
+    nursery.tend(("a",), 1)
+    assert nursery.running() == []
+    nursery.tend(("a",), 1 + master.POLL)
+    assert launcher.names == ["a", "a"]
+
+
+def test_one_that_cannot_be_launched_is_tried_again_later() -> None:
+    attempts: list[str] = []
+
+    def launch(name: str) -> subprocess.Popen[bytes]:
+        attempts.append(name)
+        raise OSError(11, "no more processes")
+
+    nursery = Nursery(launch)
+    for now in (0, 0.1, 0.3, 0.4, 5):
+        nursery.tend(("a",), now)
+    assert len(attempts) == 3
+    assert nursery.running() == []
+
+
 def test_the_child_sees_the_end_of_its_input_when_the_master_lets_go(launcher: Launcher) -> None:
     Nursery(launcher).tend(("a",), 0)
     process = launcher.last()
