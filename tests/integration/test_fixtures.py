@@ -14,7 +14,7 @@ from tests.fixtures import pgbench, processes
 from tests.fixtures.cli import Program
 from tests.fixtures.nodes import NodeFactory, Pair
 from tests.fixtures.proxy import Proxy
-from tests.fixtures.reaper import alive, children
+from tests.fixtures.reaper import alive
 from tests.fixtures.servers import WITH_PASSWORD, Server
 from tests.fixtures.wait import until
 
@@ -63,7 +63,7 @@ def test_server_stops_is_killed_and_returns_to_its_port(private_server: Callable
 def test_kill9_leaves_no_process(private_server: Callable[..., Server]) -> None:
     server = private_server()
     (pid,) = (pid for pid in processes.descendants(os.getpid()) if str(server.data) in processes.title(pid))
-    family = [pid, *children(pid)]
+    family = [pid, *processes.descendants(pid)]
     assert len(family) > 3
     server.kill9()
     assert not [member for member in family if alive(member)]
