@@ -20,10 +20,10 @@ from replicator.topology.changes import (
     NOUNS,
     Kind,
     TopologyChange,
+    as_change,
     captured,
     changed,
     changes,
-    cleaning,
     leftovers,
     pairs,
     users,
@@ -38,7 +38,7 @@ Report = Callable[[str], None]
 def plan(catalog: Catalog, desired: Topology) -> list[TopologyChange]:
     """What `apply` would do so that the catalog declares `desired` and nothing else, in order."""
     found = changes(catalog.topology(), desired)
-    return [*found, *(cleaning(leftover) for leftover in catalog.leftovers())]
+    return [*found, *(as_change(leftover) for leftover in catalog.leftovers())]
 
 
 def apply(

@@ -117,7 +117,7 @@ def _departures(current: Topology, desired: Topology) -> Iterator[TopologyChange
                 yield TopologyChange(kind=Kind.DELETE, noun=noun, name=name, before=value)
 
 
-def cleaning(leftover: Leftover) -> TopologyChange:
+def as_change(leftover: Leftover) -> TopologyChange:
     """The change that a leftover stands for: it goes."""
     name = f"of {leftover.sync} on {leftover.database.name}"
     return TopologyChange(kind=Kind.DELETE, noun="leftover", name=name, before=leftover)
