@@ -61,6 +61,14 @@ class Servers:
             pytest.exit(str(error), returncode=3)
 
 
+def pytest_configure() -> None:
+    """Refuse a wish that cannot be read before anything runs."""
+    try:
+        versions.requested()
+    except ValueError as error:
+        raise pytest.UsageError(f"PGHERD_TEST_PG: {error}") from error
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test on the versions that its `pg` mark names."""
     mark = metafunc.definition.get_closest_marker("pg")
