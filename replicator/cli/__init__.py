@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,7 +105,7 @@ def options(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (without the program's name) and return its exit code; no exception leaves this function."""
     session = Session()
-    words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    words = hoisted(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
         code = typer.main.get_command(app)(words, prog_name="replicator", standalone_mode=False, obj=session)
     except (KeyboardInterrupt, typer.Abort):
@@ -120,12 +121,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def hoisted(words: Sequence[str]) -> list[str]:
+    """The words with the global options before the command, wherever they were written. Pure."""
+    first, rest, remaining = list[str](), list[str](), iter(words)
+    for word in remaining:
+        if word == "--config":
+            first += [word, *islice(remaining, 1)]
+        elif word == "--debug" or word.startswith("--config="):
+            first.append(word)
+        else:
+            rest.append(word)
+        if word == "--":
+            rest += remaining
+    return [*first, *rest]
+
+
 def complain(error: Exception) -> int:
     """Say on stderr what went wrong, a line per problem, and return the exit code that it stands for."""
     if isinstance(error, ReplicatorError):
         text, code = str(error), error.exit_code
     elif usage := getattr(error, "format_message", None):  # typer's usage errors; their class moved between releases
-        text, code = usage().replace("Value error, ", ""), 2
+        text, code = " ".join(usage().replace("Value error, ", "").split()), 2
     else:
         text, code = f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1
     for line in text.splitlines():

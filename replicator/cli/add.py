@@ -30,10 +30,10 @@ add = typer.Typer(cls=Nouns, rich_markup_mode=None, help="Add a database, dbgrou
 
 Name = Annotated[str, typer.Argument(metavar="NAME")]
 Databases = Annotated[list[str], typer.Argument(metavar="DB...", help="Databases, by their nicknames.")]
-Dbname = Annotated[str | None, typer.Option(help="The database's name on its server.", show_default="NAME")]
-Host = Annotated[str | None, typer.Option(help="Host name, address or socket folder.", show_default="local socket")]
-Port = Annotated[int | None, typer.Option(help="Port.", show_default="5432")]
-User = Annotated[str | None, typer.Option(help="Role that connects.", show_default="bucardo")]
+Dbname = Annotated[str | None, typer.Option(help="The database's name on its server.")]
+Host = Annotated[str | None, typer.Option(help="Host name, address or socket folder.")]
+Port = Annotated[int | None, typer.Option(help="Port.")]
+User = Annotated[str | None, typer.Option(help="Role that connects.")]
 Options = Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Further libpq parameter.")]
 Password = Annotated[
     bool, typer.Option("--password-prompt", "-W", help="Ask for a password; it goes into the passfile.")
@@ -103,7 +103,10 @@ def add_db(
     check: Check = True,
     nickname: Annotated[str | None, typer.Option("--name", hidden=True)] = None,
 ) -> None:
-    """Add a database under the nickname NAME, once it has answered."""
+    """Add a database under the nickname NAME, once it has answered.
+
+    Unless told otherwise its name is NAME, on the local socket, port 5432, and the role is bucardo.
+    """
     session: Session = context.obj
     refuse_password(password)
     fields = given(host=host, port=port, user=user, active=active)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from replicator.cli import main, output
+from replicator.cli import hoisted, main, output
 from replicator.cli.output import aligned
 from replicator.cli.passwords import with_entry
 from replicator.cli.tables import extended, is_pattern, matching, reduced
@@ -160,10 +160,12 @@ def test_json_has_plain_values(capsys):
         ("--frob", "No such option: --frob"),
         ("list", "say what to list: dbs, dbgroups, herds, tables, sequences, syncs, leftovers."),
         ("add sync", "Missing argument 'NAME'."),
+        ("add sync s", "Missing option '--type'. Choose from: pushdelta, fullcopy, swap"),
         (
             "add sync s --type magic",
             "Invalid value for '--type': 'magic' is not one of 'pushdelta', 'fullcopy', 'swap'.",
         ),
+        ("list dbs --config=/nowhere", "/nowhere: there is no such configuration file."),
         ("--config /nowhere list dbs", "/nowhere: there is no such configuration file."),
     ],
 )
@@ -172,6 +174,12 @@ def test_a_wrong_line_gets_one_sentence_and_code_2(line: str, error: str, capsys
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err == f"replicator: {error}\n"
+
+
+def test_global_options_may_stand_anywhere():
+    assert hoisted(["list", "--config", "f", "dbs", "--debug"]) == ["--config", "f", "--debug", "list", "dbs"]
+    assert hoisted(["list", "--config=f", "--", "--debug"]) == ["--config=f", "list", "--", "--debug"]
+    assert hoisted(["list", "--config"]) == ["--config", "list"]
 
 
 def test_help_and_version_cost_no_driver(capsys):
