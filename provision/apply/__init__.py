@@ -158,11 +158,10 @@ class Run:
                 return
             tell(Proved(proof))
             seconds = time.monotonic() - began
-            unequal = [table for table in proof.tables if not table.equal]
-            outcome = Outcome.FAILED if unequal else Outcome.OK
-            said = f"{len(unequal)} of {len(proof.tables)} tables differ" if unequal else ""
-            result = TaskResult(PROOF, PROOF, outcome, seconds=seconds, message=said)
-            tell(PlaceEnded(PROOF, (result,), int(bool(unequal)), settled=not unequal, seconds=seconds))
+            wrong = len(proof.different)
+            said = f"{wrong} of {len(proof.tables)} tables differ; `replicator verify` lists the rows" if wrong else ""
+            result = TaskResult(PROOF, PROOF, Outcome.FAILED if wrong else Outcome.OK, seconds=seconds, message=said)
+            tell(PlaceEnded(PROOF, (result,), int(wrong > 0), settled=not wrong, seconds=seconds))
 
         yield from together([Job(PROOF, work)], self.stop)
 

@@ -19,14 +19,13 @@ def register(app: typer.Typer) -> None:
         removal.check()
         if not yes:
             names = ", ".join(host.name for host in command.hosts)
-            confirm(f"This removes {names} with all data, below {command.site.inventory.state_dir}.", _answer(command))
+            folder = command.site.inventory.state_dir
+            confirm(f"This removes {names} with all data, below {folder}.", command.site.inventory.name)
+        command.report.unchanged = "There was nothing to remove."
+        command.report.changed = "It is gone: {0} made, and a second look found nothing left."
         shown = command.view()
         try:
             command.watch(removal.remove(), shown)
         finally:
             shown.close(command.report)
         return command.report.code
-
-
-def _answer(command: Command) -> str:
-    return command.site.inventory.name

@@ -16,6 +16,7 @@ from psycopg import sql
 from provision.errors import HostFailed
 from provision.facts.probe import AnyProbe, Probe, Query
 from provision.facts.server import Server, postmaster
+from provision.facts.trouble import explained
 from provision.transport import Transport, quote
 
 T = TypeVar("T")
@@ -83,7 +84,7 @@ class Facts:
         if answer.status == "notyet":
             raise NotYet(answer.text)
         if answer.status == "failed":
-            raise HostFailed(answer.text)
+            raise HostFailed(explained(answer.text))
         return probe.parse(answer.text)
 
 

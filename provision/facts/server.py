@@ -56,13 +56,17 @@ class Server:
 
     def psql(self, script: str, *, dbname: str = "postgres", stop: bool = True) -> str:
         """A fragment that feeds a psql script to the server; with `stop` it ends at the first error."""
-        options = f"-XAtqw -v ON_ERROR_STOP={int(stop)} -v VERBOSITY=terse"
-        command = f"{self.program('psql')} {options} -d {quote(self.conninfo(dbname))}"
+        command = self.psql_command(dbname, stop=stop)
         mark = "end_of_sql"
         while mark in script:
             mark += "_"
         fragment = f"{command} <<'{mark}'\n{script.rstrip()}\n{mark}\n"
         return fragment if self.passfile else self.under_account(fragment)
+
+    def psql_command(self, dbname: str = "postgres", *, stop: bool = True) -> str:
+        """The command line of its psql."""
+        options = f"-XAtqw -v ON_ERROR_STOP={int(stop)} -v VERBOSITY=terse"
+        return f"{self.program('psql')} {options} -d {quote(self.conninfo(dbname))}"
 
     def ready(self) -> str:
         """A command that succeeds when the server takes connections."""

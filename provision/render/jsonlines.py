@@ -45,9 +45,9 @@ class JsonLines:
         elif isinstance(event, Planned):
             self._write({"event": "planned", "first": event.first, "bare": event.bare, **plan_json(event.plan)})
         elif isinstance(event, Proved):
-            tables = [{**asdict(table), "equal": table.equal} for table in event.proof.tables]
+            tables = [asdict(table) for table in event.proof.tables]
             proof = {"traffic": list(event.proof.traffic), "transactions": event.proof.transactions}
-            self._write({"event": "proved", **proof, "equal": event.proof.equal, "tables": tables})
+            self._write({"event": "proved", **proof, "equal": not event.proof.different, "tables": tables})
 
     def close(self, report: Report) -> None:
         """See `View.close`."""

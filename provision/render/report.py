@@ -12,9 +12,15 @@ from provision.render.page import Cell, Page
 
 @dataclass
 class Report:
-    """Collects events while they go by. order: the places as people expect them; others come last."""
+    """Collects events while they go by.
+
+    order: the places as people expect them; others come last. unchanged, changed: what to say at the end when all went
+    well; {0} is the number of changes.
+    """
 
     order: tuple[str, ...] = ()
+    unchanged: str = "Everything is as declared. Nothing was changed."
+    changed: str = "Everything is as declared: {0} made, and a second look found nothing left to do."
     ended: list[PlaceEnded] = field(default_factory=list)
     planned: list[Planned] = field(default_factory=list)
     proved: Proved | None = None
@@ -101,8 +107,8 @@ def conclusion(report: Report) -> str:
         done = f" {counted(report.changes)} made." if report.changes else ""
         return f"Not as declared: {places} failed.{done} Mend that and run it again; what is done stays done."
     if not report.changes:
-        return "Everything is as declared. Nothing was changed."
-    return f"Everything is as declared: {counted(report.changes)} made, and a second look found nothing left to do."
+        return report.unchanged
+    return report.changed.format(counted(report.changes))
 
 
 def counted(changes: int) -> str:
@@ -120,7 +126,8 @@ def show_proof(page: Page, proved: Proved) -> None:
         page.line("Proof: the tables as they are:", "bold")
     rows: list[list[Cell | str]] = [[Cell(w, "bold") for w in ("sync", "table", "database", "rows", "digest", "")]]
     for table in proof.tables:
-        verdict = Cell("equal", "ok") if table.equal else Cell("NOT EQUAL", "failed")
+        words = f"{table.verdict}, {table.note}" if table.note else table.verdict
+        verdict = Cell(words, {"equal": "ok", "behind": "changed"}.get(table.verdict, "failed"))
         for number, copy in enumerate(table.copies):
             first = number == 0
             count = "no table" if copy.rows is None else str(copy.rows)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psycopg.sql import Identifier
 
 from provision.change import Change
 from provision.facts import AnyProbe, Facts, Query, Server
-from provision.resources.base import ident, statement
+from provision.resources.base import here, ident, statement
 from provision.secrets import MASK, Secret, proves, scram_verifier
+from provision.transport import quote
 
 ATTRIBUTES = ("login", "superuser", "inherit", "createdb", "createrole", "replication")
 
@@ -145,3 +146,23 @@ def _lines(attributes: Mapping[str, bool], groups: Iterable[str], settings: Mapp
     lines += [f"member of {group}" for group in groups]
     lines += [f"{name} = {value}" for name, value in settings.items()]
     return "\n".join(lines)
+
+
+def known_password(server: Server, password: Secret) -> str:
+    """A fragment that judges a new password file of the server's (its path is in "$t"): it must let us in.
+
+    Where only the file in place does, the superuser's password is changed by it first. So a password can be changed
+    where it is kept, and neither way is closed in between.
+    """
+    wanted = statement(
+        "alter role {role} password {kept};", role=Identifier(server.superuser), kept=scram_verifier(password)
+    )
+    bare = replace(server, passfile="")
+    logins = _login(bare, '"$t"', "select 1;") + _login(bare, quote(server.passfile), wanted)
+    return f"{server.ready()} || exit 0\n{{\n{logins}}} 2>&1 >/dev/null\nexit 1\n"
+
+
+def _login(server: Server, passfile: str, sql: str) -> str:
+    opening, body = here(sql)
+    command = f"PGPASSFILE={passfile} {server.psql_command()} {opening} && exit 0\n{body}"
+    return f"if [ -e {passfile} ]; then\n{command}fi\n"

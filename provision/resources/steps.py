@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from provision.change import Change
 from provision.errors import HostFailed
 from provision.facts.gathering import PRELUDE
+from provision.facts.trouble import explained
 from provision.transport import Transport, as_account
 
 KEPT_LINES = 15
@@ -79,4 +80,4 @@ class _Follower:
 
     def failure(self, changes: Sequence[Change], err: str) -> str:
         said = "\n".join(self._lines).strip() or err.strip() or "it gave no reason"
-        return f"{changes[self._number].summary}: {said}"
+        return f"{changes[self._number].summary}: {explained(said)}"

@@ -17,6 +17,7 @@ from provision.resources import (
     Room,
     Running,
 )
+from provision.resources.roles import known_password
 from provision.resources.service import hba_errors
 from provision.tasks.node import Node
 from provision.tasks.stage import task
@@ -69,7 +70,8 @@ def _server(node: Node) -> list[Resource]:
     server, settings = node.server, node.host.postgresql
     password: list[Resource] = []
     if server.passfile:
-        password = [File(path=server.passfile, text=node.passfile, mode=0o600, secret=True)]
+        check = known_password(server, node.superuser_password)
+        password = [File(path=server.passfile, text=node.passfile, mode=0o600, secret=True, check=check)]
     return [
         *password,
         DataDirectory(

@@ -16,6 +16,9 @@ STUCK_SECONDS = 60.0
 """How long to wait while nothing moves. While something moves (a first copy may take hours), waiting goes on."""
 
 POLL_SECONDS = 0.1
+LIVE_SECONDS = 15.0
+"""How long to wait for targets that follow all right, but are never quite there: somebody keeps writing."""
+
 SURE = 2
 """Looks in a row without lag: what one sync has brought, another may only then begin to take further."""
 
@@ -23,6 +26,7 @@ SURE = 2
 def caught_up(catalog: Catalog, connector: Connector, note: Note, stopped: Callable[[], bool]) -> None:
     """Wait. Raises HostFailed when a link waits for a person, or nothing moves for a minute."""
     calm, moved_at, before = 0, time.monotonic(), ""
+    live_since: float | None = None
     while calm < SURE:
         if stopped():
             raise Interrupted
@@ -34,6 +38,9 @@ def caught_up(catalog: Catalog, connector: Connector, note: Note, stopped: Calla
         if now != before:
             moved_at, before = time.monotonic(), now
             note(now or "every target has caught up")
+        live_since = (live_since or time.monotonic()) if all(map(_follows, behind)) else None
+        if live_since and time.monotonic() - live_since > LIVE_SECONDS:
+            return
         if time.monotonic() - moved_at > STUCK_SECONDS:
             raise HostFailed(f"nothing has moved for {STUCK_SECONDS:g} s: {now}.", hint="See `replicator status`.")
         if calm < SURE:
@@ -43,6 +50,11 @@ def caught_up(catalog: Catalog, connector: Connector, note: Note, stopped: Calla
 def _behind(link: LinkStatus) -> bool:
     settled = link.state in (LinkState.IDLE, LinkState.RUNNING) and link.lag.rows == 0
     return link.link.active and not settled
+
+
+def _follows(link: LinkStatus) -> bool:
+    """Whether a link is past its first copy and at work."""
+    return link.state in (LinkState.IDLE, LinkState.RUNNING) and link.lag.rows is not None
 
 
 def _give_up_if_hopeless(seen: Overview, behind: list[LinkStatus]) -> None:

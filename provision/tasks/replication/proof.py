@@ -16,10 +16,13 @@ from provision.transport import quote
 from replicator.catalog import Catalog
 from replicator.model import Sync, TableName, Topology
 from replicator.postgres import Connector
-from replicator.verify import TableDigest, table_digests
+from replicator.signals import Stop
+from replicator.verify import TableDigest, Verdict, table_digests, verify_sync
 
 TRANSACTIONS = 5
 DIGITS = 12
+
+EQUAL, BEHIND, DIFFERENT = "equal", "behind", "different"
 
 Shell = Callable[[Host, str], None]
 """Runs a script on a host; raises HostFailed when it fails."""
@@ -36,16 +39,18 @@ class Copy:
 
 @dataclass(frozen=True)
 class TableProof:
-    """A table of a sync in all databases of the sync, the source first."""
+    """A table of a sync in all databases of the sync, the source first.
+
+    A table that is being written to has no two equal digests; it is compared row by row, with changes on their way
+    left out. verdict: "equal", "behind" (all that differs is on its way) or "different". note: what else there is to
+    say.
+    """
 
     sync: str
     table: str
     copies: tuple[Copy, ...]
-
-    @property
-    def equal(self) -> bool:
-        """Whether all hold the same rows."""
-        return len({(copy.rows, copy.digest) for copy in self.copies}) == 1
+    verdict: str = EQUAL
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,9 @@ class Proof:
     tables: tuple[TableProof, ...]
 
     @property
-    def equal(self) -> bool:
-        """Whether all tables are."""
-        return all(table.equal for table in self.tables)
+    def different(self) -> tuple[TableProof, ...]:
+        """The tables that nothing on its way will make equal."""
+        return tuple(table for table in self.tables if table.verdict == DIFFERENT)
 
 
 def prove(site: Site, shell: Shell, note: Note, stopped: Callable[[], bool], traffic: bool) -> Proof:
@@ -103,19 +108,58 @@ def pgbench(site: Site, database: str) -> str:
     return server.under_account(command) if not server.passfile else f"{command}\n"
 
 
+Digests = Mapping[str, Mapping[TableName, TableDigest | None]]
+"""By database and table; None where there is no such table."""
+
+
 def _compare(topology: Topology, connector: Connector, note: Note) -> list[TableProof]:
+    digests = _digests(topology, connector, note)
     found = []
     for sync in topology.syncs.values():
-        note(f"comparing the tables of {sync.name}")
+        members = [member.name for member in topology.members(sync)]
         tables = topology.herds[sync.herd].tables
-        digests = table_digests(connector, topology.members(sync), tables)
-        found += [_proof(sync, table, digests[table]) for table in tables]
+        different = [table for table in tables if len({digests[name][table] for name in members}) > 1]
+        why = _differences(topology, connector, sync, different, note) if different else {}
+        found += [_proof(sync, table, members, digests, why.get(table)) for table in tables]
     return found
 
 
-def _proof(sync: Sync, table: TableName, digests: Mapping[str, TableDigest | None]) -> TableProof:
-    copies: Sequence[Copy] = [
-        Copy(name, None, "") if one is None else Copy(name, one.rows, one.digest[:DIGITS])
-        for name, one in digests.items()
-    ]
-    return TableProof(sync.name, str(table), tuple(copies))
+def _digests(topology: Topology, connector: Connector, note: Note) -> Digests:
+    """The digest of each table that is in a sync, each database looked at once."""
+    wanted: dict[str, dict[TableName, None]] = {}
+    for sync in topology.syncs.values():
+        for member in topology.members(sync):
+            wanted.setdefault(member.name, {}).update(dict.fromkeys(topology.herds[sync.herd].tables))
+    found: dict[str, dict[TableName, TableDigest | None]] = {}
+    for name, tables in wanted.items():
+        note(f"reading the tables of {name}")
+        by_table = table_digests(connector, [topology.databases[name]], list(tables))
+        found[name] = {table: by_table[table][name] for table in tables}
+    return found
+
+
+def _differences(
+    topology: Topology, connector: Connector, sync: Sync, tables: Sequence[TableName], note: Note
+) -> dict[TableName, tuple[str, str]]:
+    """Verdict and note for tables of unequal digests."""
+    install = connector.config.install
+    compared = verify_sync(topology, install, sync, connector, report=note, stop=Stop(), tables=tables)
+    found = dict.fromkeys(tables, (EQUAL, "while being written to"))
+    for one in sorted(compared, key=lambda one: one.verdict is not Verdict.BEHIND):
+        if one.verdict is Verdict.BEHIND:
+            found[one.table] = BEHIND, f"{one.behind} rows on their way from {one.source} to {one.target}"
+        elif one.verdict is not Verdict.EQUAL:
+            what = f"{one.differences} rows between {one.source} and {one.target}" if one.differences else one.note
+            found[one.table] = DIFFERENT, what
+    return found
+
+
+def _proof(
+    sync: Sync, table: TableName, members: Sequence[str], digests: Digests, why: tuple[str, str] | None
+) -> TableProof:
+    copies = tuple(_copy(name, digests[name][table]) for name in members)
+    return TableProof(sync.name, str(table), copies, *(why or (EQUAL, "")))
+
+
+def _copy(database: str, found: TableDigest | None) -> Copy:
+    return Copy(database, None, "") if found is None else Copy(database, found.rows, found.digest[:DIGITS])
