@@ -90,7 +90,8 @@ class Source:
                 sql.Literal(delta.relation.name.name),
             )
         return sql.SQL(
-            "select x.n, x.truncated from (select {}::int as n, {} as truncated, exists (select from {} l where {}) as changed) x"
+            "select x.n, x.truncated from (select {}::int as n, {} as truncated,"
+            " exists (select from {} l where {}) as changed) x"
             " where truncated or changed"
         ).format(sql.Literal(number), truncated, self._log(delta.captured), self._in_batch(delta))
 

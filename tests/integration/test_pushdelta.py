@@ -66,7 +66,9 @@ def test_a_refused_row_is_parked_and_the_rest_flows(pair: Pair, lab: Build) -> N
     pair.target.execute("alter table t add check (v <> 'bad')")
     made = lab([pair.source, pair.target])
     made.settle()
-    pair.source.execute("insert into t select i, case i when 7 then 'bad' else 'good' end from generate_series(1, 20) i")
+    pair.source.execute(
+        "insert into t select i, case i when 7 then 'bad' else 'good' end from generate_series(1, 20) i"
+    )
     assert made.run() == Counts(inserted=19, parked=1)
     assert pair.target.value("select count(*) from t") == 19
     ((key, error),) = pair.target.execute("select key, error from pgherd.parked")
