@@ -99,6 +99,7 @@ class Worker:
         self._connector = WatchedConnector(connector.config)
         self._runner = make_runner(link, topology, self._connector, self._stop, self._say)
         self._pace = Pace(link.sync, time.monotonic())
+        self._way = f"{link.source.name} -> {link.target.name}"
         self._trouble = ""
         self._thread = threading.Thread(target=self._main, name=f"link {link}", daemon=True)
 
@@ -144,7 +145,7 @@ class Worker:
             self.journal.detail(text)
 
     def _main(self) -> None:
-        log.info("%s: begins", self.link)
+        log.info("%s: begins", self._way)
         try:
             while not self._stop.is_set():
                 self._step(self._decide())
@@ -152,14 +153,14 @@ class Worker:
             if not self._stop.is_set():
                 self._crashed(error)
             elif not isinstance(error, ReplicatorError):
-                log.warning("%s: while stopping: %r", self.link, error)
+                log.warning("%s: while stopping: %r", self._way, error)
         finally:
             self._runner.close()
             self.journal.stand("stopped", self._stop.reason)
 
     def _crashed(self, error: BaseException) -> None:
         self.crash = error
-        log.error("%s: a defect, this process starts afresh", self.link, exc_info=error)
+        log.error("%s: a defect, this process starts afresh", self._way, exc_info=error)
         self.journal.add(News(bad=Bad(f"{type(error).__name__}: {error}", now(), now())))
 
     def _decide(self) -> Decision:
@@ -181,7 +182,8 @@ class Worker:
         except ReplicatorError as error:
             if error.policy is Policy.STOP or self._stop.is_set():
                 raise
-            self._failed(Bad(str(error), began, now()), error)
+            # Whoever reads it sees which link it is about.
+            self._failed(Bad(str(error).removeprefix(f"{self.link}: "), began, now()), error)
 
     def _rest(self, seconds: float) -> None:
         self._wake.wait(min(seconds, LONGEST_REST))
@@ -195,7 +197,7 @@ class Worker:
         result = self._runner.prepare()
         if not result.empty:
             self.journal.add(News(good=Good(result, began, now())))
-            log.info("%s: copied %s in %.1f s", self.link, ", ".join(result.copied), result.seconds)
+            log.info("%s: copied %s in %.1f s", self._way, ", ".join(result.copied), result.seconds)
         self.prepared = True
         with self._lock:
             self._pace.prepared(time.monotonic())
@@ -220,12 +222,12 @@ class Worker:
         good = Good(result, began, now()) if asked or not result.empty else None
         self.journal.add(News(good=good, answers=(Answer(kick),) if kick else ()))
         if result.copied:
-            log.info("%s: copied %s in %.1f s", self.link, ", ".join(result.copied), result.seconds)
+            log.info("%s: copied %s in %.1f s", self._way, ", ".join(result.copied), result.seconds)
         self._at_ease()
 
     def _at_ease(self) -> None:
         if self._trouble:
-            log.info("%s: goes on", self.link)
+            log.info("%s: goes on", self._way)
             self._trouble = ""
         if self.journal.standing.state != "idle":
             self.journal.stand("idle")
@@ -237,5 +239,5 @@ class Worker:
         self.journal.stand(verdict.state, bad.error)
         self.journal.add(News(bad=bad, answers=(Answer(kick, bad.error),) if kick else ()))
         if bad.error != self._trouble:
-            log.warning("%s: %s: %s", self.link, verdict.state, bad.error)
+            log.warning("%s: %s: %s", self._way, verdict.state, bad.error)
         self._trouble = bad.error

@@ -151,7 +151,7 @@ def test_a_daemon_in_the_foreground_logs_to_the_terminal_and_ends_with_the_signa
     world.await_state("alpha", "target", "idle")
     process.terminate()
     assert process.wait(10) == 0
-    assert "alpha: alpha: source -> target: begins" in (tmp_path / "replicator.out").read_text()
+    assert "alpha: source -> target: begins" in (tmp_path / "replicator.out").read_text()
     until(world.alone, 2, "nobody is left")
 
 
@@ -160,7 +160,7 @@ def test_the_log_of_one_sync(world: World) -> None:
     world("start").ok()
     world.await_state("alpha", "target", "idle")
     lines = world("log", "-n", 5, "alpha").ok().out.splitlines()
-    assert any(" alpha: alpha: source -> target: begins" in line for line in lines)
+    assert any(" alpha: source -> target: begins" in line for line in lines)
     assert not any(" master: begins" in line for line in lines)
     assert any(" master: begins" in line for line in world("log").ok().out.splitlines())
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from replicator.model import Install
-from replicator.postgres import fetch_one
 from tests.fixtures.cli import Program
-from tests.fixtures.daemon import TABLE, World, await_equal, rows
+from tests.fixtures.daemon import TABLE, World, await_equal, next_in_line, rows
 from tests.fixtures.nodes import Node, NodeFactory
 from tests.fixtures.servers import Server
 from tests.fixtures.wait import until
@@ -129,15 +128,13 @@ def test_a_hanging_controller_does_not_keep_the_daemon_from_stopping(world: Worl
 
 
 def test_a_master_whose_lock_was_taken_by_another_stops_itself(world: World, catalog_node: Node) -> None:
-    pid = world.master()
-    with catalog_node.connect() as usurper:
-        key = Install().lock_key("master")
-        holder = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like '%% master %%'"
-        usurper.execute(holder)
-        until(lambda: fetch_one(usurper, "select pg_try_advisory_lock(%s)", [key])[0], 5, "the lock is taken", every=0)
+    end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like '%% master %%'"
+    with next_in_line(catalog_node, Install().lock_key("master")) as taken:
+        catalog_node.execute(end)
+        assert taken.wait(5)
         until(lambda: world.master() is None, 15, "the master has left")
     until(world.alone, 2, "its children too")
-    assert pid and "another master runs this install" in world.log()
+    assert "another master runs this install" in world.log()
 
 
 def test_what_was_done_while_the_daemon_was_killed_is_not_lost(
