@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest.mock import patch
@@ -22,7 +23,7 @@ from replicator.config import Config
 from replicator.model import Install, TableName
 from replicator.postgres import Connector
 from replicator.relations import describe
-from tests.fixtures.cli import Program, Result
+from tests.fixtures.cli import Result
 from tests.fixtures.nodes import Node
 from tests.fixtures.servers import free_port
 
@@ -40,7 +41,6 @@ class Site:
     """An install with its own catalog, and the nodes that it may use."""
 
     config: Path
-    program: Program
     connector: Connector
     nodes: dict[str, Node]
 
@@ -52,9 +52,15 @@ class Site:
             code = main(words)
         return Result(line, code, out.getvalue(), err.getvalue())
 
-    def start(self, line: str) -> subprocess.Popen[str]:
-        """Run a command beside this process."""
-        return self.program.start("replicator", "--config", self.config, *line.split())
+    @contextmanager
+    def started(self, line: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A command that runs beside this process."""
+        words = [sys.executable, "-m", "replicator", "--config", self.config, *line.split()]
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def place(self, name: str) -> list[object]:
         database = self.nodes[name].database
@@ -88,13 +94,13 @@ class Site:
 
 
 @pytest.fixture
-def bare_site(program: Program, connector: Connector, node_factory, tmp_path) -> Site:
+def bare_site(connector: Connector, node_factory, tmp_path) -> Site:
     """Before `replicator init`."""
     lines = "".join(f'{key} = "{value}"\n' for key, value in connector.config.catalog.items())
     config = tmp_path / "replicator.toml"
     config.write_text(f'passfile = "passwords"\n[catalog]\n{lines}')
     nodes = {name: node_factory(name, schema=SCHEMA) for name in ("master", "slave", "master2")}
-    return Site(config, program, connector, nodes)
+    return Site(config, connector, nodes)
 
 
 @pytest.fixture
@@ -278,6 +284,7 @@ def test_passwords_go_into_the_password_file_alone(site: Site, tmp_path):
     assert site("add db x --password-stdin").exits(2).err.startswith("replicator: --password-stdin was given")
 
 
+@pytest.mark.pg("10,13,16,18")
 def test_a_removed_sync_leaves_no_trace_on_its_nodes(declared: Site):
     declared.capture("master")
     assert declared.triggers("master") == {"branches", "accounts"}
@@ -356,15 +363,16 @@ def test_a_name_comes_back_only_after_its_positions_are_gone(declared: Site, pri
 
 def test_cleaning_waits_until_the_controller_has_left(declared: Site, connector: Connector):
     declared.capture("master")
-    with Catalog.open(connector, "controller") as controller:
-        assert controller.try_lock("sync", "push")
-        controller.listen()
-        removing = declared.start("remove sync push")
+    controller = Catalog.open(connector, "controller")
+    assert controller.try_lock("sync", "push")
+    controller.listen()
+    with declared.started("remove sync push") as removing:
         assert controller.wait(20)
         assert "push" not in controller.topology().syncs
         assert declared.triggers("master") == {"branches", "accounts"}
         assert removing.poll() is None
-    assert removing.wait(20) == 0
+        controller.close()
+        assert removing.wait(20) == 0
     assert declared.triggers("master") == set()
 
 
@@ -376,14 +384,40 @@ def test_cleaning_waits_until_the_controller_follows(declared: Site, connector: 
         controller.topology()
         controller.report(state)
         controller.listen()
-        removing = declared.start("remove table accounts")
-        assert controller.wait(20)
-        assert declared.triggers("master") == {"branches", "accounts"}
-        assert removing.poll() is None
-        controller.topology()
-        controller.report(state)
-        assert removing.wait(20) == 0
+        with declared.started("remove table accounts") as removing:
+            assert controller.wait(20)
+            assert declared.triggers("master") == {"branches", "accounts"}
+            assert removing.poll() is None
+            controller.topology()
+            controller.report(state)
+            assert removing.wait(20) == 0
     assert declared.triggers("master") == {"branches"}
+
+
+def test_a_controller_that_hangs_is_not_waited_for_for_ever(declared: Site, connector: Connector, monkeypatch):
+    monkeypatch.setattr("replicator.topology.cleaning.PATIENCE", 0.3)
+    with Catalog.open(connector, "controller") as controller:
+        assert controller.try_lock("sync", "push")
+        result = declared("remove sync push").ok()
+    assert "the controller of sync push did not stop within" in result.err
+    assert len(declared.json("list leftovers")) == 2
+    declared("remove leftovers").ok()
+    assert declared.json("list leftovers") == []
+
+
+def test_an_interrupted_removal_is_finished_by_the_next(declared: Site, connector: Connector):
+    declared.capture("master")
+    with Catalog.open(connector, "controller") as controller:
+        assert controller.try_lock("sync", "push")
+        controller.listen()
+        with declared.started("remove sync push") as removing:
+            assert controller.wait(20)
+            removing.send_signal(signal.SIGINT)
+            assert removing.wait(20) == 130
+    assert declared.triggers("master") == {"branches", "accounts"}
+    assert {left["database"] for left in declared.json("list leftovers")} == {"master", "slave"}
+    declared("add sync push type=pushdelta source=alpha target=slave").ok()
+    assert declared.json("list leftovers") == []
 
 
 def test_a_sync_that_becomes_another_kind_begins_anew(declared: Site):
