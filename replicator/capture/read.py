@@ -68,6 +68,16 @@ class Source:
         with self.connection.transaction():
             yield Snapshot.parse(fetch_one(self.connection, "select txid_current_snapshot()::text")[0])
 
+    def is_durable(self, snapshot: Snapshot) -> bool:
+        """Whether a crash of the source cannot undo what a snapshot saw, nor hand out its transaction ids again.
+
+        With synchronous_commit off a commit is seen before it is on disk. After a crash its id may be given to another
+        transaction, which would then look as if it had been moved already. Inside `batch`.
+        """
+        query = "select txid_status({}) = 'committed' and pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()"
+        newest = sql.Literal(snapshot.xmax - 1)
+        return bool(fetch_one(self.connection, sql.SQL(query).format(newest))[0])
+
     def changed(self, deltas: Sequence[Delta]) -> list[Delta]:
         """Those of the tables that have changes in the batch, with `truncated` filled in. Inside `batch`."""
         found: list[Delta] = []
@@ -161,6 +171,13 @@ class Source:
         return sql.SQL("select {} from unnest({}::jsonb[]) j").format(
             sql.SQL(", ").join(columns), sql.Literal(list(retry))
         )
+
+
+def make_durable(connection: Connection) -> None:
+    """Bring everything that was committed so far to disk, by a commit with the newest transaction id of all."""
+    with connection.transaction():
+        connection.execute("set local synchronous_commit = local")
+        connection.execute("select pg_logical_emit_message(true, 'pgherd', '')")
 
 
 def unseen(column: LiteralString, since: Snapshot) -> sql.Composed:

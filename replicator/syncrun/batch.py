@@ -17,6 +17,7 @@ from replicator import postgres, progress, relations
 from replicator.apply import diff, onward, park, swap, write
 from replicator.apply.stage import Stage, pump
 from replicator.capture import Delta, Kind
+from replicator.capture.read import make_durable
 from replicator.change import Counts
 from replicator.errors import Transient
 from replicator.model import CopyMethod, TableName
@@ -112,9 +113,15 @@ class Batch:
                 counts += self._write_table(delta)
             live = self._go_live(changed)
             progress.save(ready.target, self._link, snapshot, ready.origin)
+            self._make_durable(snapshot)
         ready.tables |= live
         ready.position = snapshot
         return counts
+
+    def _make_durable(self, snapshot: Snapshot) -> None:
+        """Never let the target be ahead of what the source keeps through a crash."""
+        if not self._ready.source.is_durable(snapshot):
+            make_durable(self._ready.flusher(self._job))
 
     def _check_position(self) -> None:
         """Keep other runs of this link out, and refuse to go on from where the target is not."""

@@ -67,6 +67,7 @@ class Ready:
     fingerprint: str
     target_logs: Mapping[tuple[TableName, Kind], Captured]
     tables: dict[TableName, TablePosition] = field(default_factory=dict)
+    _flusher: Connection | None = None
 
     def has(self, name: TableName) -> bool:
         """Whether the target has the table, by the log that feeds it now."""
@@ -77,10 +78,17 @@ class Ready:
         known = progress.tables(self.target, link.install, link.sync.name, link.source.name)
         self.tables = {name: known[name] for name in self.pairs if holds(known.get(name), self.pairs[name])}
 
+    def flusher(self, job: Job) -> Connection:
+        """A second connection to the source, which may write; opened when first needed."""
+        if self._flusher is None:
+            self._flusher = job.connector.open(job.link.source, f"{job.link.sync.name} flush", autocommit=True)
+        return self._flusher
+
     def close(self) -> None:
-        """Drop both connections."""
-        self.source.connection.close()
-        self.target.close()
+        """Drop all connections."""
+        for connection in (self.source.connection, self.target, self._flusher):
+            if connection is not None:
+                connection.close()
 
 
 def holds(position: TablePosition | None, pair: Pair) -> bool:
