@@ -197,8 +197,9 @@ def _settle(
         report(f"{ends.link}: waiting for the changes of {rows} rows")
         over = _wait(ends, pending, stop, deadline)
         for comparer in pending:
-            report(f"{ends.link}: looking at {comparer.table} again")
-            comparer.look()
+            if comparer.table in over:  # of the others, nothing better can be said than the first time
+                report(f"{ends.link}: looking at {comparer.table} again")
+                comparer.look()
         arrived = (arrived - {comparer.table for comparer in pending}) | over
         if len(over) < len(pending):
             break

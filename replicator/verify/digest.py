@@ -86,9 +86,11 @@ class Reading:
         return self.columns.bytes(self.columns.row(self.key, places))
 
 
+# unnest keeps the planner from writing the hash out at both places that use it, and from sorting the rows by range to
+# group them: twice as fast from version 11 on, where it also runs in parallel.
 RANGES = """
 select n, count(*), sum(('x' || substr(h, 1, 16))::bit(64)::bigint), sum(('x' || substr(h, 17))::bit(64)::bigint)
-from (select {number} as n, {hash} as h from {rows} t) s group by n
+from (select {number} as n, unnest(array[{hash}]) as h from {rows} t) s group by n
 """
 
 
