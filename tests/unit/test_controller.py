@@ -11,7 +11,8 @@ import pytest
 
 from replicator.change import RunResult
 from replicator.config import Config
-from replicator.controller import Fleet, title
+from replicator.controller import title
+from replicator.controller.fleet import Fleet
 from replicator.errors import ReplicatorError
 from replicator.journal import Answer, News
 from replicator.model import Database, Herd, Install, OneTimeCopy, Sync, SyncType, TableName, Topology
@@ -119,8 +120,8 @@ def test_what_a_worker_had_still_to_tell_is_told_by_its_successor(fleet: Fleet) 
 
 
 def test_a_worker_that_does_not_end_is_named(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("replicator.controller.PATIENCE", 0.05)
-    monkeypatch.setattr("replicator.controller.RELOAD", 0.05)
+    monkeypatch.setattr("replicator.controller.fleet.PATIENCE", 0.05)
+    monkeypatch.setattr("replicator.controller.fleet.RELOAD", 0.05)
     IdleRunner.deaf = True
     fleet.arrange("s", 1, declared())
     until(lambda: fleet.prepared(1), 5, "all are prepared")

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from replicator import master
 from replicator.config import Config
-from replicator.master import Nursery, ending, title, wanted
+from replicator.master import nursery as rules
+from replicator.master import title
+from replicator.master.nursery import Nursery, ending
+from replicator.master.watch import wanted
 from replicator.model import Sync, SyncType, Topology
 from tests.fixtures.wait import until
 
@@ -82,9 +84,9 @@ def test_one_that_does_not_leave_is_killed_after_its_grace(launcher: Launcher) -
     nursery.tend(("a",), 0)
     assert launcher.last().stdout.readline() == b"1\n"  # type: ignore[union-attr]
     nursery.tend((), 1)
-    nursery.tend((), 1 + master.GRACE)
+    nursery.tend((), 1 + rules.GRACE)
     assert launcher.last().poll() is None
-    nursery.tend((), 1.1 + master.GRACE)
+    nursery.tend((), 1.1 + rules.GRACE)
     assert launcher.last().wait(5) == -signal.SIGKILL
 
 
@@ -119,7 +121,7 @@ def test_one_that_dies_again_and_again_is_started_ever_later(launcher: Launcher)
         nursery.tend(("a",), now)
         assert nursery.running() == ["a"]
     assert delays[:4] == [0.25, 0.5, 1, 2]
-    assert delays[-1] == master.LAST_RESTART
+    assert delays[-1] == rules.LAST_RESTART
 
 
 def test_one_that_has_lived_long_is_started_again_at_once(launcher: Launcher) -> None:
@@ -127,7 +129,7 @@ def test_one_that_has_lived_long_is_started_again_at_once(launcher: Launcher) ->
     nursery.tend(("a",), 0)
     assert die(nursery, launcher, 1) > 0
     nursery.tend(("a",), 2)
-    assert die(nursery, launcher, 2 + master.LONG_LIFE) == 0
+    assert die(nursery, launcher, 2 + rules.LONG_LIFE) == 0
     assert nursery.running() == ["a"]
 
 
@@ -138,7 +140,7 @@ def test_one_that_leaves_in_order_is_given_time_to_be_no_longer_wanted(launcher:
     launcher.last().wait(5)
     nursery.tend(("a",), 1)
     assert nursery.running() == []
-    nursery.tend(("a",), 1 + master.POLL)
+    nursery.tend(("a",), 1 + rules.HEARD_BY_THEN)
     assert launcher.names == ["a", "a"]
 
 

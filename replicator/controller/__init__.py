@@ -1,0 +1,61 @@
+"""The process of one sync: a `Worker` per link, and the `Desk` that deals with the catalog on their behalf.
+
+Which syncs have a controller is `master`'s decision; a controller leaves by itself when its sync is paused or gone, and
+dies with the master.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from setproctitle import setproctitle
+
+from replicator.controller.desk import Desk
+from replicator.controller.fleet import Fleet
+from replicator.errors import ReplicatorError
+from replicator.logs import log
+from replicator.model import Link, Sync, SyncType
+from replicator.postgres import Connector
+from replicator.signals import Stop
+from replicator.worker import MakeRunner
+
+
+def title(sync: Sync, links: list[Link]) -> str:
+    """What `ps` shows of a controller."""
+    ways = [f"{link.source.name} -> {link.target.name}" for link in links]
+    if sync.type is SyncType.SWAP:
+        ways = [f"{a.source.name} <-> {a.target.name}" for a in links if a.source.name == a.lead]
+    return f'pgherd controller: sync "{sync.name}" ({sync.type}) {", ".join(ways)}'
+
+
+def run(connector: Connector, name: str, stop: Stop, make_runner: MakeRunner) -> int:
+    """Be the controller of a sync until the stop is requested. Returns the process's exit code."""
+    fleet = Fleet(connector, make_runner)
+    desk = Desk(connector, name, fleet, stop)
+    desk.start()
+    code = _mind(fleet, desk, name, stop)
+    stop.set("a defect")
+    ended = fleet.wind_down(stop.reason)
+    ended = desk.finish(2.0) and ended
+    log.info("ends: %s", stop.reason)
+    if not ended:  # something hangs; the server rolls its transaction back
+        logging.shutdown()
+        os._exit(code)
+    return code
+
+
+def _mind(fleet: Fleet, desk: Desk, name: str, stop: Stop) -> int:
+    """Arrange the links as declared, until the stop is requested (0) or there is a defect (1)."""
+    while not stop.wait(0.1):
+        if desk.crash or fleet.crashed():
+            return 1
+        if desk.declared and desk.declared[0] != fleet.revision:
+            revision, topology = desk.declared
+            try:
+                fleet.arrange(name, revision, topology)
+            except ReplicatorError as error:
+                log.error("%s", error)
+                return 1
+            setproctitle(title(topology.syncs[name], [worker.link for worker in fleet.workers]))
+    return 0
