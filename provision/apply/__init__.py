@@ -129,8 +129,8 @@ class Run:
 
         broken = [place.place for place in ended if place.code]
         if broken:
-            names = ", ".join(broken)
-            result = TaskResult(REPLICATION, REPLICATION, Outcome.SKIPPED, message=f"it needs {names}")
+            why = "interrupted" if self.stop.asked else f"it needs {', '.join(broken)}"
+            result = TaskResult(REPLICATION, REPLICATION, Outcome.SKIPPED, message=why)
             yield PlaceEnded(REPLICATION, (result,), 0)
             return
 

@@ -68,7 +68,9 @@ class Account:
         self.changes[step.task] = self.changes.get(step.task, 0) + 1
         self.seconds[step.task] = self.seconds.get(step.task, 0.0) + seconds
 
-    def results(self, place: str, failed: str = "", message: str = "") -> tuple[TaskResult, ...]:
+    def results(
+        self, place: str, failed: str = "", message: str = "", outcome_of_failed: Outcome = Outcome.FAILED
+    ) -> tuple[TaskResult, ...]:
         """How each task ended. failed: the task that did, if one did; those after it were not tried."""
         found = []
         after = False
@@ -76,7 +78,7 @@ class Account:
             outcome = Outcome.CHANGED if self.changes.get(task) else Outcome.OK
             said = ""
             if task == failed:
-                outcome, said, after = Outcome.FAILED, message, True
+                outcome, said, after = outcome_of_failed, message, True
             elif after and not self.changes.get(task):
                 outcome = Outcome.SKIPPED
             found.append(TaskResult(place, task, outcome, self.changes.get(task, 0), self.seconds.get(task, 0.0), said))
@@ -99,7 +101,9 @@ def converge(worker: Worker, tell: Tell, stop: Stop) -> PlaceEnded:
     try:
         _rounds(worker, account, tell, stop)
     except Failed as failure:
-        results = account.results(worker.place, failure.task, str(failure))
+        # What was interrupted has not failed: it is tried again like what was never begun.
+        outcome = Outcome.SKIPPED if failure.code == Interrupted.exit_code else Outcome.FAILED
+        results = account.results(worker.place, failure.task, str(failure), outcome)
         ended = PlaceEnded(worker.place, results, failure.code, seconds=time.monotonic() - began)
     else:
         results = account.results(worker.place)
@@ -177,12 +181,12 @@ class _Follower:
 
 
 def exit_code(ended: Iterable[PlaceEnded]) -> int:
-    """The exit code of a run: interrupted before unreachable before failed."""
-    codes = {place.code for place in ended}
+    """The exit code of a run: of several kinds of trouble, the one that hides the others least."""
+    codes = {place.code for place in ended} - {0}
     for code in (Interrupted.exit_code, Unreachable.exit_code, HostFailed.exit_code):
         if code in codes:
             return code
-    return 0
+    return min(codes, default=0)
 
 
 def failed(place: str, tasks: Sequence[str], error: ProvisionError) -> PlaceEnded:

@@ -14,7 +14,7 @@ from provision.render import View
 Check = Annotated[bool, typer.Option("--check", "-C", help="Only say what would be done, as `provision check`.")]
 Proof = Annotated[
     bool | None,
-    typer.Option("--proof/--no-proof", help="Write a little before comparing, or only compare.", show_default=False),
+    typer.Option("--proof/--no-proof", help="Write a little in any case; do not even compare.", show_default=False),
 ]
 
 
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Make everything as the inventory says, and prove that the syncs work.
 
-        The proof writes a few pgbench transactions where something was changed, and compares all tables in any case.
+        The proof compares every table on every node; if anything was changed, after a few pgbench transactions.
         """
         command = Command.begin(inventory, limit, json=json, diff=diff)
         if check:
@@ -43,14 +43,13 @@ def register(app: typer.Typer) -> None:
 
 
 def converge(command: Command, tags: str = "", proof: bool | None = None, shown: View | None = None) -> int:
-    """Deploy, and show it. proof: whether to write for it; None: if anything was changed."""
+    """Deploy, and show it. proof: whether to make one; None: yes, but writing only if anything was changed."""
     run = command.run(tags, generate=True)
     shown = shown or command.view()
     try:
         command.watch(run.deploy(), shown)
-        if run.replicates and not command.report.code and not command.stop.asked:
-            traffic = command.report.changes > 0 if proof is None else proof
-            command.watch(run.prove(traffic=traffic), shown)
+        if run.replicates and proof is not False and not command.report.code and not command.stop.asked:
+            command.watch(run.prove(traffic=bool(proof) or command.report.changes > 0), shown)
     finally:
         shown.close(command.report)
     return command.report.code

@@ -60,47 +60,48 @@ class ParameterGrant:
 
 
 MISSING = """
-with who as (select oid, rolname, rolsuper from pg_roles where rolname = {role}),
-things as (
-  select c.oid, c.relkind, c.relowner, n.oid as schema, n.nspname, c.relname from pg_class c
-  join pg_namespace n on n.oid = c.relnamespace
+with recursive who as (select oid, rolname, rolsuper from pg_roles where rolname = {role}),
+named as (
+  select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where c.relkind in ('r', 'p', 'S') and c.relpersistence = 'p'
-  and n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema'),
+  and n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema' and n.nspowner <> (select oid from who)
+  and ({everything}::boolean or c.oid in (select to_regclass(nullif(x, '')) from regexp_split_to_table({named}, '\n') x))
+  and not exists (
+    select from regexp_split_to_table({excluded}, '\n') x where to_regclass(nullif(x, '')) = c.oid)
+  union
+  select i.inhrelid from pg_inherits i join named on named.oid = i.inhparent),
+things as (
+  select c.relkind, c.relname, n.nspname, n.oid as schema, r.rolname as owner, r.oid as owner_id, r.rolsuper
+  from named join pg_class c using (oid) join pg_namespace n on n.oid = c.relnamespace
+  join pg_roles r on r.oid = c.relowner),
 owners as (
-  select r.oid, r.rolname, r.rolsuper from pg_roles r
-  where r.oid in (select relowner from things union select datdba from pg_database where datname = current_database())),
-foreign_things as (select t.* from things t join pg_roles r on r.oid = t.relowner and r.rolsuper),
+  select owner as rolname, owner_id as oid from things where not rolsuper
+  union
+  select rolname, r.oid from pg_database d join pg_roles r on r.oid = d.datdba
+  where datname = current_database() and not rolsuper),
 grants as (
   select 1, format('grant %I to %I;', o.rolname, w.rolname) from owners o, who w
-  where not o.rolsuper and not pg_has_role(w.oid, o.oid, 'usage')
+  where not pg_has_role(w.oid, o.oid, 'usage')
   union all
   select 2, format('grant create, connect on database %I to %I;', current_database(), w.rolname) from who w
   where not has_database_privilege(w.oid, current_database(), 'create')
   union all
-  select distinct 3, format('grant usage on schema %I to %I;', t.nspname, w.rolname) from foreign_things t, who w
+  select distinct 3, format('grant usage on schema %I to %I;', t.nspname, w.rolname) from things t, who w
   where not has_schema_privilege(w.oid, t.schema, 'usage')
   union all
-  select 4, format('grant all on table %I.%I to %I;', t.nspname, t.relname, w.rolname) from foreign_things t, who w
-  where t.relkind <> 'S' and exists (
-    select from unnest(array['select', 'insert', 'update', 'delete', 'truncate', 'trigger']) privilege
-    where not has_table_privilege(w.oid, t.oid, privilege))
-  union all
-  select 5, format('grant all on sequence %I.%I to %I;', t.nspname, t.relname, w.rolname) from foreign_things t, who w
-  where t.relkind = 'S' and exists (
-    select from unnest(array['usage', 'select', 'update']) privilege
-    where not has_sequence_privilege(w.oid, t.oid, privilege))
-  union all
-  select 6, format('alter default privileges grant all on %s to %I;', k.word, w.rolname)
-  from (values ('r', 'tables'), ('S', 'sequences')) k(kind, word), who w
-  where not exists (
-    select from pg_default_acl d, aclexplode(d.defaclacl) a
-    where d.defaclrole = (select oid from pg_roles where rolname = current_user) and d.defaclnamespace = 0
-    and d.defaclobjtype::text = k.kind and a.grantee = w.oid))
+  select 4, format('alter %s %I.%I owner to %I;', case relkind when 'S' then 'sequence' else 'table' end,
+    nspname, relname, {owner}) from things where rolsuper
+  and not exists (
+    select from pg_depend where classid = 'pg_class'::regclass and relkind = 'S' and deptype in ('a', 'i')
+    and objid = format('%I.%I', nspname, relname)::regclass))
 select case when not exists (select from who) then 'null'
   when (select rolsuper from who) then '[]'
   else (select coalesce(json_agg(statement order by place, statement), '[]') from grants g(place, statement)) end;
 """
-"""The grants that a role lacks in a database, as a list of statements; null when there is no such role."""
+"""What a role lacks in a database, as a list of statements; null when there is no such role.
+
+A sequence that belongs to a column has the owner of its table.
+"""
 
 
 def _statements(text: str) -> tuple[str, ...] | None:
@@ -110,16 +111,19 @@ def _statements(text: str) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplicationRights:
-    """The replication role can read, write and watch every table of a database, now and later.
+    """The replication role can read, write and watch what is replicated in a database.
 
-    It is made a member of the roles that own them: so it may also put triggers on them. What belongs to a superuser
-    is granted piece by piece instead (membership would hand over the server), and in advance for what is yet to come.
+    To put triggers on a table, a role has to have its owner's rights, so it is made a member of the owners. Membership
+    in a superuser would hand over the whole server: what belongs to one is given to `owner` instead.
+    relations: tables and sequences; None: all, except excluded.
     """
 
     server: Server
     dbname: str
     role: str
     owner: str
+    relations: tuple[str, ...] | None = ()
+    excluded: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -128,7 +132,15 @@ class ReplicationRights:
 
     @property
     def _query(self) -> Query[tuple[str, ...] | None]:
-        return Query(self.server, self.dbname, statement(MISSING, role=self.role), _statements, None)
+        sql = statement(
+            MISSING,
+            role=self.role,
+            owner=self.owner,
+            everything="yes" if self.relations is None else "no",
+            named="\n".join(self.relations or ()),
+            excluded="\n".join(self.excluded),
+        )
+        return Query(self.server, self.dbname, sql, _statements, None)
 
     def probes(self) -> Sequence[AnyProbe[Any]]:
         """See `Resource.probes`."""
@@ -147,12 +159,9 @@ class ReplicationRights:
         """What a new role and a new database will want; the next look at the server finds the rest."""
         if 0 < self.server.major < FIRST_WITH_PARAMETER_GRANTS:
             return ()
-        owner = () if self.owner in (self.role, self.server.superuser) else (self.owner,)
+        owners = () if self.owner in (self.role, self.server.superuser) else (self.owner,)
+        role = ident(self.role)
         return (
-            *(f"grant {ident(name)} to {ident(self.role)};" for name in owner),
-            f"grant create, connect on database {ident(self.dbname)} to {ident(self.role)};",
-            *(
-                f"alter default privileges grant all on {kind} to {ident(self.role)};"
-                for kind in ("tables", "sequences")
-            ),
+            *(f"grant {ident(owner)} to {role};" for owner in owners),
+            f"grant create, connect on database {ident(self.dbname)} to {role};",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from provision.resources import Database, PgbenchTables, ReplicationRights, Resource
 from provision.tasks.node import OWNER, Node
 from provision.tasks.stage import task
-from provision.tasks.starts import starts_with_data
+from provision.tasks.starts import replicated, starts_with_data
 
 
 @task
@@ -38,4 +38,8 @@ def _database(node: Node, dbname: str, nickname: str) -> list[Resource]:
                 fill=nickname in starts_with_data(declared),
             )
         )
-    return [*wanted, ReplicationRights(server=node.server, dbname=dbname, role=declared.role, owner=owner)]
+    relations, excluded = replicated(declared, nickname)
+    rights = ReplicationRights(
+        server=node.server, dbname=dbname, role=declared.role, owner=owner, relations=relations, excluded=excluded
+    )
+    return [*wanted, rights]

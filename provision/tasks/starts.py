@@ -22,6 +22,23 @@ def members(declared: ReplicationSettings, sync: str) -> list[str]:
     return list(dict.fromkeys([declared.herds[settings.source].database, *targets]))
 
 
+def replicated(declared: ReplicationSettings, database: str) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """The tables and sequences of a database that syncs read or write (None: all), and what `all` leaves out."""
+    named: dict[str, None] = {}
+    excluded: dict[str, None] = {}
+    everything = False
+    for name, sync in declared.syncs.items():
+        if database in members(declared, name):
+            herd = declared.herds[sync.source]
+            for relations in (herd.tables, herd.sequences):
+                if relations == "all":
+                    everything = True
+                    excluded.update(dict.fromkeys(herd.exclude))
+                else:
+                    named.update(dict.fromkeys(relations))
+    return None if everything else tuple(named), tuple(name for name in excluded if name not in named)
+
+
 def _joined(declared: ReplicationSettings) -> list[list[str]]:
     group_of = {name: {name} for name in declared.databases}
     for sync in declared.syncs:
