@@ -7,6 +7,7 @@ is done in `tests/fixtures`; here are only the names that tests ask for.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from tests.fixtures.lab import Build, Lab, build
 from tests.fixtures.nodes import Node, NodeFactory, Pair
 from tests.fixtures.proxy import Proxy
 from tests.fixtures.servers import Pool, Server, ServerFailed
+
+# The commands of this environment come first, as if it were activated.
+os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
 
 IN_CI = os.environ.get("CI", "").lower() in ("true", "1")
 

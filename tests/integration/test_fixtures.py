@@ -70,11 +70,13 @@ def test_kill9_leaves_no_process(private_server: Callable[..., Server]) -> None:
 
 
 def test_one_role_needs_a_password(server: Server) -> None:
-    server.execute(f"drop role if exists {WITH_PASSWORD}")
     server.execute("set password_encryption = 'scram-sha-256'; create role with_password login password 'right'")
-    server.connect(user=WITH_PASSWORD, password="right").close()
-    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        server.connect(user=WITH_PASSWORD, password="wrong")
+    try:
+        server.connect(user=WITH_PASSWORD, password="right").close()
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            server.connect(user=WITH_PASSWORD, password="wrong")
+    finally:
+        server.execute("drop role with_password")
 
 
 def test_line_is_cut_refused_and_healed(server: Server, proxy: Callable[[Server], Proxy]) -> None:
