@@ -121,7 +121,11 @@ class Stage:
             sql.SQL("{} {}").format(self.column(c.name), sql.SQL("text" if self.text else c.stage_type))
             for c in self.relation.written
         ]
-        extra = sql.SQL(", at timestamptz, present boolean, newest bigint, rival boolean" if self.versioned else "")
+        extra = sql.SQL(
+            ', at timestamptz, op "char", present boolean, newest bigint, rival boolean, local_op "char"'
+            if self.versioned
+            else ""
+        )
         connection.execute(
             sql.SQL("create temp table if not exists {} (gone boolean, {}{}) on commit delete rows").format(
                 sql.Identifier(self.local_name),
@@ -131,13 +135,13 @@ class Stage:
         )
 
     def fill(self, source: Connection, query: sql.Composed, target: Connection, moved: Moved, *, binary: bool) -> int:
-        """Pump the query's rows (gone, columns ..., and the time when versioned) in; how many they were.
+        """Pump the query's rows (gone, columns ..., and time and op when versioned) in; how many they were.
 
         binary: whether the source's side of the table allows it.
         """
         names = [sql.Identifier("gone"), *(self.column(name) for name in self.names)]
         if self.versioned:
-            names.append(sql.Identifier("at"))
+            names += [sql.Identifier("at"), sql.Identifier("op")]
         into = sql.SQL("{} ({})").format(self.table, sql.SQL(", ").join(names))
         rows = pump(source, query, target, into, binary=binary and self.relation.binary and not self.text, moved=moved)
         if rows > 1000:

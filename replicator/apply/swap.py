@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from replicator.apply import park, write
 from replicator.apply.stage import Stage
@@ -110,11 +111,11 @@ class _Swap:
         )
 
     def resolve(self, seen: Snapshot, lead: int) -> int:
-        """Take the losers out of the stage; how many conflicts there were."""
+        """Decide the conflicts, note them, and take the losers out of the stage; how many conflicts there were."""
         # A rival is the newest of the key's log rows when that is local and unseen: nothing that arrived came after it.
         self._execute(
-            "update {stage} s set newest = r.seq, rival = r.origin is null and {unseen}"
-            " from (select distinct on (s.ctid) s.ctid as id, l.seq, l.origin, l.xid from {stage} s"
+            "update {stage} s set newest = r.seq, rival = r.origin is null and {unseen}, local_op = r.op"
+            " from (select distinct on (s.ctid) s.ctid as id, l.seq, l.origin, l.xid, l.op from {stage} s"
             " join {log} l on {of_log} order by s.ctid, l.seq desc) r where s.ctid = r.id",
             unseen=unseen("r.xid", seen),
         )
@@ -128,18 +129,46 @@ class _Swap:
             )
             while rows := cursor.fetchmany(DECIDED_AT_ONCE):
                 conflicts += len(rows)
-                self._remove([row[0] for row in rows if not self._wins(row, lead)])
+                self._decide(rows, lead)
         return conflicts
 
-    def _wins(self, row: Sequence[object], lead: int) -> bool:
-        _, at, rival_at = row
-        incoming = Version(at, self._link.source.id)  # type: ignore[arg-type]
-        rival = Version(rival_at, self._link.target.id)  # type: ignore[arg-type]
-        return incoming_wins(self._link.sync.strategy, incoming, rival, lead)
-
-    def _remove(self, losers: list[str]) -> None:
+    def _decide(self, rows: Sequence[TupleRow], lead: int) -> None:
+        link = self._link
+        wins = [
+            incoming_wins(link.sync.strategy, Version(at, link.source.id), Version(local_at, link.target.id), lead)
+            for _, at, local_at in rows
+        ]
+        self._ledger(rows, wins)
+        losers = [row[0] for row, won in zip(rows, wins, strict=True) if not won]
         if losers:
             self._execute("delete from {stage} s where s.ctid = any({ids}::tid[])", ids=sql.Literal(losers))
+
+    def _ledger(self, rows: Sequence[TupleRow], wins: Sequence[bool]) -> None:
+        """Note conflicts with both images, before the loser is gone."""
+        link, stage = self._link, self._stage
+        local = [sql.SQL("({0}, to_jsonb(t.{1}))").format(sql.Literal(n), sql.Identifier(n)) for n in stage.names]
+        self._execute(
+            "insert into {ledger} (sync, schema_name, table_name, key, source, incoming_op, incoming_at, incoming_row,"
+            " local_op, local_at, local_row, incoming_wins, rule)"
+            " select {sync}, {schema}, {table_name}, {key}, {source}, s.op, s.at, case when not s.gone then {row} end,"
+            " s.local_op, d.local_at, case when t.{first} is not null then"
+            " (select jsonb_object_agg(x.k, x.v) from (values {local}) x(k, v)) end, d.wins, {rule}"
+            " from unnest({ids}::text[], {times}::timestamptz[], {wins}::boolean[]) d(id, local_at, wins)"
+            " join {stage} s on s.ctid = d.id::tid left join {table} t on {match}",
+            ledger=sql.Identifier(link.install.schema, "conflict"),
+            sync=sql.Literal(link.sync.name),
+            schema=sql.Literal(stage.relation.name.schema),
+            table_name=sql.Literal(stage.relation.name.name),
+            key=stage.key_json,
+            source=sql.Literal(link.source.name),
+            row=stage.row_json,
+            first=sql.Identifier(stage.relation.key[0]),
+            local=sql.SQL(", ").join(local),
+            rule=sql.Literal(str(link.sync.strategy)),
+            ids=sql.Literal([row[0] for row in rows]),
+            times=sql.Literal([row[2] for row in rows]),
+            wins=sql.Literal(list(wins)),
+        )
 
     def write(self) -> Counts:
         """Write what is left. Raises LockedOut when a key that was not here has come."""
@@ -180,8 +209,8 @@ class _Swap:
         columns = sql.SQL(", ").join(self._columns)
         values = sql.SQL(", ").join(self._stage.value(name) for name in self._stage.relation.key)
         self._execute(
-            "insert into {log} ({columns}, changed_at, origin, onward)"
-            " select {values}, s.at, {origin}, {onward} from {stage} s",
+            "insert into {log} ({columns}, changed_at, origin, op, onward)"
+            " select {values}, s.at, {origin}, s.op, {onward} from {stage} s",
             columns=columns,
             values=values,
             origin=sql.Literal(link.source.id),

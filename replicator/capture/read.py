@@ -26,10 +26,14 @@ CHANGED_AT_ONCE = 200
 
 @dataclass(frozen=True)
 class Probe:
-    """A cheap look at a node. seq: grows with every logged change, committed or not."""
+    """A cheap look at a node. seq: grows with every logged change, committed or not.
+
+    upcoming: the next transaction id to be given out. A snapshot's xmax is lower while the latest ids are in progress.
+    """
 
     seq: int
     snapshot: Snapshot
+    upcoming: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +62,11 @@ class Source:
     def probe(self) -> Probe:
         """Look whether anything was logged. To be taken before the batch that it is compared with."""
         # A sequence that was never used shows the value that it will give first: is_called tells the two apart.
-        query = sql.SQL("select last_value + is_called::int, txid_current_snapshot()::text from {}.seq")
-        seq, snapshot = fetch_one(self.connection, query.format(sql.Identifier(self._install.schema)))
-        return Probe(seq, Snapshot.parse(snapshot))
+        query = sql.SQL("select last_value + is_called::int, txid_current_snapshot()::text, age('3'::xid) from {}.seq")
+        seq, text, age = fetch_one(self.connection, query.format(sql.Identifier(self._install.schema)))
+        snapshot = Snapshot.parse(text)
+        # age() is the distance to the next id, which has no other name; ids are 32 bits there.
+        return Probe(seq, snapshot, upcoming=snapshot.xmax + (age + 3 - snapshot.xmax) % 2**32)
 
     @contextmanager
     def batch(self) -> Iterator[Snapshot]:
@@ -115,7 +121,8 @@ class Source:
     def rows(
         self, delta: Delta, columns: Sequence[str], retry: Sequence[str] = (), *, text: bool = False
     ) -> sql.Composed:
-        """The query of a table's part of the batch: gone, columns ..., and for a swap the version's time.
+        """The query of a table's part of the batch: gone, columns ..., and for a swap the version's time
+        and what was done last.
 
         columns: names, in the order wanted. retry: further keys, as JSON objects. text: every value as text.
         """
@@ -123,7 +130,7 @@ class Source:
         keys = {name: sql.Identifier(f"k{i + 1}") for i, name in enumerate(delta.captured.key)}
         values: list[sql.Composable] = [self._value(relation, name, keys.get(name), text) for name in columns]
         if self._authored:
-            values.append(sql.SQL("k.at"))
+            values += [sql.SQL("k.at"), sql.SQL("k.op")]
         gone = sql.SQL("t.{} is null").format(sql.Identifier(relation.key[0]))
         return sql.SQL("{with_} select {gone}, {values} from changed k left join {table} t on {match}{where}").format(
             with_=self._changed_keys(delta, retry),
@@ -151,7 +158,8 @@ class Source:
             return sql.SQL("with changed as ({})").format(distinct)
         return sql.SQL(
             "with keys as ({distinct}), changed as (select {keys}, max(l.changed_at) as at,"
-            " (array_agg(l.origin order by l.seq desc))[1] as last_origin from keys k join {log} l on {match}"
+            " (array_agg(l.origin order by l.seq desc))[1] as last_origin,"
+            " (array_agg(l.op order by l.seq desc))[1] as op from keys k join {log} l on {match}"
             " group by {keys})"
         ).format(
             distinct=distinct,

@@ -112,7 +112,7 @@ def create_log(connection: Connection, spec: LogSpec) -> None:
             "create table {log} ({keys} xid bigint not null default txid_current(),"
             " seq bigint not null default nextval({seq}::regclass),"
             " changed_at timestamptz not null default clock_timestamp(), origin int,"
-            " onward boolean not null default true, primary key (xid, seq))"
+            " op \"char\" not null default 'U', onward boolean not null default true, primary key (xid, seq))"
         ).format(log=spec.log, keys=sql.Composed(keys), seq=sql.Literal(f'"{spec.install.schema}".seq'))
     )
     if spec.versions:

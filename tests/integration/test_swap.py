@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
@@ -56,6 +57,20 @@ def test_a_conflict_has_one_winner(
     made.settle()
     assert rows(nodes.source) == rows(nodes.target)
     assert (f"(1,{winner})",) in rows(nodes.source)
+    (noted,) = _ledger(nodes)
+    loser = "first" if winner == "second" else "second"
+    assert sorted(image["v"] for image in noted[:2]) == sorted([winner, loser])
+    assert noted[2:] == ("U", "U", str(strategy))
+
+
+def _ledger(nodes: Pair) -> list[tuple[Any, ...]]:
+    """Both masters' ledgers: winner, loser, what was done on the one and on the other side, by which rule."""
+    query = (
+        "select case when incoming_wins then incoming_row else local_row end,"
+        " case when incoming_wins then local_row else incoming_row end, incoming_op::text, local_op::text, rule"
+        " from pgherd.conflict order by id"
+    )
+    return [row for node in nodes for row in node.execute(query)]
 
 
 def test_a_later_write_beats_a_fast_clock(nodes: Pair, lab: Build) -> None:
@@ -86,6 +101,10 @@ def test_delete_against_update(nodes: Pair, lab: Build) -> None:
     assert rows(nodes.source) == rows(nodes.target)
     assert ("(1,kept)",) in rows(nodes.source)
     assert ("(2,lost)",) not in rows(nodes.source)
+    noted = _ledger(nodes)
+    assert len(noted) == 2
+    assert ({"id": 1, "v": "kept"}, None, "D", "U", "latest") in noted
+    assert (None, {"id": 2, "v": "lost"}, "D", "U", "latest") in noted
 
 
 def _arrive_while_open(nodes: Pair, made: Lab, application: psycopg.Connection) -> Counts:

@@ -92,6 +92,27 @@ create table {schema}.parked (
 );
 create unique index on {schema}.parked (sync, source, schema_name, table_name, md5(key::text));
 
+-- As a master: every conflict that was decided here. Images are whole rows; null where the row was deleted.
+-- incoming_op, local_op: what each side had last done to the key: I(nsert), U(pdate) or D(elete).
+create table {schema}.conflict (
+    id            bigint generated always as identity primary key,
+    sync          text not null,
+    schema_name   text not null,
+    table_name    text not null,
+    key           jsonb not null,
+    source        text not null,
+    incoming_op   "char" not null,
+    incoming_at   timestamptz not null,
+    incoming_row  jsonb,
+    local_op      "char" not null,
+    local_at      timestamptz not null,
+    local_row     jsonb,
+    incoming_wins boolean not null,
+    rule          text not null,
+    decided_at    timestamptz not null default clock_timestamp()
+);
+create index on {schema}.conflict (decided_at);
+
 -- Notes TRUNCATE of tables whose rows are matched by key on one way only: the batch empties the target first.
 create function {schema}.note_truncate() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as

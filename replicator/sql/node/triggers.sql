@@ -6,13 +6,15 @@ create or replace function {function}() returns trigger
 $$
 begin
     if tg_op = 'DELETE' then
-        insert into {log} ({keys}) values ({old});
+        insert into {log} ({keys}, op) values ({old}, 'D');
         return null;
     end if;
     if tg_op = 'UPDATE' and not ({same}) then
-        insert into {log} ({keys}) values ({old});
+        insert into {log} ({keys}, op) values ({old}, 'D');
+        insert into {log} ({keys}, op) values ({new}, 'I');
+        return null;
     end if;
-    insert into {log} ({keys}) values ({new});
+    insert into {log} ({keys}, op) values ({new}, left(tg_op, 1)::"char");
     return null;
 end
 $$
@@ -26,13 +28,15 @@ declare
     at timestamptz := greatest(clock_timestamp(), (select floor from {schema}.node));
 begin
     if tg_op = 'DELETE' then
-        insert into {log} ({keys}, changed_at) values ({old}, at);
+        insert into {log} ({keys}, op, changed_at) values ({old}, 'D', at);
         return null;
     end if;
     if tg_op = 'UPDATE' and not ({same}) then
-        insert into {log} ({keys}, changed_at) values ({old}, at);
+        insert into {log} ({keys}, op, changed_at) values ({old}, 'D', at);
+        insert into {log} ({keys}, op, changed_at) values ({new}, 'I', at);
+        return null;
     end if;
-    insert into {log} ({keys}, changed_at) values ({new}, at);
+    insert into {log} ({keys}, op, changed_at) values ({new}, left(tg_op, 1)::"char", at);
     return null;
 end
 $$
@@ -44,7 +48,7 @@ create or replace function {truncate_function}() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 begin
-    execute format('insert into {log_text} ({keys_text}, changed_at) select {columns_text},'
+    execute format('insert into {log_text} ({keys_text}, op, changed_at) select {columns_text}, ''D'','
                    ' greatest(clock_timestamp(), (select floor from {schema_text}.node)) from only %I.%I',
                    tg_table_schema, tg_table_name);
     return null;
