@@ -48,6 +48,8 @@ class LinkRunner:
         self._ready: Ready | None = None
         self._probe: Probe | None = None
         self._snapshot: Snapshot = NOTHING
+        self._logged_below = 0
+        self._settled = False
         self._saved_at = self._sequences_at = self._joined_at = 0.0
         self._sequences: sequences.Standing = {}
 
@@ -74,9 +76,9 @@ class LinkRunner:
                 return True
             if probe.snapshot == self._snapshot:
                 return self._joined_meanwhile(self._ready) or self._sequences_moved(self._ready)
-            # Something ended since. If nothing was in progress then, it cannot have been a logged change.
+            # Something ended since. If all that had been logged was in the batch, it cannot have been a logged change.
             overdue = time.monotonic() - self._saved_at > HEARTBEAT
-            if overdue or not self._snapshot.settled:
+            if overdue or not self._settled:
                 return True
             return self._joined_meanwhile(self._ready) or self._sequences_moved(self._ready)
 
@@ -123,12 +125,19 @@ class LinkRunner:
             ready.look_for_tables(self.link)
         due = time.monotonic() - self._saved_at > HEARTBEAT
         # Every logged change takes a number, so the numbers taken since the last batch bound what this one holds.
-        small = self._probe is not None and self._snapshot.settled and probe.seq - self._probe.seq <= FEW
+        small = self._probe is not None and self._settled and probe.seq - self._probe.seq <= FEW
         landed = Batch(self._job, ready, kicked=kicked, careful=careful, due=due, small=small).land()
-        self._probe, self._snapshot = probe, landed.snapshot
+        self._settle(probe, landed.snapshot)
         if landed.saved:
             self._saved_at = time.monotonic()
         return landed.counts
+
+    def _settle(self, probe: Probe, snapshot: Snapshot) -> None:
+        """Note whether the batch held all that had been logged at its probe: whoever logged it had an id by then."""
+        if self._probe is None or probe.seq != self._probe.seq:
+            self._logged_below = probe.upcoming
+        self._settled = snapshot.xmin >= self._logged_below
+        self._probe, self._snapshot = probe, snapshot
 
     def _give_way(self, attempt: int, error: Exception) -> None:
         self._job.report(f"gave way to an application, tries again: {str(error).splitlines()[0]}")
