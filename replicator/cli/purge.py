@@ -39,7 +39,8 @@ def purge(context: typer.Context, json: Json = False) -> int:
 
 
 def _row(report: PurgeReport) -> tuple[object, ...]:
-    return report.node, report.table, report.kind, report.deleted, report.kept, _time(report.oldest), report.holder
+    kept = report.kept if report.exact else f"about {report.kept}"
+    return report.node, report.table, report.kind, report.deleted, kept, _time(report.oldest), report.holder
 
 
 def _time(moment: datetime | None) -> str:

@@ -158,8 +158,8 @@ def verdict(comparison: TableComparison) -> str:
         return f"not compared: {comparison.note}"
     parts = [str(comparison.verdict)]
     if comparison.differences:
-        parts = [f"{counted(comparison.differences, 'row differs', 'rows differ')}"]
-        parts += [f"{comparison.parked} of them parked"] if comparison.parked else []
+        parked = f", {comparison.parked:,} parked" if comparison.parked else ""
+        parts = [counted(comparison.differences, "row differs", "rows differ") + parked]
     if comparison.behind:
         parts = parts if comparison.differences else []
         parts.append(f"behind by {counted(comparison.behind, 'row', 'rows')}")
@@ -167,8 +167,6 @@ def verdict(comparison: TableComparison) -> str:
         parts.append(f"{counted(comparison.moving, 'row was', 'rows were')} changing all the time")
     if comparison.note:
         parts.append(comparison.note)
-    elif comparison.verdict is Verdict.EQUAL and comparison.source_digest != comparison.target_digest:
-        parts.append("with changes on their way meanwhile")
     return "; ".join(parts)
 
 

@@ -24,7 +24,7 @@ from replicator.errors import ReplicatorError
 from replicator.logs import log
 from replicator.model import Install, SyncType, TableName, Topology
 from replicator.postgres import Connector
-from replicator.purge.removal import measure, remove
+from replicator.purge.removal import EXACT, measure, remove
 from replicator.purge.rule import Generations, State, horizon
 from replicator.purge.survey import Node, Survey, take
 from replicator.signals import Stop
@@ -39,7 +39,7 @@ EVERY = 10.0
 class PurgeReport:
     """One log of one node. deleted: rows removed now. kept, oldest: measured only when asked for.
 
-    kept: rows left, exact up to `EXACT`, else estimated. holder: who keeps them.
+    kept: rows left; beyond `removal.EXACT` an estimate (`exact` says so). holder: who keeps them.
     """
 
     node: str
@@ -47,6 +47,7 @@ class PurgeReport:
     kind: Kind
     deleted: int = 0
     kept: int | None = None
+    exact: bool = True
     oldest: datetime | None = None
     holder: str = ""
 
@@ -156,6 +157,7 @@ def _purge(survey: Survey, node: Node, state: State, stop: Stop, measured: bool)
                 kind=captured.kind,
                 deleted=deleted,
                 kept=kept,
+                exact=kept is None or kept <= EXACT,
                 oldest=oldest,
                 holder=held.holder if kept else "",
             )

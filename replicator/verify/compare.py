@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from replicator.model import TableName
@@ -52,31 +52,31 @@ class TableComparison:
 
 
 @dataclass
-class _Range:
-    """What the latest look into a range has found."""
+class _Found:
+    """What one look has found."""
 
+    digests: tuple[TableDigest, TableDigest] | None = None
     differences: int = 0
     parked: int = 0
     in_flight: int = 0
-    listed: list[Difference] = field(default_factory=list)
+    listed: tuple[Difference, ...] = ()
+    note: str = ""
 
 
 class TableComparer:
     """Compares one table in as many looks as it takes: `look` while rows are `in_flight`, then `result`.
 
-    What is kept between looks is a few numbers a range, never keys: a range in which something was on its way is looked
-    into afresh, and what is on its way by then is another matter. So a table of any size, however far behind, costs the
-    same memory.
+    Nothing but counts is kept between looks, and each begins from the digests: what was on its way the last time is
+    equal by now or found to differ, and what is on its way now is another matter. So a table of any size, however far
+    behind, costs the same memory.
     """
 
     def __init__(self, ends: Ends, ours: Relation, theirs: Relation, limit: int) -> None:
         self._ends = ends
         self._relations = ours, theirs
         self._limit = limit
-        self._ranges: dict[int, _Range] = {}
-        self._digests: tuple[TableDigest, TableDigest] | None = None
         self._readings: tuple[Reading, Reading] | None = None
-        self.note = ""
+        self._found = _Found()
         self.seen: tuple[Snapshot, ...] = ()
 
     @property
@@ -87,58 +87,48 @@ class TableComparer:
     @property
     def in_flight(self) -> int:
         """Rows that differ, and may."""
-        return sum(found.in_flight for found in self._ranges.values())
+        return self._found.in_flight
 
     def look(self) -> None:
-        """Compare: the first time all of it, then the ranges in which rows were on their way. Raises psycopg.Error."""
+        """Compare. Raises psycopg.Error."""
         with self._ends.look(*self._relations) as look:
-            self.seen = look.seen
-            self.note = next((direction.note for direction in look.directions if direction.note), "")
-            numbers = [number for number, found in self._ranges.items() if found.in_flight]
             if self._readings is None:
                 self._readings = readings(look.source, look.target, *self._relations)
-                numbers = self._unequal_ranges(look, *self._readings)
-            self._inspect(look, *self._readings, numbers)
+            self._found = _Found(note=next((way.note for way in look.directions if way.note), ""))
+            self.seen = look.seen
+            numbers = self._unequal_ranges(look, *self._readings)
+            if numbers:
+                self._inspect(look, *self._readings, numbers)
 
     def _unequal_ranges(self, look: Look, ours: Reading, theirs: Reading) -> list[int]:
         with ThreadPoolExecutor(2) as threads:  # each server computes its own side, at the same time
             halves = threads.submit(by_range, look.source, ours), threads.submit(by_range, look.target, theirs)
             here, there = (half.result() for half in halves)
-        self._digests = _total(here.values()), _total(there.values())
+        self._found.digests = _total(here.values()), _total(there.values())
         return sorted(n for n in here.keys() | there.keys() if here.get(n) != there.get(n))
 
     def _inspect(self, look: Look, ours: Reading, theirs: Reading, numbers: list[int]) -> None:
-        found = {number: _Range() for number in numbers}
-        self._ranges.update(found)
-        if not numbers:
-            return
         parked = details.parked_keys(look, ours, theirs)
         examples: list[Mismatch] = []
         for mismatch in mismatches(look, ours, theirs, numbers):
-            self._count(found[mismatch.number], mismatch, parked)
-            if not mismatch.in_flight and len(examples) < self._limit:
+            if mismatch.in_flight:
+                self._found.in_flight += 1
+                continue
+            self._found.differences += 1
+            self._found.parked += mismatch.key in parked
+            if len(examples) < self._limit:
                 examples.append(mismatch)
-        for mismatch, difference in details.describe(look, ours, theirs, examples, parked):
-            found[mismatch.number].listed.append(difference)
-
-    @staticmethod
-    def _count(into: _Range, mismatch: Mismatch, parked: frozenset[bytes]) -> None:
-        if mismatch.in_flight:
-            into.in_flight += 1
-        else:
-            into.differences += 1
-            into.parked += mismatch.key in parked
+        self._found.listed = tuple(details.describe(look, ours, theirs, examples, parked))
 
     def result(self, *, arrived: bool) -> TableComparison:
         """What is known. arrived: the link has brought over everything that an earlier look saw on its way."""
-        differences = sum(found.differences for found in self._ranges.values())
-        listed = [difference for number in sorted(self._ranges) for difference in self._ranges[number].listed]
-        ours, theirs = self._digests or (None, None)
+        found = self._found
         verdict = Verdict.EQUAL
-        if differences:
+        if found.differences:
             verdict = Verdict.DIFFERS
-        elif self.in_flight and not arrived:
+        elif found.in_flight and not arrived:
             verdict = Verdict.BEHIND
+        ours, theirs = found.digests or (None, None)
         return TableComparison(
             sync=self._ends.link.sync.name,
             table=self.table,
@@ -147,12 +137,12 @@ class TableComparer:
             verdict=verdict,
             source_digest=ours,
             target_digest=theirs,
-            differences=differences,
-            parked=sum(found.parked for found in self._ranges.values()),
-            listed=tuple(listed[: self._limit]),
-            behind=0 if arrived else self.in_flight,
-            moving=self.in_flight if arrived else 0,
-            note=self.note,
+            differences=found.differences,
+            parked=found.parked,
+            listed=found.listed,
+            behind=0 if arrived else found.in_flight,
+            moving=found.in_flight if arrived else 0,
+            note=found.note if found.in_flight else "",
         )
 
 

@@ -64,14 +64,14 @@ from {rows} t where {among} and {key} = any({keys})
 
 def describe(
     look: Look, ours: Reading, theirs: Reading, found: Sequence[Mismatch], parked: frozenset[bytes]
-) -> Iterator[tuple[Mismatch, Difference]]:
+) -> Iterator[Difference]:
     """What is behind each mismatch. Raises psycopg.Error."""
     if not found:
         return
     rows = _fetch(look.source, ours, found), _fetch(look.target, theirs, found)
     for mismatch in found:
         one, other = rows[0].get(mismatch.key), rows[1].get(mismatch.key)
-        yield mismatch, _difference(mismatch, ours.key, one, other, mismatch.key in parked)
+        yield _difference(mismatch, ours.key, one, other, mismatch.key in parked)
 
 
 def _fetch(connection: Connection, reading: Reading, found: Sequence[Mismatch]) -> dict[bytes, _Row]:

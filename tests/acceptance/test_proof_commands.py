@@ -91,7 +91,8 @@ def test_verify_compares_what_was_named(world: World, source: Node) -> None:
     assert "--table public.nonsense: no such table in these syncs; known: public.t" in unknown
     assert "not a table name" in world("verify", "--table", "a.b.c").exits(2).err
     assert "no sync is called 'beta'" in world("verify", "beta").exits(2).err
-    assert "it has not been copied yet" in world("verify", "--table", "t").ok().out
+    source.execute("insert into t values (1, '')")
+    assert "behind by 1 row; it has not been copied yet" in world("verify", "--table", "t").exits(3).out
 
 
 def test_verify_of_a_server_that_does_not_answer(world: World, private_server: object, source: Node) -> None:
@@ -144,7 +145,7 @@ def test_parked_rows_are_listed_shown_tried_again_and_dropped(world: World, sour
     assert "short" in world("parked", "list").ok().out
     shown = world("parked", "show", first).ok().out
     assert 'v = "much too long"' in shown
-    assert "2 of them parked" in world("verify").exits(3).out
+    assert "2 rows differ, 2 parked" in world("verify").exits(3).out
     target.execute("alter table t drop constraint short; alter table t add check (length(v) > 3)")
     assert first in world("parked", "retry", first).ok().out
     until(lambda: rows(target) == [(1, "much too long"), (2, "fine")], 10, "the row is tried again")
