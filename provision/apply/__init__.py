@@ -224,13 +224,14 @@ class Run:
         from provision.apply.handing import HandoverWorker  # noqa: PLC0415 - the replicator's drivers load slowly
 
         worker = HandoverWorker(self.site)
+        unfinished = [planned.plan.place for planned in plans if not planned.plan.settled]
         try:
-            unfinished = [planned.plan.place for planned in plans if not planned.plan.settled]
-            if not unfinished:
+            if unfinished and not self.site.inventory.state_dir.joinpath("replicator").exists():
+                yield Planned(worker.bare())
+            else:
                 yield Planned(worker.look())
-            elif self.site.inventory.state_dir.joinpath("replicator").exists():
+        except ProvisionError as error:
+            if unfinished:
                 yield Planned(worker.later(f"known once {', '.join(unfinished)} is as declared"))
             else:
-                yield Planned(worker.bare())
-        except ProvisionError as error:
-            yield failed(REPLICATION, worker.tasks, error)
+                yield failed(REPLICATION, worker.tasks, error)

@@ -44,6 +44,12 @@ describe() {
   fi
 }
 kind_of() { k=$(describe "$1") || return 1; echo "${k%%|*}"; }
+# works_in PID FOLDER: whether that process runs, and in that folder (where that can be seen; else: is called postgres)
+works_in() {
+  kill -0 "$1" 2>/dev/null || return 1
+  if [ -d /proc/self ]; then [ "/proc/$1/cwd" -ef "$2" ]
+  else ps -p "$1" -o command= | grep -q postgres; fi
+}
 digest() { if command -v sha256sum >/dev/null 2>&1; then sha256sum <"$1"; else shasum -a 256 <"$1"; fi; }
 """
 

@@ -106,8 +106,8 @@ class ServerFact:
 def postmaster(server: Server) -> str:
     """A fragment that prints the server's state and its data directory's version.
 
-    A process id in postmaster.pid may since have been given to another program, so the process must also stand in the
-    data directory (Linux) or be called postgres (elsewhere).
+    A process id in postmaster.pid may since have been given to another program, or belong to a server that has ended
+    and that nobody has collected; so the process must also stand in the data directory.
     """
     data = quote(server.data)
     return f"""\
@@ -115,11 +115,7 @@ kind=$(kind_of {data}/PG_VERSION) || exit 1
 if [ "$kind" = absent ]; then echo bare; exit 0; fi
 version=$(cat {data}/PG_VERSION) || exit 1
 pid=; [ -f {data}/postmaster.pid ] && pid=$(head -n 1 {data}/postmaster.pid)
-alive=no
-if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then
-  if [ -d /proc/self ]; then [ "/proc/$pid/cwd" -ef {data} ] && alive=yes
-  else ps -p "$pid" -o command= | grep -q postgres && alive=yes; fi
-fi
+alive=no; [ -n "$pid" ] && works_in "$pid" {data} && alive=yes
 if [ $alive = no ]; then echo "stopped $version"
 elif {server.ready()}; then echo "running $version"
 else echo "starting $version"; fi

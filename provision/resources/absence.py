@@ -39,10 +39,10 @@ class Halted:
 
     def _script(self) -> str:
         """SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one."""
-        pid = f"$(head -n 1 {quote(self.server.data)}/postmaster.pid)"
+        data = quote(self.server.data)
         return (
-            f"pid={pid} || exit 1\n"
-            f"gone() {{ n=0; while kill -0 $pid 2>/dev/null; do\n"
+            f"pid=$(head -n 1 {data}/postmaster.pid) || exit 1\n"
+            f"gone() {{ n=0; while works_in $pid {data}; do\n"
             '  n=$((n + 1)); [ $n -le "$1" ] || return 1; sleep 0.1; done; }\n'
             f"kill -INT $pid || exit 1; gone {FAST_SECONDS * 10} && exit 0\n"
             f'kill -QUIT $pid; gone {AT_ONCE_SECONDS * 10} || {{ echo "process $pid does not end"; exit 1; }}\n'

@@ -65,7 +65,8 @@ named as (
   select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where c.relkind in ('r', 'p', 'S') and c.relpersistence = 'p'
   and n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema' and n.nspowner <> (select oid from who)
-  and ({everything}::boolean or c.oid in (select to_regclass(nullif(x, '')) from regexp_split_to_table({named}, '\n') x))
+  and ({everything}::boolean or exists (
+    select from regexp_split_to_table({named}, '\n') x where to_regclass(nullif(x, '')) = c.oid))
   and not exists (
     select from regexp_split_to_table({excluded}, '\n') x where to_regclass(nullif(x, '')) = c.oid)
   union
