@@ -12,7 +12,7 @@ from replicator.errors import ReplicatorError
 from replicator.model import Link
 from replicator.postgres import Connection, Connector, translate
 
-LOCK_SHARE = 0.6
+LOCK_SHARE = 0.3
 
 
 def open_target(connector: Connector, link: Link, purpose: str) -> Connection:

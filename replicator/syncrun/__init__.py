@@ -20,7 +20,7 @@ from replicator.capture import Kind
 from replicator.capture.read import Probe
 from replicator.change import Counts, RunResult
 from replicator.errors import LockedOut
-from replicator.model import Link, OneTimeCopy, Topology
+from replicator.model import Link, OneTimeCopy, TableName, Topology
 from replicator.postgres import Connector
 from replicator.signals import Stop
 from replicator.snapshot import NOTHING, Snapshot
@@ -52,6 +52,7 @@ class LinkRunner:
         self._settled = False
         self._saved_at = self._sequences_at = self._joined_at = 0.0
         self._sequences: sequences.Standing = {}
+        self._blocked: list[TableName] = []
 
     def prepare(self) -> RunResult:
         """Connect, install capture, compare definitions, copy what the target never had. Idempotent.
@@ -62,6 +63,8 @@ class LinkRunner:
         self.close()
         with self._translated():
             self._ready, counts, copied = make_ready(self._job, overwrite=self._overwrite)
+        for name in self._blocked:
+            self._ready.put_first(name)
         self._overwrite = False
         self._probe, self._sequences = None, {}
         return RunResult(counts=counts, copied=copied, seconds=time.monotonic() - began)
@@ -126,7 +129,12 @@ class LinkRunner:
         due = time.monotonic() - self._saved_at > HEARTBEAT
         # Every logged change takes a number, so the numbers taken since the last batch bound what this one holds.
         small = self._probe is not None and self._settled and probe.seq - self._probe.seq <= FEW
-        landed = Batch(self._job, ready, kicked=kicked, careful=careful, due=due, small=small).land()
+        batch = Batch(self._job, ready, kicked=kicked, careful=careful, due=due, small=small)
+        try:
+            landed = batch.land()
+        except (LockedOut, *GAVE_WAY):
+            self._lock_first(ready, batch.at)
+            raise
         self._settle(probe, landed.snapshot)
         if landed.saved:
             self._saved_at = time.monotonic()
@@ -138,6 +146,16 @@ class LinkRunner:
             self._logged_below = probe.upcoming
         self._settled = snapshot.xmin >= self._logged_below
         self._probe, self._snapshot = probe, snapshot
+
+    def _lock_first(self, ready: Ready, name: TableName | None) -> None:
+        """Begin with the table at which an application stood in the way.
+
+        Who locks tables in the order in which the applications do meets no tangle, only waits. That order is found
+        by this rule after as many attempts as there are tables in it, at the most, and kept.
+        """
+        if name is not None and name in ready.pairs:
+            ready.put_first(name)
+            self._blocked = [*(other for other in self._blocked if other != name), name]
 
     def _give_way(self, attempt: int, error: Exception) -> None:
         self._job.report(f"gave way to an application, tries again: {str(error).splitlines()[0]}")

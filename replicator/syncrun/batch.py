@@ -41,11 +41,13 @@ class Batch:
 
     kicked: a fullcopy copies everything. careful: look for rows that the target refuses, and set them aside.
     due: move the position even if nothing changed. small: it cannot hold more than a thousand changes.
+    Tables are written in the order of `ready.pairs`; `at` is the one that was being written last.
     """
 
     def __init__(self, job: Job, ready: Ready, *, kicked: bool, careful: bool, due: bool, small: bool) -> None:
         self._job, self._link, self._ready = job, job.link, ready
         self._kicked, self._careful, self._due, self._small = kicked, careful, due, small
+        self.at: TableName | None = None
         self._waiting: Mapping[TableName, park.Waiting] = {}
         self._seen: Mapping[TableName, Snapshot] = {}
 
@@ -104,12 +106,14 @@ class Batch:
 
     def _write(self, changed: Sequence[Delta], snapshot: Snapshot) -> Counts:
         ready, counts = self._ready, Counts()
+        order = {name: place for place, name in enumerate(ready.pairs)}
         with ready.target.transaction():
             self._check_position()
             if self._small:
                 postgres.expect_few_rows(ready.target)
-            for delta in changed:
+            for delta in sorted(changed, key=lambda delta: order[delta.relation.name]):
                 self._job.stop.raise_if_set()
+                self.at = delta.relation.name
                 counts += self._write_table(delta)
             live = self._go_live(changed)
             progress.save(ready.target, self._link, snapshot, ready.origin)

@@ -73,6 +73,10 @@ class Ready:
         """Whether the target has the table, by the log that feeds it now."""
         return holds(self.tables.get(name), self.pairs[name])
 
+    def put_first(self, name: TableName) -> None:
+        """Write this table before the others from now on."""
+        self.pairs = {name: self.pairs[name], **self.pairs}
+
     def look_for_tables(self, link: Link) -> None:
         """Read anew how far the target is; in a swap the other direction's runner may have joined tables."""
         known = progress.tables(self.target, link.install, link.sync.name, link.source.name)
