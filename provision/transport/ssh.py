@@ -7,6 +7,7 @@ connection. Fabric accepts any host key by itself, so the policy is set here.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import time
 from pathlib import Path
@@ -22,6 +23,10 @@ from provision.transport.base import OnLine, Result
 from provision.transport.framing import CutShort, Envelope, Tap
 from provision.transport.login import Login
 from provision.transport.openssh import CONNECT_SECONDS
+
+# What paramiko's threads say of a connection that fails comes out as an exception here, and becomes a sentence.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+logging.getLogger("paramiko").propagate = False
 
 KEEPALIVE_SECONDS = 15
 POLL_SECONDS = 0.05
@@ -75,7 +80,7 @@ class SSH:
             hint = "Check ssh.user, ssh.key_file and the agent."
             raise Unreachable(f"{name} refuses the login.", hint=hint) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise Unreachable(f"{name} cannot be reached: {error}", hint=_hint(error)) from error
+            raise Unreachable(f"{name} cannot be reached: {str(error).rstrip('.')}.", hint=_hint(error)) from error
 
     def kill(self) -> None:
         """See `Transport.kill`."""
