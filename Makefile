@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INVENTORY ?= inventories/local.yml
 ARGS ?=
+# Many tests wait for something most of the time, so a few more than there are processors keep those busy.
+JOBS ?= 4
 
 .PHONY: help deploy destroy test unit integration acceptance lint format clean
 .DELETE_ON_ERROR:
@@ -30,7 +32,7 @@ destroy: $(VENV)/.installed
 	$(BIN)/provision destroy $(INVENTORY)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses=$(JOBS) --dist=worksteal $(ARGS)
 
 unit integration acceptance: $(VENV)/.installed-dev
 	$(BIN)/pytest tests/$@ $(ARGS)
