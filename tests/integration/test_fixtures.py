@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,28 @@ def test_kill9_leaves_no_process(private_server: Callable[..., Server]) -> None:
     assert len(family) > 3
     server.kill9()
     assert not [member for member in family if alive(member)]
+
+
+ABANDONED = """
+import os, sys
+from tests.fixtures.servers import Pool
+server = Pool().get(int(sys.argv[1]))
+print(server.data, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_killed_run_leaves_no_server_and_no_folder(server_major: int) -> None:
+    command = [sys.executable, "-c", ABANDONED, str(server_major)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    data = Path(done.stdout.strip())
+    assert data.name == "data"
+    until(lambda: not data.parent.parent.exists(), 10, "the folder is gone")
+    assert not [pid for pid in map(int, _processes()) if str(data) in processes.title(pid)]
+
+
+def _processes() -> list[str]:
+    return [place.name for place in Path("/proc").glob("[0-9]*")]
 
 
 def test_one_role_needs_a_password(server: Server) -> None:
