@@ -29,7 +29,10 @@ Present = set[tuple[TableName, str]]
 
 @dataclass(frozen=True)
 class Captured:
-    """One log on one node. key: column names as logged in k1, k2 ...; empty for a touch log."""
+    """One log on one node. key: column names as logged in k1, k2 ...; empty for a touch log.
+
+    purged: rows of transactions below this id are gone.
+    """
 
     table: TableName
     kind: Kind
@@ -39,6 +42,7 @@ class Captured:
     key: tuple[str, ...]
     types: tuple[str, ...]
     versions: bool
+    purged: int = 0
 
 
 def ensure(
@@ -71,12 +75,15 @@ def _check_key(spec: LogSpec) -> None:
 def logs(connection: Connection, install: Install) -> dict[tuple[TableName, Kind], Captured]:
     """The logs that the node keeps for this install."""
     query = sql.SQL(
-        "select schema_name, table_name, kind, id, relid, log_name, key_columns, key_types, versions from {}.captured"
+        "select schema_name, table_name, kind, id, relid, log_name, key_columns, key_types, versions, purged"
+        " from {}.captured"
     ).format(sql.Identifier(install.schema))
     found = {}
-    for schema, name, kind, id_, relid, log, key, types, versions in connection.execute(query):
+    for schema, name, kind, id_, relid, log, key, types, versions, purged in connection.execute(query):
         table = TableName(schema, name)
-        found[table, Kind(kind)] = Captured(table, Kind(kind), id_, int(relid), log, tuple(key), tuple(types), versions)
+        found[table, Kind(kind)] = Captured(
+            table, Kind(kind), id_, int(relid), log, tuple(key), tuple(types), versions, purged
+        )
     return found
 
 

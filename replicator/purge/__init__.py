@@ -9,6 +9,7 @@ Rows are removed up to a transaction id below which everything is settled, not o
 key finds them, and a transaction that holds the id back holds back vacuum too, so nothing would be gained.
 
 `rule` decides and is pure, `survey` gathers what it decides by, `removal` deletes. `keep_purging` is the master's task.
+The conflict ledgers are kept short on the same rounds.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 
+from replicator import ledger
 from replicator.capture.needs import Kind
 from replicator.catalog import Catalog
 from replicator.errors import ReplicatorError
 from replicator.logs import log
 from replicator.model import Install, SyncType, TableName, Topology
-from replicator.postgres import Connector
+from replicator.postgres import Connector, translated
 from replicator.purge.removal import EXACT, measure, remove
 from replicator.purge.rule import Generations, State, horizon
 from replicator.purge.survey import Node, Survey, take
@@ -161,5 +163,7 @@ def _purge(survey: Survey, node: Node, state: State, stop: Stop, measured: bool)
                 oldest=oldest,
                 holder=held.holder if kept else "",
             )
+        with translated(str(node.database)):
+            ledger.prune(node.connection, survey.install, ledger.KEPT, stop.is_set)
     except ReplicatorError as error:
         survey.silent[node.database.name] = str(error)

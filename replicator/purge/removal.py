@@ -50,8 +50,7 @@ def _delete_some(node: Node, install: Install, captured: Captured, xid: int) -> 
     key = install.lock_key(PURGE)
     if not fetch_one(connection, "select pg_try_advisory_xact_lock(%s)", [key])[0]:
         raise LockedOut(f"{node.database}: a comparison is about to begin.")
-    if captured.kind is Kind.ROWS:
-        _delete_truncated(connection, install, captured, xid)
+    truncations = _delete_truncated(connection, install, captured, xid) if captured.kind is Kind.ROWS else 0
     old = sql.SQL(
         "l.ctid = any(array(select ctid from {log} where xid < {xid} order by xid, seq limit {chunk}))"
     ).format(log=sql.Identifier(install.schema, captured.log), xid=sql.Literal(xid), chunk=sql.Literal(CHUNK))
@@ -60,16 +59,25 @@ def _delete_some(node: Node, install: Install, captured: Captured, xid: int) -> 
         if captured.versions
         else _delete(install, captured, old)
     )
-    return int(fetch_one(connection, query)[0])
+    rows = int(fetch_one(connection, query)[0])
+    if rows or truncations:
+        _note(connection, install, captured, xid)
+    return rows
 
 
-def _delete_truncated(connection: Connection, install: Install, captured: Captured, xid: int) -> None:
-    connection.execute(
-        sql.SQL("delete from {}.truncated where xid < %s and schema_name = %s and table_name = %s").format(
-            sql.Identifier(install.schema)
-        ),
-        [xid, captured.table.schema, captured.table.name],
+def _note(connection: Connection, install: Install, captured: Captured, xid: int) -> None:
+    """Leave word of what is gone, for a target that comes back from the past."""
+    query = sql.SQL(
+        "update {}.captured set purged = %s where schema_name = %s and table_name = %s and kind = %s and purged < %s"
+    ).format(sql.Identifier(install.schema))
+    connection.execute(query, [xid, captured.table.schema, captured.table.name, captured.kind, xid])
+
+
+def _delete_truncated(connection: Connection, install: Install, captured: Captured, xid: int) -> int:
+    query = sql.SQL("delete from {}.truncated where xid < %s and schema_name = %s and table_name = %s").format(
+        sql.Identifier(install.schema)
     )
+    return connection.execute(query, [xid, captured.table.schema, captured.table.name]).rowcount
 
 
 def _delete(install: Install, captured: Captured, old: sql.Composed) -> sql.Composed:

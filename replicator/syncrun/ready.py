@@ -19,7 +19,7 @@ from replicator.postgres import Connection, Connector
 from replicator.progress import Origin, TablePosition, TableState
 from replicator.relations import Relation
 from replicator.signals import Stop
-from replicator.snapshot import Snapshot
+from replicator.snapshot import NOTHING, Snapshot
 from replicator.table_copy import Pair, copy_tables, join
 from replicator.table_copy.copy import exported
 from replicator.table_copy.join import reverse
@@ -71,7 +71,7 @@ class Ready:
 
     def has(self, name: TableName) -> bool:
         """Whether the target has the table, by the log that feeds it now."""
-        return holds(self.tables.get(name), self.pairs[name])
+        return holds(self.tables.get(name), self.pairs[name], self.position)
 
     def put_first(self, name: TableName) -> None:
         """Write this table before the others from now on."""
@@ -80,7 +80,9 @@ class Ready:
     def look_for_tables(self, link: Link) -> None:
         """Read anew how far the target is; in a swap the other direction's runner may have joined tables."""
         known = progress.tables(self.target, link.install, link.sync.name, link.source.name)
-        self.tables = {name: known[name] for name in self.pairs if holds(known.get(name), self.pairs[name])}
+        self.tables = {
+            name: known[name] for name, pair in self.pairs.items() if holds(known.get(name), pair, self.position)
+        }
 
     def flusher(self, job: Job) -> Connection:
         """A second connection to the source, which may write; opened when first needed."""
@@ -95,9 +97,15 @@ class Ready:
                 connection.close()
 
 
-def holds(position: TablePosition | None, pair: Pair) -> bool:
-    """Whether a position is one from which the pair's changes continue."""
-    return position is not None and position.state is not TableState.COPYING and position.capture == pair.captured.id
+def holds(position: TablePosition | None, pair: Pair, shared: Snapshot | None) -> bool:
+    """Whether a table's position is one from which the pair's changes continue. shared: the sync-wide one.
+
+    Not if the log is another one than it was, or no longer reaches back so far: a target that was restored from a
+    backup, or that was not a target for a while, lies before what has been purged.
+    """
+    if position is None or position.state is TableState.COPYING or position.capture != pair.captured.id:
+        return False
+    return (position.snapshot or shared or NOTHING).xmin >= pair.captured.purged
 
 
 def make_ready(job: Job, *, overwrite: bool) -> tuple[Ready, Counts, tuple[str, ...]]:
@@ -187,8 +195,10 @@ def _copy_missing(
 ) -> tuple[Counts, tuple[str, ...]]:
     """Copy, join or accept the tables that the target does not have."""
     link, (_, target) = job.link, ends
+    position = progress.read(target, link.install, link.sync.name, link.source.name)
+    shared = position.snapshot if position else None
     known = progress.tables(target, link.install, link.sync.name, link.source.name)
-    missing = [pair for pair in pairs.values() if overwrite or not holds(known.get(pair.name), pair)]
+    missing = [pair for pair in pairs.values() if overwrite or not holds(known.get(pair.name), pair, shared)]
     if job.swap:
         _check_not_lost(job, missing, known, overwrite)
     follows_lead = job.swap and link.source.name != link.lead
@@ -231,7 +241,8 @@ def _check_not_lost(
     if lost and not overwrite:
         link = job.link
         raise CaptureMissing(
-            f"{link}: on {link.source.name} the change log of {', '.join(lost)} was begun anew: changes are lost.",
+            f"{link}: on {link.source.name} the change log of {', '.join(lost)} was begun anew, or no longer reaches"
+            f" back to where {link.target.name} is: changes are lost.",
             hint=f"Compare with `replicator verify {link.sync.name}`, then copy anew:"
             f" `replicator update sync {link.sync.name} --onetimecopy always`.",
         )

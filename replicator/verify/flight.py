@@ -210,8 +210,8 @@ def _direction(
     note = since.note
     if captured is None:
         note = note or f"its changes are not being captured on {link.source.name}"
-    elif since.capture and captured.id != since.capture:
-        note = note or "its change log was begun anew, so it is due to be copied"
+    elif since.capture and (captured.id != since.capture or since.snapshot.xmin < captured.purged):
+        note = note or "its change log was begun anew, or no longer reaches back, so it is due to be copied"
     return Direction(link, sender, captured, since.snapshot, also, note)
 
 

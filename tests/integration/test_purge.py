@@ -11,11 +11,12 @@ import pytest
 from replicator.capture.needs import Kind
 from replicator.catalog import Catalog
 from replicator.config import Config
+from replicator.errors import CaptureMissing
 from replicator.model import SyncType, Topology
 from replicator.postgres import Connector
 from replicator.purge import Purged, Purger, PurgeReport, State, purge_once
 from replicator.signals import Stop
-from replicator.verify import Verdict, verify_sync
+from replicator.verify import TableComparison, Verdict, verify_sync
 from tests.fixtures.links import INSTALL, Links, linked, names, topology
 from tests.fixtures.nodes import Node, NodeFactory, Pair
 from tests.fixtures.servers import Server
@@ -31,6 +32,11 @@ def plain(tmp_path: Path) -> Connector:
 
 def purge(declared: Topology, connector: Connector, state: State | None = None) -> Purged:
     return purge_once(declared, INSTALL, connector, {} if state is None else state, stop=Stop(), measured=True)
+
+
+def compare(declared: Topology, connector: Connector) -> list[TableComparison]:
+    sync = declared.syncs["test"]
+    return verify_sync(declared, INSTALL, sync, connector, report=lambda _: None, stop=Stop(), patience=0)
 
 
 def only(purged: Purged) -> PurgeReport:
@@ -185,6 +191,76 @@ def test_a_comparison_that_is_beginning_keeps_the_purge_out(nodes: Pair, plain: 
         assert only(purge(declared, plain)).deleted == 1
 
 
+def restored(node: Node, before: list[tuple[object, ...]], position: str) -> None:
+    """Bring a node's table and position back to what they were, as a restore from a backup does."""
+    with node.connect() as connection:
+        connection.execute("set session_replication_role = replica")
+        connection.execute("delete from t")
+        connection.cursor().executemany("insert into t values (%s, %s)", before)
+        connection.execute("update pgherd.progress set snapshot = %s", [position])
+
+
+def test_a_target_from_the_past_is_copied_anew_once_the_log_no_longer_reaches_back(
+    nodes: Pair, plain: Connector
+) -> None:
+    for node in nodes:
+        node.execute(TABLE)
+    declared = topology(nodes, names("t"))
+    with linked(declared, plain) as links:
+        nodes.source.execute("insert into t values (1, 'kept')")
+        links.run()
+        purge(declared, plain)
+        before = nodes.target.execute("select * from t")
+        position = nodes.target.value("select snapshot from pgherd.progress")
+        nodes.source.execute("insert into t values (2, 'purged')")
+        links.run()
+        purge(declared, plain)
+        assert rows(nodes.source) == 0
+        restored(nodes.target, before, position)
+        (found,) = compare(declared, plain)
+        assert (found.verdict, found.behind) == (Verdict.BEHIND, 1)
+        assert "no longer reaches back" in found.note
+        assert only(purge(declared, plain)).deleted == 0
+        links.close()
+        links.run()
+        assert nodes.target.execute("select * from t order by id") == [(1, "kept"), (2, "purged")]
+
+
+def test_a_target_from_the_past_goes_on_from_there_while_the_log_reaches_back(nodes: Pair, plain: Connector) -> None:
+    for node in nodes:
+        node.execute(TABLE)
+    declared = topology(nodes, names("t"))
+    with linked(declared, plain) as links:
+        nodes.source.execute("insert into t values (1, 'kept')")
+        links.run()
+        purge(declared, plain)
+        before = nodes.target.execute("select * from t")
+        position = nodes.target.value("select snapshot from pgherd.progress")
+        nodes.source.execute("insert into t values (2, 'still logged')")
+        links.run()
+        restored(nodes.target, before, position)
+        links.close()
+        links.run()
+        assert nodes.target.execute("select * from t order by id") == [(1, "kept"), (2, "still logged")]
+        assert only(purge(declared, plain)).kept == 0
+
+
+def test_masters_of_which_one_came_back_from_the_past_wait_for_a_person(nodes: Pair, plain: Connector) -> None:
+    for node in nodes:
+        node.execute(TABLE)
+    declared = topology(nodes, names("t"), SyncType.SWAP)
+    state: State = {}
+    with linked(declared, plain) as links:
+        position = nodes.target.value("select snapshot from pgherd.progress")
+        nodes.source.execute("insert into t values (1, 'a')")
+        generations(links, declared, plain, state, 4)
+        assert rows(nodes.source) == 0
+        restored(nodes.target, [], position)
+        links.close()
+        with pytest.raises(CaptureMissing, match="no longer reaches back to where target is"):
+            links.run()
+
+
 # --- swap
 
 
@@ -271,9 +347,7 @@ def test_masters_converge_whatever_was_purged_in_between(nodes: Pair, plain: Con
             purge(declared, plain, state)
         links.run()
         links.run()
-        (found,) = verify_sync(
-            declared, INSTALL, declared.syncs["test"], plain, report=lambda _: None, stop=Stop(), patience=0
-        )
+        (found,) = compare(declared, plain)
         assert found.verdict is Verdict.EQUAL
         generations(links, declared, plain, state, 4)
         assert (rows(nodes.source), rows(nodes.target)) == (0, 0)

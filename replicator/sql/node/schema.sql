@@ -18,6 +18,8 @@ create sequence {schema}.seq as bigint cache 1;
 
 -- The tables whose changes are logged. `id` is new whenever logging began anew: a target that had followed another id
 -- has missed changes and copies the table again. kind: 'rows' logs keys, 'touch' only that something changed.
+-- purged: rows of transactions below this id are gone; a position that lies before it belongs to a target that came back
+-- from the past, and has missed changes too.
 create table {schema}.captured (
     schema_name text not null,
     table_name  text not null,
@@ -28,6 +30,7 @@ create table {schema}.captured (
     key_columns text[] not null,
     key_types   text[] not null,
     versions    boolean not null,
+    purged      bigint not null default 0,
     primary key (schema_name, table_name, kind)
 );
 
