@@ -92,7 +92,7 @@ def test_each_link_has_a_worker(fleet: Fleet) -> None:
         ({"s": {"targets": ("c",)}}, set()),
         ({"s": {"onetimecopy": OneTimeCopy.ALWAYS}}, set()),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value)) if isinstance(value, set) else str(value),
 )
 def test_a_change_touches_the_links_that_it_concerns(fleet: Fleet, changes: dict[str, Any], kept: set[str]) -> None:
     topology = declared()
