@@ -35,6 +35,7 @@ COMMANDS = {
     "log": "Print the daemon's log.",
     "verify": "Compare the databases of syncs row by row.",
     "parked": "List, retry or drop rows that a target refused.",
+    "conflicts": "List, show, count, restore or prune the conflicts of swaps.",
     "purge": "Remove change log rows that nobody needs, and show what is kept.",
     "init": "Create the catalog's schema, or bring it up to date.",
     "add": "Add a database, dbgroup, herd, table, sequence or sync.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from replicator.errors import UsageError
 from replicator.model import TableName
@@ -24,6 +24,22 @@ def duration(text: str) -> timedelta | None:
     if not re.fullmatch(f"({unit})+", spelt):
         raise UsageError(f"{text!r} is not a duration; write for example 30s, 5m, 1h30m, or none.")
     return timedelta(seconds=sum(float(n) * SECONDS[u] for n, u in re.findall(unit, spelt))) or None
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """A time as ISO writes it (UTC where it names no zone), or a duration before `now`."""
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError:
+        pass
+    else:
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
+    try:
+        return now - (duration(text) or timedelta())
+    except (UsageError, OverflowError) as error:
+        raise UsageError(
+            f"{text!r} is neither a time nor a duration; write for example 2026-01-31, '2026-01-31 12:00' or 2h."
+        ) from error
 
 
 def table_names(words: Iterable[str]) -> tuple[TableName, ...]:

@@ -1,0 +1,32 @@
+"""The conflict ledger: what `apply.swap` notes on the master that decides a conflict; read, counted, acted on.
+
+`reading` finds entries, `weighing` counts them and tries other strategies, `restoring` brings a loser back,
+`retention` forgets the old ones. Who wins, and what is noted, is decided elsewhere: `conflict`, `apply.swap`.
+"""
+
+from __future__ import annotations
+
+from replicator.ledger.entry import Conflict, Side
+from replicator.ledger.reading import Filters, Found, find, show
+from replicator.ledger.restoring import Restored, restore
+from replicator.ledger.retention import KEPT, prune, prune_all
+from replicator.ledger.weighing import Group, Simulated, Stats, simulate, stats
+
+__all__ = [
+    "KEPT",
+    "Conflict",
+    "Filters",
+    "Found",
+    "Group",
+    "Restored",
+    "Side",
+    "Simulated",
+    "Stats",
+    "find",
+    "prune",
+    "prune_all",
+    "restore",
+    "show",
+    "simulate",
+    "stats",
+]
