@@ -19,6 +19,7 @@ from provision.errors import HostFailed
 from provision.transport.base import OnLine, Result
 from provision.transport.framing import CutShort, Envelope, Tap
 
+POLL_SECONDS = 0.2
 LOCK_FD = 9
 """Where a script finds the lock that it holds on to; what outlives the script must close it (`9>&-`)."""
 
@@ -37,10 +38,12 @@ class Process:
 
     def __init__(self) -> None:
         self._pid = 0
+        self._killed = False
 
     def kill(self) -> None:
         """End the program and what it started (its process group). Nothing happens when none runs."""
         if self._pid:
+            self._killed = True
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, signal.SIGKILL)
 
@@ -56,10 +59,11 @@ class Process:
     ) -> Output:
         """Run it to its end. lock: a descriptor that it inherits as number 9. Raises HostFailed on time-out."""
         with Pipes() as pipes:
+            self._killed = False
             self._pid = _spawn(argv, env, pipes.theirs, lock)
             pipes.hand_over()
             try:
-                output = _exchange(pipes, script.encode(), timeout, tap)
+                output = self._exchange(pipes, script.encode(), timeout, tap)
             except BaseException:
                 self.kill()
                 raise
@@ -67,6 +71,29 @@ class Process:
                 _, status = os.waitpid(self._pid, 0)
                 self._pid = 0
         output.status = os.waitstatus_to_exitcode(status)
+        return output
+
+    def _exchange(self, pipes: Pipes, sent: bytes, timeout: float | None, tap: Tap | None) -> Output:
+        output = Output()
+        deadline = time.monotonic() + timeout if timeout else None
+        with selectors.DefaultSelector() as ready:
+            ready.register(pipes.to, selectors.EVENT_WRITE)
+            ready.register(pipes.out, selectors.EVENT_READ)
+            ready.register(pipes.err, selectors.EVENT_READ)
+            # A killed program may have handed its pipes to another (ssh to its master): their end is not waited for.
+            while ready.get_map() and not self._killed:
+                if deadline and time.monotonic() >= deadline:
+                    raise HostFailed(f"no answer within {timeout:g} s; the step was ended.")
+                for key, _ in ready.select(POLL_SECONDS):
+                    if key.fileobj is pipes.to:
+                        sent = _send(pipes.to, sent)
+                        done = not sent
+                    else:
+                        done = not _receive(pipes, key.fd, output, tap)
+                    if done:
+                        ready.unregister(key.fileobj)
+                if not sent:
+                    pipes.to.close()
         return output
 
 
@@ -128,30 +155,6 @@ def _spawn(argv: Sequence[str], env: Mapping[str, str], theirs: tuple[int, ...],
     if lock is not None:
         actions.append((os.POSIX_SPAWN_DUP2, lock, LOCK_FD))
     return os.posix_spawnp(argv[0], list(argv), env, file_actions=actions, setsid=True, setsigdef=[signal.SIGPIPE])
-
-
-def _exchange(pipes: Pipes, sent: bytes, timeout: float | None, tap: Tap | None) -> Output:
-    output = Output()
-    deadline = time.monotonic() + timeout if timeout else None
-    with selectors.DefaultSelector() as ready:
-        ready.register(pipes.to, selectors.EVENT_WRITE)
-        ready.register(pipes.out, selectors.EVENT_READ)
-        ready.register(pipes.err, selectors.EVENT_READ)
-        while ready.get_map():
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise HostFailed(f"no answer within {timeout:g} s; the step was ended.")
-            for key, _ in ready.select(left):
-                if key.fileobj is pipes.to:
-                    sent = _send(pipes.to, sent)
-                    done = not sent
-                else:
-                    done = not _receive(pipes, key.fd, output, tap)
-                if done:
-                    ready.unregister(key.fileobj)
-            if not sent:
-                pipes.to.close()
-    return output
 
 
 def _send(stream: FileIO, sent: bytes) -> bytes:

@@ -30,7 +30,8 @@ logging.getLogger("paramiko").propagate = False
 
 KEEPALIVE_SECONDS = 15
 POLL_SECONDS = 0.05
-KNOWN_HOSTS = Path("~/.ssh/known_hosts")
+KNOWN_HOSTS = "~/.ssh/known_hosts"
+SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 
 
 class SSH:
@@ -40,7 +41,7 @@ class SSH:
         self._login = login
         self._connection = connection or _connection(login)
         self._channel: Any = None
-        _check_keys(self._connection.client, login.host_keys)
+        _check_keys(self._connection, login.host_keys)
 
     def run(
         self, script: str, *, as_user: str = "", timeout: float | None = None, on_line: OnLine | None = None
@@ -76,7 +77,7 @@ class SSH:
         except paramiko.BadHostKeyException as error:
             hint = "Check why, then correct known_hosts."
             raise Unreachable(f"the key of {name} is not the one in known_hosts.", hint=hint) from error
-        except paramiko.AuthenticationException as error:
+        except (paramiko.AuthenticationException, paramiko.PasswordRequiredException) as error:
             hint = "Check ssh.user, ssh.key_file and the agent."
             raise Unreachable(f"{name} refuses the login.", hint=hint) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
@@ -111,18 +112,22 @@ def _connection(login: Login) -> Any:
     )
 
 
-def _check_keys(client: Any, policy: HostKeys) -> None:
+def _check_keys(connection: Any, policy: HostKeys) -> None:
+    client = connection.client
     if policy is HostKeys.OFF:
         return
-    client.load_system_host_keys()
-    known = KNOWN_HOSTS.expanduser()
-    if policy is HostKeys.ACCEPT_NEW:
-        known.parent.mkdir(mode=0o700, exist_ok=True)
-        known.touch(mode=0o600)
-        client.load_host_keys(str(known))
-        client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
-    else:
+    named = str(connection.ssh_config.get("userknownhostsfile", KNOWN_HOSTS)).split()
+    first, *others = (Path(name).expanduser() for name in named)
+    for path in (SYSTEM_KNOWN_HOSTS, *others, first):
+        if path.exists():
+            client.load_system_host_keys(str(path))
+    if policy is HostKeys.STRICT:
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        return
+    first.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    first.touch(mode=0o600)
+    client.load_host_keys(str(first))
+    client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
 
 
 def _converse(channel: Any, sent: bytes, tap: Tap | None, timeout: float | None) -> tuple[bytes, bytes]:
