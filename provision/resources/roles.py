@@ -1,4 +1,4 @@
-"""Database roles: their attributes, password, settings and memberships."""
+"""Database roles: their attributes, passwords and memberships."""
 
 from __future__ import annotations
 
@@ -27,10 +27,7 @@ select json_build_object(
   'verifier', (select rolpassword from pg_authid where oid = r.oid),
   'member_of', (
     select coalesce(json_agg(g.rolname order by g.rolname), '[]')
-    from pg_auth_members m join pg_roles g on g.oid = m.roleid where m.member = r.oid),
-  'settings', (
-    select coalesce(json_agg(s), '[]') from pg_db_role_setting d, unnest(d.setconfig) s
-    where d.setrole = r.oid and d.setdatabase = 0))
+    from pg_auth_members m join pg_roles g on g.oid = m.roleid where m.member = r.oid))
 from (select (select oid from pg_roles where rolname = {role}) as oid) r;
 """
 
@@ -44,7 +41,6 @@ class RoleFact:
     attributes: Mapping[str, bool] = field(default_factory=dict)
     verifier: str = field(default="", repr=False)
     member_of: tuple[str, ...] = ()
-    settings: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> RoleFact:
@@ -52,10 +48,7 @@ class RoleFact:
         found = json.loads(text)
         if found["attributes"] is None:
             return cls(major=found["major"])
-        settings = dict(entry.split("=", 1) for entry in found["settings"])
-        return cls(
-            True, found["major"], found["attributes"], found["verifier"] or "", tuple(found["member_of"]), settings
-        )
+        return cls(True, found["major"], found["attributes"], found["verifier"] or "", tuple(found["member_of"]))
 
 
 def role_query(server: Server, role: str) -> Query[RoleFact]:
@@ -68,7 +61,7 @@ class Role:
     """A role that can log in.
 
     superuser_before: it is a superuser on servers of a major version below this (0: never); other servers let an
-    ordinary role do the work. settings: what its sessions begin with. member_of: roles whose rights it has as well.
+    ordinary role do the work. member_of: roles whose rights it has as well.
     """
 
     server: Server
@@ -77,7 +70,6 @@ class Role:
     superuser: bool = False
     superuser_before: int = 0
     member_of: tuple[str, ...] = ()
-    settings: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
@@ -121,9 +113,6 @@ class Role:
             yield statement("alter role {role} password {kept};", role=name, kept=kept)
         for group in self._missing_groups(found):
             yield f"grant {ident(group)} to {role};"
-        for key, value in self.settings.items():
-            if found.settings.get(key) != value:
-                yield statement("alter role {role} set {key} to {value};", role=name, key=Identifier(key), value=value)
 
     def _proven(self, found: RoleFact) -> bool:
         return self.password is None or proves(found.verifier, self.password, self.role)
@@ -135,16 +124,15 @@ class Role:
         """Both states as people read them; the password is only said to differ."""
         kept = self._proven(found)
         groups = tuple(dict.fromkeys((*found.member_of, *self.member_of)))
-        before = _lines(found.attributes, found.member_of, {**found.settings}, "" if kept else "another")
-        after = _lines(self._wanted(found), groups, {**found.settings, **self.settings}, "" if kept else MASK)
+        before = _lines(found.attributes, found.member_of, "" if kept else "another")
+        after = _lines(self._wanted(found), groups, "" if kept else MASK)
         return before if found.exists else None, after
 
 
-def _lines(attributes: Mapping[str, bool], groups: Iterable[str], settings: Mapping[str, str], password: str) -> str:
+def _lines(attributes: Mapping[str, bool], groups: Iterable[str], password: str) -> str:
     lines = [" ".join(name if on else f"no{name}" for name, on in attributes.items())]
     lines += [f"password {password}"] if password else []
     lines += [f"member of {group}" for group in groups]
-    lines += [f"{name} = {value}" for name, value in settings.items()]
     return "\n".join(lines)
 
 

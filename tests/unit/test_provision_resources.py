@@ -64,7 +64,7 @@ PLAIN = {
     "createrole": False,
     "replication": False,
 }
-MADE = RoleFact(True, 16, PLAIN, scram_verifier(PASSWORD), ("owner",), {"work_mem": "8MB"})
+MADE = RoleFact(True, 16, PLAIN, scram_verifier(PASSWORD), ("owner",))
 
 
 class Given(Facts):
@@ -103,7 +103,6 @@ role = Role(
     role="clerk",
     password=PASSWORD,
     member_of=("owner",),
-    settings={"work_mem": "8MB"},
     superuser_before=15,
 )
 grant = ParameterGrant(server=SERVER, role="clerk", parameter="session_replication_role")
@@ -198,7 +197,6 @@ TABLE: list[tuple[str, Resource, dict[Any, object], list[str]]] = [
     ("with more rights", role, {role_query(SERVER, "clerk"): replace(MADE, member_of=("owner", "x"))}, []),
     ("not a member", role, {role_query(SERVER, "clerk"): replace(MADE, member_of=())}, ["change role clerk"]),
     ("another password", role, {role_query(SERVER, "clerk"): replace(MADE, verifier="md5x")}, ["change role clerk"]),
-    ("another setting", role, {role_query(SERVER, "clerk"): replace(MADE, settings={})}, ["change role clerk"]),
     (
         "a superuser by mistake",
         role,
