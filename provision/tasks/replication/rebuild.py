@@ -52,10 +52,13 @@ class Rebuild:
                 )
 
     def _alone(self, declared: ReplicationSettings) -> Iterator[str]:
-        """Databases of which no other host has anything."""
+        """Databases of which no other host has anything; those that others copy from are spoken of already."""
+        originals = {
+            declared.herds[sync.source].database for sync in declared.syncs.values() if sync.type is not SyncType.SWAP
+        }
         joined = {database for name in declared.syncs for database in self._kept_elsewhere(declared, name)}
         for database, settings in declared.databases.items():
-            if settings.host in self._hosts and database not in joined:
+            if settings.host in self._hosts and database not in joined | originals:
                 yield f"{settings.host}: database {database} is on no other host, so its rows would be gone."
 
     def _kept_elsewhere(self, declared: ReplicationSettings, sync: str) -> list[str]:
