@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,27 @@ def test_only_the_named_tables_are_compared(nodes: Pair, plain: Connector) -> No
         node.execute("create table t (id int primary key); create table u (id int primary key)")
     found = compare(topology(nodes, names("t", "u")), plain, tables=names("u"))
     assert [str(c.table) for c in found] == ["public.u"]
+
+
+def test_sequences_are_compared_by_where_they_stand(nodes: Pair, plain: Connector) -> None:
+    for node in nodes:
+        node.execute("create table t (id int primary key); create sequence s; create sequence u")
+    declared = topology(nodes, names("t"))
+    herd = replace(declared.herds["herd"], sequences=names("s", "u", "nowhere"))
+    declared = replace(declared, herds={"herd": herd})
+
+    def standing() -> dict[str, tuple[str, str]]:
+        found = compare(declared, plain, tables=names("s", "u", "nowhere"))
+        return {str(c.table): (c.verdict.name, c.note) for c in found}
+
+    nodes.source.execute("select setval('s', 7); select setval('u', 7)")
+    nodes.target.execute("select setval('s', 7); select setval('u', 5)")
+    found = standing()
+    assert found["public.s"] == ("EQUAL", "at 7")
+    assert found["public.u"] == ("BEHIND", "at 7 on source, at 5 on target")
+    assert found["public.nowhere"][0] == "DIFFERS"
+    nodes.target.execute("select setval('u', 9)")
+    assert standing()["public.u"][0] == "DIFFERS"
 
 
 # --- lag and load
