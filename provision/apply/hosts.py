@@ -19,7 +19,6 @@ class HostWorker:
     def __init__(self, place: str, wanted: Sequence[Item], transport: Transport, *, local: bool) -> None:
         self.place = place
         self.tasks = tuple(dict.fromkeys(item.task for item in wanted))
-        self.commands = 0
         self._wanted = wanted
         self._probes: list[AnyProbe[Any]] = probes(wanted)
         self._transport = transport
@@ -27,7 +26,6 @@ class HostWorker:
 
     def look(self) -> Plan:
         """See `Worker.look`."""
-        self.commands += 1
         facts = gather(self._transport, self._probes) if self._probes else Facts()
         found = plan(self.place, self._wanted, facts)
         return self._checked(found) if self._local else found
@@ -46,7 +44,6 @@ class HostWorker:
 
     def act(self, steps: Sequence[Step], watch: Watch) -> None:
         """See `Worker.act`."""
-        self.commands += 1
         carry_out(self._transport, [step.change for step in steps], watch)
 
     def bare(self) -> Plan:

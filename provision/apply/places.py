@@ -143,8 +143,9 @@ def _nothing_left(plan: Plan) -> None:
 
 
 def reason(obstacle: Obstacle) -> str:
-    """An obstacle as a sentence."""
-    return f"{obstacle.resource}: {obstacle.reason}"
+    """An obstacle as a sentence, which names the resource once."""
+    named = obstacle.resource.rpartition(" ")[2] in obstacle.reason
+    return obstacle.reason if named else f"{obstacle.resource}: {obstacle.reason}"
 
 
 def _act(worker: Worker, steps: Sequence[Step], account: Account, tell: Tell, stop: Stop) -> None:

@@ -52,4 +52,22 @@ def converge(command: Command, tags: str = "", proof: bool | None = None, shown:
             command.watch(run.prove(traffic=bool(proof) or command.report.changes > 0), shown)
     finally:
         shown.close(command.report)
+    if run.replicates and command.report.changes and not command.report.code and not command.json:
+        _show_ways_in(command)
     return command.report.code
+
+
+def _show_ways_in(command: Command) -> None:
+    """What people will want to type next."""
+    from provision.tasks.replication import Settings  # noqa: PLC0415 - the replicator's drivers load slowly
+
+    settings = Settings(command.site)
+    host = command.hosts[0]
+    server = command.site.node(host).server
+    dbname = next(iter(command.site.node(host).databases), "postgres")
+    psql = f"psql -h {host.address} -p {server.port} -U {server.superuser} {dbname}"
+    option = "" if settings.pointed else f" --config {settings.file}"
+    command.page.line(f"Look at the syncs: replicator{option} status --watch", "dim")
+    command.page.line(f"Log in: PGPASSFILE={settings.passfile} {psql}", "dim")
+    if server.bin.startswith(str(command.site.inventory.state_dir)):
+        command.page.line(f"psql and pgbench: {server.bin}", "dim")

@@ -8,12 +8,21 @@ from __future__ import annotations
 import os
 import pwd
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from provision.apply import Run, Stop
+from provision.apply.events import PlaceEnded
+from provision.inventory import load
+from provision.plan import chosen_tasks
+from provision.tasks import Site
+from provision.transport import Local
+from provision.transport import Result as ScriptResult
 from tests.fixtures import processes
 from tests.fixtures.cli import Program, Result
 from tests.fixtures.local_lab import HOSTS, LocalLab, lab_folder, task_results
@@ -114,6 +123,24 @@ def test_second_deploy_changes_nothing_and_says_so(lab: LocalLab) -> None:
     assert set(task_results(result.out).values()) == {"ok"}
     assert {host: (lab.postmaster(host), lab.value(host, "select pg_conf_load_time()")) for host in HOSTS} == before
     assert lab.value("master", "select count(*) from pgbench_history") == rows, "no traffic where nothing has changed"
+
+
+def test_a_run_that_changes_nothing_sends_one_command_to_each_host(
+    lab: LocalLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: Counter[str] = Counter()
+
+    class Counting(Local):
+        def run(self, script: str, **options: Any) -> ScriptResult:
+            sent[next(host for host in HOSTS if f"/{host}/" in script)] += 1
+            return super().run(script, **options)
+
+    monkeypatch.setattr("provision.apply.connect", lambda host, keeper, lock=None: Counting(lock))
+    site = Site.of(load(lab.inventory)).deploying()
+    run = Run(site, site.inventory.hosts, chosen_tasks(["postgresql", "roles", "databases"]), Stop())
+    ended = [event for event in run.deploy() if isinstance(event, PlaceEnded)]
+    assert all(place.settled for place in ended)
+    assert sent == dict.fromkeys(HOSTS, 1)
 
 
 def test_check_finds_nothing_to_do(lab: LocalLab) -> None:
