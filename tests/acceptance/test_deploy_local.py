@@ -45,8 +45,11 @@ def fresh() -> Iterator[tuple[LocalLab, Result]]:
 
 @pytest.fixture
 def lab(fresh: tuple[LocalLab, Result]) -> LocalLab:
-    fresh[1].ok()
-    return fresh[0]
+    lab, first = fresh
+    first.ok()
+    if not lab.state.exists():  # after the test that destroys it, where tests are shared out between processes
+        lab.deploy("--no-proof").ok()
+    return lab
 
 
 def as_declared(lab: LocalLab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -131,14 +132,16 @@ class Settings:
 
     def _point(self, _: Note) -> None:
         self.pointer.parent.mkdir(parents=True, exist_ok=True)
-        self.pointer.unlink(missing_ok=True)
-        self.pointer.symlink_to(self.file)
+        if not self.pointer.exists():  # it leads nowhere
+            self.pointer.unlink(missing_ok=True)
+        with suppress(FileExistsError):  # another lab was first
+            self.pointer.symlink_to(self.file)
 
     def withdraw(self) -> None:
         """Remove the pointer, if it is ours, and the folder that it was in, if nothing else is there."""
         if self.pointed:
             self.pointer.unlink()
-            if not any(self.pointer.parent.iterdir()):
+            with suppress(OSError):  # something else is in it
                 self.pointer.parent.rmdir()
 
 
