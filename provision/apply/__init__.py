@@ -28,7 +28,7 @@ from provision.apply.jobs import Job, together
 from provision.apply.lock import held
 from provision.apply.places import Tell, converge, failed
 from provision.apply.stop import Stop
-from provision.errors import HostFailed, ProvisionError, Unreachable
+from provision.errors import HostFailed, InputError, ProvisionError, Unreachable
 from provision.inventory import Host
 from provision.plan import Item, items
 from provision.tasks import REPLICATION, Site
@@ -63,7 +63,18 @@ class Run:
 
     def wanted(self) -> dict[str, tuple[Item, ...]]:
         """What each host is to have. Raises InputError and other ProvisionErrors before anything is touched."""
+        self._check_places()
         return {host.name: items(self.site.node(host), self.tasks) for host in self.hosts}
+
+    def _check_places(self) -> None:
+        """Local hosts share a machine, so their data must not share a folder. Raises InputError."""
+        taken: dict[str, str] = {}
+        for host in (host for host in self.hosts if host.local):
+            data = self.site.node(host).server.data
+            if data in taken:
+                both = f"{taken[data]} and {host.name}"
+                raise InputError(f"{both} have one data directory, {data}: give each its own postgresql.data_dir")
+            taken[data] = host.name
 
     def deploy(self) -> Iterator[Event]:
         """Make everything as declared."""

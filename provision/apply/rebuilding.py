@@ -31,7 +31,7 @@ def rebuild(site: Site, hosts: Sequence[Host], stop: Stop, *, force: bool) -> It
 
 
 def _events(removal: Removal, work: Rebuild, *, force: bool) -> Iterator[Event]:
-    servers = [removal.host_job(host.name, _wiped(removal.site.node(host)), TASK) for host in removal.hosts]
+    servers = [removal.host_job(host, _wiped(removal.site.node(host)), TASK) for host in removal.hosts]
     for jobs in ([removal.job(REPLICATION, _Parting(work, removal.stop, force=force))], servers):
         ended: list[PlaceEnded] = []
         for event in together(jobs, removal.stop):

@@ -5,8 +5,9 @@ The same machinery as deploying, with resources that want things gone; so it can
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from provision.apply.events import Event, PlaceEnded
@@ -22,7 +23,7 @@ from provision.inventory import Host
 from provision.plan import Item
 from provision.resources import AccountGone, Gone, Halted, Resource
 from provision.tasks import Node, Site
-from provision.transport import Local
+from provision.transport import Local, Transport, connect
 
 TASK = "destroy"
 MACHINE = "what they shared"
@@ -73,10 +74,9 @@ class Removal:
     def _stages(self) -> Iterator[list[Job]]:
         if self.everything and self.site.inventory.replication:
             yield [self.job("replication", Withdrawal(self.site))]
-        servers = [self.host_job(host.name, removed(self.site.node(host))) for host in self.hosts]
-        yield servers
+        yield [self.host_job(host, removed(self.site.node(host))) for host in self.hosts]
         if self.everything:
-            yield [self.host_job(folder.name, _left_over(folder)) for folder in self._strangers()]
+            yield [self._locked_job(folder.name, _left_over(folder), TASK, Local) for folder in self._strangers()]
             yield [self._local(MACHINE, self._shared())]
 
     def job(self, place: str, worker: Worker) -> Job:
@@ -87,15 +87,23 @@ class Removal:
 
         return Job(place, work)
 
-    def host_job(self, place: str, wanted: Iterable[Resource], task: str = TASK) -> Job:
-        """The same for a local host, under its lock."""
-        resources = tuple(wanted)
+    def host_job(self, host: Host, wanted: Iterable[Resource], task: str = TASK) -> Job:
+        """The same for a host, under its lock."""
+        return self._locked_job(host.name, wanted, task, partial(connect, host, self.site.keeper))
+
+    def _locked_job(
+        self, place: str, wanted: Iterable[Resource], task: str, reach: Callable[[int | None], Transport]
+    ) -> Job:
+        items = [Item(task, resource) for resource in wanted]
 
         def work(tell: Tell) -> None:
             try:
                 with held(self.state_dir / "locks" / place, lambda: self.stop.asked) as lock:
-                    items = [Item(task, resource) for resource in resources]
-                    converge(HostWorker(place, items, Local(lock), local=False), tell, self.stop)
+                    worker = HostWorker(place, items, reach(lock), local=False)
+                    try:
+                        converge(worker, tell, self.stop)
+                    finally:
+                        worker.close()
             except ProvisionError as error:
                 tell(failed(place, (task,), error))
 

@@ -21,11 +21,12 @@ CANDIDATE = '"$t"'
 
 @dataclass(frozen=True, kw_only=True)
 class Directory:
-    """A folder. owner: "" leaves it to whoever we are there."""
+    """A folder. owner: "" leaves it to whoever we are there. ours: one that was there gets mode and owner too."""
 
     path: str
     mode: int = 0o755
     owner: str = ""
+    ours: bool = True
 
     @property
     def name(self) -> str:
@@ -46,7 +47,7 @@ class Directory:
             return [Change(summary=f"create folder {self.path}", script=script)]
         if found.kind != "directory":
             raise HostFailed(f"{self.path} is a {found.kind}, not a folder.", hint="Move it away.")
-        return _belonging(self.path, self.mode, self.owner, found)
+        return _belonging(self.path, self.mode, self.owner, found) if self.ours else []
 
 
 @dataclass(frozen=True, kw_only=True)

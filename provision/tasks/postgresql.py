@@ -54,8 +54,11 @@ def _copy(node: Node) -> Resource:
 def _place(node: Node) -> list[Resource]:
     if not node.host.local:
         return [Packages(packages=node.packaged.packages, installer=node.release.installer)] if node.packaged else []
+    elsewhere = node.host.postgresql.data_dir
+    parents = [Directory(path=str(elsewhere.parent), owner=node.account, ours=False)] if elsewhere else []
     return [
         Directory(path=str(node.home), mode=0o700, owner=node.account),
+        *parents,
         Room(server=node.server, megabytes=_megabytes(node)),
     ]
 

@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from provision import platforms
+from provision.apply import Run, Stop
 from provision.errors import HostFailed, InputError, ProvisionError
+from provision.facts.trouble import explained
 from provision.inventory import Inventory, Source, load
 from provision.plan import items
 from provision.tasks import TASKS, Site
@@ -148,6 +150,32 @@ def test_a_template_with_a_fault_is_bad_input(local: Callable[..., Inventory], t
     (tmp_path / "templates" / "pg_hba.conf.j2").write_text("{{ nonsense }}\n")
     with pytest.raises(InputError, match=r"pg_hba\.conf\.j2:1: found 'nonsense', which is not defined"):
         wanted(Site.of(local()), "slave")
+
+
+def test_local_hosts_do_not_share_a_data_directory(local: Callable[..., Inventory]) -> None:
+    inventory = local(lambda variables: variables["postgresql"].update(data_dir="/srv/pg"))
+    run = Run(Site.of(inventory), inventory.hosts, ("postgresql",), Stop())
+    with pytest.raises(InputError, match="master and slave have one data directory, /srv/pg"):
+        run.wanted()
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("initdb: error: could not write: No space left on device", "the disk is full: free some space"),
+        (
+            'LOG:  could not bind IPv4 address "127.0.0.9": Address already in use',
+            "the server's port at 127.0.0.9 is in use by another program",
+        ),
+        (
+            "2026-01-01 10:00:00.000 UTC [12] FATAL:  it hurts\n2026-01-01 10:00:00.001 UTC [12] HINT:  Stop.",
+            "it hurts Stop.",
+        ),
+    ],
+)
+def test_known_troubles_become_sentences(said: str, sentence: str) -> None:
+    assert explained(said).startswith(sentence)
+    assert "\n" not in explained(said)
 
 
 # -- which databases begin with rows
