@@ -26,6 +26,10 @@ from replicator.errors import ReplicatorError, UsageError
 from replicator.status import INACTIVE, NOT_RESPONDING, LinkStatus, Overview, SyncStatus, overview
 from replicator.status.lag import Lag
 
+WIDE = 250
+LEAST = {"Sync": 12, "State": 9, "Lag": 4, "Rows": 4, "Last good": 9}
+"""What a narrow terminal leaves of the columns that matter most."""
+
 EVERY = 1.0
 STYLES = {
     NOT_RESPONDING: "bold red",
@@ -62,12 +66,18 @@ def status(context: typer.Context, sync: OneSync = None, watch: Watch = False, j
     if json:
         typer.echo(json_format.dumps(found.json, indent=2))
     else:
-        Console().print(page(found, detailed=bool(only)))
+        _console().print(page(found, detailed=bool(only)))
+
+
+def _console() -> Console:
+    """As wide as the terminal; in a pipe as wide as it takes, for there a cut line cannot be mended."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDE)
 
 
 def _watch(session: Session, only: list[str]) -> None:
     """Show it every second: on a terminal in place, elsewhere one below the other."""
-    console = Console()
+    console = _console()
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, screen=True) as live:
             _again(lambda: live.update(_current(session, only), refresh=True))
@@ -118,9 +128,9 @@ def table(found: Overview) -> RenderableType:
         return Text("No syncs are declared.")
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("Sync", "Type", "From -> to", "State"):
-        shown.add_column(title, no_wrap=True)
+        shown.add_column(title, no_wrap=True, min_width=LEAST.get(title))
     for title in ("Lag", "Rows", "Last good", "Last I/U/D", "Rows/s", "Parked", "Last bad"):
-        shown.add_column(title, justify="right", no_wrap=True)
+        shown.add_column(title, justify="right", no_wrap=True, min_width=LEAST.get(title))
     for sync in found.syncs:
         for number, link in enumerate(sync.links):
             name, kind = (sync.sync.name, str(sync.sync.type)) if number == 0 else ("", "")

@@ -135,6 +135,15 @@ def test_the_table_has_a_line_a_link_and_the_remarks_say_why() -> None:
     assert "not running: `replicator start`" in text(overview(GOOD, running=False))
 
 
+def test_a_narrow_terminal_keeps_the_state_and_the_lag() -> None:
+    written = io.StringIO()
+    long = Sync(name="a_sync_of_a_long_name", type=SyncType.PUSHDELTA, herd="h", targets=("c",))
+    bad = replace(BAD, link=replace(BAD.link, sync=long))
+    Console(file=written, width=80, no_color=True).print(shown.table(overview(bad)))
+    for word in ("retrying", "State", "Lag", "Rows", "Last good", "2h00m"):
+        assert word in written.getvalue()
+
+
 def test_details_hold_everything() -> None:
     page = text(overview(GOOD, BAD), detailed=True)
     for part in ("h on a", "b, c", "1m15s, >1000000 changes", "1/2/3 inserted/updated/deleted", "(2h00m ago)"):
