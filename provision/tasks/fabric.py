@@ -11,9 +11,10 @@ from typing import Any
 from fabric import Connection
 from fabric import task as fabric_task
 from invoke.collection import Collection
+from invoke.exceptions import Exit
 
 from provision.change import Change
-from provision.errors import HostFailed
+from provision.errors import HostFailed, InputError, ProvisionError
 from provision.facts import gather
 from provision.inventory import load
 from provision.resources import Resource
@@ -37,14 +38,24 @@ def collection() -> Collection:
 
 def _fabric_task(name: str, function: Task) -> Any:
     def body(connection: Connection, inventory: str = "inventories/lab.yml") -> None:
-        site = Site.of(load(inventory), generate=True)
-        address = connection.original_host
-        host = next(host for host in site.inventory.hosts if address in (host.name, host.address, host.ssh_host))
-        transport = connect(host, site.keeper) if host.local else SSH(login_to(host, site.keeper), connection)
-        settle(function(site.node(host)), transport)
+        try:
+            _run(function, connection, inventory)
+        except ProvisionError as error:
+            raise Exit(str(error), code=error.exit_code) from error
 
     body.__doc__ = function.__doc__
     return fabric_task(name=name, help={"inventory": "The inventory that the host is in."})(body)
+
+
+def _run(function: Task, connection: Connection, inventory: str) -> None:
+    site = Site.of(load(inventory), generate=True)
+    address = connection.original_host
+    for host in site.inventory.hosts:
+        if address in (host.name, host.address, host.ssh_host):
+            transport = connect(host, site.keeper) if host.local else SSH(login_to(host, site.keeper), connection)
+            settle(function(site.node(host)), transport)
+            return
+    raise InputError(f"{inventory} has no host {address}: name one of its hosts with -H")
 
 
 def settle(wanted: list[Resource], transport: Transport) -> None:

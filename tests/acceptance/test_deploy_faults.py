@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+import provision
 from tests.fixtures import processes
 from tests.fixtures.cli import Program
 from tests.fixtures.local_lab import HOSTS, NOBODY, LocalLab, OrdinaryUser, lab_folder, task_results
@@ -54,11 +55,11 @@ KILL_AT = (
 """Steps, in the order in which a fresh lab takes them."""
 
 
-def kill_at(lab: LocalLab, step: str) -> None:
-    """Deploy, and kill the command with SIGKILL as soon as it begins a step."""
+def kill_at(lab: LocalLab, step: str, word: str = "deploy", *options: str) -> None:
+    """Run a command, and kill it with SIGKILL as soon as it begins a step."""
     log = lab.folder / "killed.out"
     log.write_text("")
-    process = lab.program.start("provision", "deploy", lab.inventory, "--json", log=log)
+    process = lab.program.start("provision", word, lab.inventory, *options, "--json", log=log)
     until(lambda: begun(log, step) or process.poll() is not None, 60, f"the step {step!r} begins")
     assert process.poll() is None, f"it ended before {step!r}:\n{log.read_text()}"
     process.kill()
@@ -81,6 +82,27 @@ def test_killed_at_any_point_and_run_again_it_ends_in_the_same_place(lab: LocalL
         assert lab.value(host, "select count(*) from pg_namespace where nspname like 'pgherd_pgbench%'") == 0
         assert not (lab.state / host / "data.new").exists()
     assert "Nothing was changed." in lab.deploy("--no-proof").ok().out
+
+
+def test_a_rebuild_that_is_killed_is_finished_by_the_next_deploy(lab: LocalLab) -> None:
+    lab.deploy().ok()
+    assert lab.value("master2", "update pgbench_tellers set filler = 'kept' where tid = 1 returning tid") == 1
+    kill_at(lab, "remove ", "rebuild", "--limit", "master2", "--yes")
+    result = lab.deploy("--proof").ok()
+    assert result.out.count("  equal") == 7
+    query = "select trim(filler) from pgbench_tellers where tid = 1"
+    assert [lab.value(host, query) for host in HOSTS] == ["kept"] * 3
+
+
+def test_fabric_runs_a_stage_on_a_host(lab: LocalLab) -> None:
+    lab.deploy("--no-proof", "--tags", "postgresql", "--limit", "slave").ok()
+    stage = ("-r", Path(provision.__file__).parent, "-c", "tasks", "-H", "slave")
+    first = lab.program("fab", *stage, "roles", f"--inventory={lab.inventory}").ok()
+    assert "create role bucardo" in first.out
+    assert lab.program("fab", *stage, "roles", f"--inventory={lab.inventory}").ok().out == ""
+    wrong = lab.program("fab", *stage[:-1], "nobody", "roles", f"--inventory={lab.inventory}").exits(2)
+    assert "has no host nobody" in wrong.err
+    assert "Traceback" not in wrong.err
 
 
 def test_interrupted_it_stops_between_steps_and_says_where_it_was(lab: LocalLab) -> None:
