@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from provision.apply import survey
 from provision.cli.common import Command, Diff, InventoryFile, Json, Limit, Tags
 from provision.errors import Differs
 from provision.render import JsonLines, Report
@@ -25,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def examine(command: Command, tags: str, *, assume_bare: bool, code: int) -> int:
     """Show a plan. code: what to end with when it is not empty."""
     shown = JsonLines(command.page) if command.json else None
-    for event in command.run(tags).survey(assume_bare=assume_bare):
+    for event in survey(command.run(tags), assume_bare=assume_bare):
         command.report.take(event)
         if shown:
             shown.show(event)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from provision.apply import deploy as deploying
+from provision.apply import prove
 from provision.cli.check import examine
 from provision.cli.common import Command, Diff, InventoryFile, Json, Limit, Tags, Yes
 from provision.errors import Differs
@@ -44,12 +46,13 @@ def register(app: typer.Typer) -> None:
 
 def converge(command: Command, tags: str = "", proof: bool | None = None, shown: View | None = None) -> int:
     """Deploy, and show it. proof: whether to make one; None: yes, but writing only if anything was changed."""
+    command.run(tags).wanted()  # what is wrong with templates or programs comes out before anything is made
     run = command.run(tags, generate=True)
     shown = shown or command.view()
     try:
-        command.watch(run.deploy(), shown)
+        command.watch(deploying(run), shown)
         if run.replicates and proof is not False and not command.report.code and not command.stop.asked:
-            command.watch(run.prove(traffic=bool(proof) or command.report.changes > 0), shown)
+            command.watch(prove(run, traffic=bool(proof) or command.report.changes > 0), shown)
     finally:
         shown.close(command.report)
     if run.replicates and command.report.changes and not command.report.code and not command.json:

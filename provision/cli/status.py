@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import typer
 
-from provision.apply.survey import ServerLine, servers
+from provision.apply.servers import ServerLine, servers
 from provision.cli.common import Command, InventoryFile, Json, Limit
 from provision.errors import Differs
 from provision.render.page import Cell

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from provision.apply import Run, Stop
+from provision.apply import Run, Stop, deploy
 from provision.apply.events import PlaceEnded
 from provision.inventory import load
 from provision.plan import chosen_tasks
@@ -138,10 +138,10 @@ def test_a_run_that_changes_nothing_sends_one_command_to_each_host(
             sent[next(host for host in HOSTS if f"/{host}/" in script)] += 1
             return super().run(script, **options)
 
-    monkeypatch.setattr("provision.apply.connect", lambda host, keeper, lock=None: Counting(lock))
+    monkeypatch.setattr("provision.apply.run.connect", lambda host, keeper, lock=None: Counting(lock))
     site = Site.of(load(lab.inventory)).deploying()
     run = Run(site, site.inventory.hosts, chosen_tasks(["postgresql", "roles", "databases"]), Stop())
-    ended = [event for event in run.deploy() if isinstance(event, PlaceEnded)]
+    ended = [event for event in deploy(run) if isinstance(event, PlaceEnded)]
     assert all(place.settled for place in ended)
     assert sent == dict.fromkeys(HOSTS, 1)
 
