@@ -169,3 +169,11 @@ def test_program_finds_and_ends_what_a_daemon_leaves(tmp_path: Path) -> None:
     assert program.leftovers() == {int(done.out): "sleep 60"}
     program.close()
     assert not program.leftovers()
+
+
+def test_a_server_that_starts_meanwhile_is_not_what_a_command_left(
+    program: Program, private_server: Callable[..., Server]
+) -> None:
+    server = private_server()
+    with server.connect():
+        assert not program.leftovers()
