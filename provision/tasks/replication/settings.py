@@ -46,8 +46,8 @@ class Settings:
 
     @property
     def pointer(self) -> Path:
-        """Where `replicator` looks when it is not told: the system's place for root, the user's for others."""
-        return search_path()[-1 if self.site.root else -2]
+        """Where `replicator` looks when it is not told: the configuration folder of whoever deploys."""
+        return search_path()[-2]
 
     @cached_property
     def text(self) -> str:
