@@ -102,12 +102,14 @@ class Notice:
 class Inventory:
     """Everything that is declared. groups: each group's hosts by name, nested ones included.
 
-    folder: where its first file is; origins: by host and variable every place that set it, the one that won last.
+    folder: where its first file is; secrets_file: what `!secret` refers to.
+    origins: by host and variable every place that set it, the one that won last.
     """
 
     name: str
     folder: Path
     state_dir: Path
+    secrets_file: Path = Path("secrets.enc")
     files: tuple[Path, ...] = ()
     hosts: tuple[Host, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

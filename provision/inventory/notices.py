@@ -10,6 +10,7 @@ from provision.inventory.draft import Draft
 from provision.inventory.marks import Node
 from provision.inventory.model import Notice
 from provision.inventory.reach import UNREAD, path_of
+from provision.inventory.yaml_file import WRITTEN
 
 TELLING = re.compile(r"(?:^|_)(password|passwd|pass|secret|token)$")
 
@@ -56,7 +57,7 @@ def _clear(values: Mapping[str, Node]) -> Iterator[Notice]:
     for name, node in values.items():
         yield from _clear(node.items)
         if TELLING.search(name) and isinstance(node.value, str) and node.value:
-            yield Notice(node.mark, f'{name} seems to be a secret in clear; write !env NAME or !command "COMMAND"')
+            yield Notice(node.mark, f"{name} seems to be a secret in clear; write {WRITTEN}")
 
 
 def _ssh(values: Mapping[str, Node]) -> Iterator[Notice]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from provision import platforms
 from provision.facts import Server
 from provision.inventory import PGBENCH_ROLE, DatabaseSettings, Host, Inventory, Source
-from provision.secrets import Keeper, PassEntry, Secret, passfile
+from provision.secrets import Keeper, PassEntry, Passphrase, Secret, Vault, passfile
 from provision.templating import Templates
 
 OWNER = PGBENCH_ROLE
@@ -34,9 +34,10 @@ class Site:
     generate: bool = False
 
     @classmethod
-    def of(cls, inventory: Inventory, *, generate: bool = False) -> Site:
+    def of(cls, inventory: Inventory, *, generate: bool = False, passphrase: Passphrase | None = None) -> Site:
         """The site of an inventory; its secrets are fetched. Raises InputError for those that cannot be had."""
-        keeper = Keeper(inventory.state_dir / "secrets.yml")
+        vault = Vault(inventory.secrets_file, passphrase)
+        keeper = Keeper(inventory.state_dir / "secrets.yml", vault)
         keeper.fetch_all(inventory.secrets)
         return cls(inventory=inventory, keeper=keeper, templates=Templates(inventory), generate=generate)
 
