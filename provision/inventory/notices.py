@@ -29,7 +29,9 @@ def notices(
         if group.name in draft.hosts and group.mark:
             found[Notice(group.mark, f"{group.name!r} is the name of a group and of a host; patterns mean both")] = None
     for values in hosts.values():
-        found.update(dict.fromkeys([*_trust(values), *_unread(values), *_clear(values), *_ssh(values)]))
+        found.update(
+            dict.fromkeys([*_plain(values), *_trust(values), *_unread(values), *_clear(values), *_ssh(values)])
+        )
     return tuple(sorted(found, key=lambda notice: (notice.mark.file, notice.mark.line)))
 
 
@@ -43,6 +45,14 @@ def _trust(values: Mapping[str, Node]) -> Iterator[Notice]:
     for index, _ in enumerate(rules.elements if (rules := server.find("access")) else ()):
         if server.text("access", index, "auth") == "trust":
             yield Notice(server.place("access", index, "auth"), "auth: trust lets these users in without a password")
+
+
+def _plain(values: Mapping[str, Node]) -> Iterator[Notice]:
+    tls = values.get("tls")
+    chosen = tls.find("enabled") if tls and tls.items else tls
+    kind = values.get("connection") or values.get("ansible_connection")
+    if chosen and chosen.value is False and not (kind and kind.value == "local"):
+        yield Notice(chosen.mark, "tls: no sends rows in clear over the network, for whoever listens")
 
 
 def _unread(values: Mapping[str, Node]) -> Iterator[Notice]:

@@ -20,7 +20,7 @@ from provision.inventory.marks import BROKEN, Mark, Node, Origin, SecretSource, 
 from provision.inventory.wording import suggestion
 from provision.inventory.yaml_file import WRITTEN
 
-MERGED = ("postgresql", "pgbench", "ssh")
+MERGED = ("postgresql", "pgbench", "ssh", "tls")
 ONCE = ("replication", "secrets_file", "state_dir")
 """Variables that speak of the inventory as a whole and so belong to `all`."""
 OWN = (*MERGED, *ONCE, "address", "become", "connection", "fallback_port", "release")
