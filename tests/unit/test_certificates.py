@@ -268,13 +268,13 @@ def test_what_a_host_is_given(tmp_path: Path) -> None:
     order = [item.resource.name.rpartition("/")[2] for item in items(node, ["postgresql"])]
     wanted = ["server.key", "server.crt", "root.crt", "postgresql.conf", "pg_hba.conf"]
     assert [name for name in order if name in wanted] == wanted
-    assert tls.options(node.host, Path("/r")) == {"sslmode": "verify-full", "sslrootcert": "/r"}
+    assert tls.options(found, node.host) == {"sslmode": "verify-full", "sslrootcert": f"{tmp_path}/state/root.crt"}
 
 
 def test_hosts_without_tls_are_given_nothing(tmp_path: Path) -> None:
     found = inventory(tmp_path, "{a: {tls: no}}")
     assert tls.files(site(found).node(found.host("a"))) == []
-    assert tls.options(found.host("a"), Path("/r")) == {}
+    assert tls.options(found, found.host("a")) == {}
     assert tls.roots(site(found)) == ""
 
 
