@@ -17,12 +17,12 @@ Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MERGE = "tag:yaml.org,2002:merge"
 WRITTEN = '!secret NAME, !env NAME or !command "COMMAND"'
 """How a secret is written in an inventory."""
-SOURCES: dict[str, tuple[Literal["env", "command", "secret"], str]] = {
+SOURCES: dict[str, tuple[Literal["env", "command", "secret", "vault"], str]] = {
     "!secret": ("secret", "the name of an entry of the secrets file"),
     "!env": ("env", "the name of a variable"),
     "!command": ("command", "a command line in quotes"),
+    "!vault": ("vault", "what ansible-vault encrypt_string prints"),
 }
-HINTS = {"!vault": "; use !command with `ansible-vault decrypt --output -` on a file of its own"}
 
 
 def read(path: Path, faults: Faults) -> Node | None:
@@ -115,8 +115,7 @@ class _Converter:
     def _tagged(self, raw: yaml.Node, mark: Mark) -> SecretSource | Broken:
         source = SOURCES.get(raw.tag)
         if source is None:
-            hint = HINTS.get(raw.tag, "")
-            self.faults.add(mark, f"found the tag {raw.tag}, expected {WRITTEN}{hint}")
+            self.faults.add(mark, f"found the tag {raw.tag}, expected {WRITTEN}")
             return BROKEN
         kind, what = source
         if isinstance(raw, yaml.ScalarNode) and raw.value.strip():
