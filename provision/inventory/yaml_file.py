@@ -15,6 +15,7 @@ from provision.inventory.marks import BROKEN, Broken, Mark, Node, SecretSource, 
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MERGE = "tag:yaml.org,2002:merge"
+VAULTED = "$ANSIBLE_VAULT;"
 WRITTEN = '!secret NAME, !env NAME or !command "COMMAND"'
 """How a secret is written in an inventory."""
 SOURCES: dict[str, tuple[Literal["env", "command", "secret", "vault"], str]] = {
@@ -28,6 +29,12 @@ SOURCES: dict[str, tuple[Literal["env", "command", "secret", "vault"], str]] = {
 def read(path: Path, faults: Faults) -> Node | None:
     """The tree of a file; None when it is empty or cannot be read (then with a fault)."""
     text = read_text(path, faults)
+    if text and text.startswith(VAULTED):
+        message = (
+            "found a file encrypted as a whole, expected values encrypted one by one (ansible-vault encrypt_string)"
+        )
+        faults.add(Mark(str(path), 1), message, fatal=True)
+        return None
     return None if text is None else parse(text, str(path), faults)
 
 

@@ -103,8 +103,21 @@ def test_mistakes_are_one_sentence_with_their_line(tmp_path: Path) -> None:
         found.fetch_all(load(path).secrets)
     assert [str(fault) for fault in caught.value.faults] == [
         f"{path}:4: what stands after !vault is damaged",
-        f"{path}:10: found '$ANSIBLE_VAULT;1.0;AES' after !vault, expected $ANSIBLE_VAULT;1.1;AES256 or 1.2",
+        f"{path}:11: found '$ANSIBLE_VAULT;1.0;AES' after !vault, expected $ANSIBLE_VAULT;1.1;AES256 or 1.2",
     ]
+
+
+def test_a_file_that_is_encrypted_as_a_whole_is_named(tmp_path: Path) -> None:
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {a: }}")
+    (tmp_path / "group_vars" / "all").mkdir(parents=True)
+    path = tmp_path / "group_vars" / "all" / "vault.yml"
+    path.write_text(FIRST)
+    with pytest.raises(InputError) as caught:
+        load(tmp_path / "hosts.yml")
+    assert str(caught.value) == (
+        f"{path}:1: found a file encrypted as a whole, expected values encrypted one by one"
+        " (ansible-vault encrypt_string)"
+    )
 
 
 def test_a_value_cannot_be_a_part_of_a_text(tmp_path: Path) -> None:
