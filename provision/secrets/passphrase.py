@@ -52,10 +52,10 @@ class Passphrase:
         """The passphrase of what Ansible Vault has encrypted: as Ansible is told, else the same as ours."""
         if self._known_to_ansible is None and self._ansible:
             path = Path(self._ansible).expanduser()
-            runs = path.is_file() and os.access(path, os.X_OK)
-            found = (
-                _first_line(_output(shlex.quote(str(path.resolve())), ANSIBLE), str(path)) if runs else from_file(path)
-            )
+            if path.is_file() and os.access(path, os.X_OK):
+                found = _first_line(_output(shlex.quote(str(path.resolve())), ANSIBLE), str(path))
+            else:
+                found = from_file(path)
             self._known_to_ansible = Secret(found.reveal().strip())
         return self._known_to_ansible or self.get(what)
 
