@@ -59,6 +59,7 @@ class HostBuilder:
             host_keys=ssh.host_keys,
             become=self._become(reach.section("become", values, mark)),
             release=own.release,
+            tuning=own.connection is not ConnectionKind.LOCAL if own.tuning is None else own.tuning,
             tls=tls_of(values.get("tls"), self.faults, local=own.connection is ConnectionKind.LOCAL),
             groups=groups,
             vars={variable: node.plain() for variable, node in values.items()},

@@ -54,7 +54,8 @@ class Host:
 
     address: where the other nodes find it, and where its PostgreSQL listens. ssh_host, port: where SSH finds it; port
     None: what ssh_config says. release: the major one of Enterprise Linux, None when it is not said. tls: None: its
-    connections are in clear. groups: nearest last, without `all`. vars: every variable, resolved.
+    connections are in clear. tuning: its settings follow from its size. groups: nearest last, without `all`. vars:
+    every variable, resolved.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Host:
     become: Become | None = None
     release: int | None = None
     tls: Tls | None = None
+    tuning: bool = False
     groups: tuple[str, ...] = ()
     vars: Mapping[str, object] = field(default_factory=dict, repr=False, hash=False)
     postgresql: PostgresqlSettings = field(default_factory=PostgresqlSettings, hash=False)

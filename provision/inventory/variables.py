@@ -23,7 +23,7 @@ from provision.inventory.yaml_file import WRITTEN
 MERGED = ("postgresql", "pgbench", "ssh", "tls")
 ONCE = ("replication", "secrets_file", "state_dir")
 """Variables that speak of the inventory as a whole and so belong to `all`."""
-OWN = (*MERGED, *ONCE, "address", "become", "connection", "fallback_port", "release")
+OWN = (*MERGED, *ONCE, "address", "become", "connection", "fallback_port", "release", "tuning")
 HINTS = dict.fromkeys(("lookup", "vault"), f"write {WRITTEN} instead.")
 
 

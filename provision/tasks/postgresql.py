@@ -19,7 +19,7 @@ from provision.resources import (
 )
 from provision.resources.roles import known_password
 from provision.resources.service import hba_errors
-from provision.tasks import tls
+from provision.tasks import tls, tuning
 from provision.tasks.node import Node
 from provision.tasks.stage import task
 from provision.transport import quote
@@ -93,10 +93,15 @@ def _server(node: Node) -> list[Resource]:
     ]
 
 
+def rendered(node: Node, name: str) -> str:
+    """One of the server's files of configuration. Raises InputError."""
+    return node.site.templates.render(f"{name}.j2", node.host, tuned=tuning.rows(node))
+
+
 def _configuration(node: Node, name: str, *, check: str = "", confirm: str = "") -> File:
     return File(
         path=f"{node.server.data}/{name}",
-        text=node.site.templates.render(f"{name}.j2", node.host),
+        text=rendered(node, name),
         mode=0o600,
         owner=node.account,
         check=check,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import Fault, InputError
 from provision.facts import PathFact, Probe, text_of
-from provision.inventory import Host, SecretSource
+from provision.inventory import Host, Inventory, SecretSource
 from provision.resources import File, Resource
 from provision.secrets import Secret
 from provision.tasks.node import Node, Site
@@ -80,9 +80,14 @@ def roots(site: Site) -> str:
     return "".join(text if text.endswith("\n") else text + "\n" for text in dict.fromkeys(found))
 
 
-def options(host: Host, rootcert: Path) -> dict[str, str]:
-    """The parameters of libpq that make sure that it is this host. rootcert: the file that holds `roots`."""
-    return {"sslmode": "verify-full", "sslrootcert": str(rootcert)} if host.tls else {}
+def rootcert(inventory: Inventory) -> Path:
+    """Where the replicator has the file that holds `roots`; for people who work with the nodes from there as well."""
+    return inventory.state_dir / ROOT
+
+
+def options(inventory: Inventory, host: Host) -> dict[str, str]:
+    """The parameters of libpq by which the replicator makes sure that it talks to this host."""
+    return {"sslmode": "verify-full", "sslrootcert": str(rootcert(inventory))} if host.tls else {}
 
 
 def warnings(site: Site) -> Iterator[str]:

@@ -42,7 +42,7 @@ class Handover:
 
     def bare(self) -> list[Change]:
         """The changes that a site without anything would take."""
-        desired = topology(self._site.inventory, self._settings.declared, lambda _: [], self._settings.rootcert)
+        desired = topology(self._site.inventory, self._settings.declared, lambda _: [])
         everything = topologies.changes(Topology(), desired)
         summaries = ["create the replicator's catalog", _summary(everything), "start the replicator's daemon"]
         shown = [None, _shown(everything), None]
@@ -67,12 +67,7 @@ class Handover:
             Catalog.init(self._settings.connector())
 
     def _desired(self, connector: Connector) -> Topology:
-        return topology(
-            self._site.inventory,
-            self._settings.declared,
-            lambda database: _tables(connector, database),
-            self._settings.rootcert,
-        )
+        return topology(self._site.inventory, self._settings.declared, lambda database: _tables(connector, database))
 
     def _declare(self, differences: Sequence[TopologyChange]) -> Change:
         gone = [line for difference in differences for line in _lines(difference, difference.before_lines)]

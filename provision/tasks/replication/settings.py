@@ -47,8 +47,8 @@ class Settings:
 
     @property
     def rootcert(self) -> Path:
-        """The authorities that it checks servers by, where they have TLS; for people who work from here as well."""
-        return self.site.inventory.state_dir / "root.crt"
+        """The authorities that it checks servers by, where they have TLS."""
+        return tls.rootcert(self.site.inventory)
 
     @property
     def pointer(self) -> Path:
@@ -71,7 +71,7 @@ class Settings:
             f"port = {host.postgresql.port}\n"
             f"dbname = {_toml(declared.catalog.dbname)}\n"
             f"user = {_toml(declared.role)}\n"
-            + "".join(f"{name} = {_toml(value)}\n" for name, value in tls.options(host, self.rootcert).items())
+            + "".join(f"{name} = {_toml(value)}\n" for name, value in tls.options(self.site.inventory, host).items())
         )
 
     @cached_property
