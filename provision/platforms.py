@@ -137,3 +137,12 @@ def pgdg_repository(release: int) -> str:
     return (
         f"https://download.postgresql.org/pub/repos/yum/reporpms/EL-{release}-x86_64/pgdg-redhat-repo-latest.noarch.rpm"
     )
+
+
+PYTHON = {8: "python3.11", 9: "python3.11", 10: "python3"}
+"""By release: the package that brings a Python for the replicator (3.11 or later). EL 6 and 7 have none."""
+
+
+def python_package(release: int) -> str:
+    """That package of a release; empty where there is none."""
+    return PYTHON.get(release, "")

@@ -6,8 +6,10 @@
 from provision.resources.absence import AccountGone, Gone, Halted
 from provision.resources.accounts import Account
 from provision.resources.base import Resource
+from provision.resources.daemons import Daemon, NoDaemon
 from provision.resources.databases import Database
 from provision.resources.datadir import DataDirectory, Room
+from provision.resources.environment import Environment, Interpreter, OnlyCurrent
 from provision.resources.files import Directory, File
 from provision.resources.pgbench import PgbenchTables
 from provision.resources.programs import Programs
@@ -20,13 +22,18 @@ __all__ = [
     "Account",
     "AccountGone",
     "Applied",
+    "Daemon",
     "DataDirectory",
     "Database",
     "Directory",
+    "Environment",
     "File",
     "Gone",
     "Halted",
     "Hostname",
+    "Interpreter",
+    "NoDaemon",
+    "OnlyCurrent",
     "Packages",
     "ParameterGrant",
     "PgbenchTables",

@@ -23,6 +23,7 @@ class Account:
     """An unprivileged account that a server can run under. One that exists is taken as it is."""
 
     account: str
+    home: str = "/nonexistent"
 
     @property
     def name(self) -> str:
@@ -42,7 +43,7 @@ class Account:
         if facts[self._probe]:
             return []
         script = (
-            f"useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin"
+            f"useradd --system --user-group --no-create-home --home-dir {quote(self.home)} --shell /usr/sbin/nologin"
             f" --comment {COMMENT} {quote(self.account)}\n"
         )
         return [Change(summary=f"create system account {self.account}", script=script)]
