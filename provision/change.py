@@ -21,9 +21,9 @@ class Change:
     summary: what will be done, as "create role bucardo". script: POSIX shell, run under the host's own account or under
     `as_user`; it must be safe to be killed anywhere and run again. prepare: makes the script when its turn comes,
     because something has to be fetched for it; such a script may be large. act: instead of a script, what the control
-    machine does itself. before, after: text of both states without secrets; None where there is none. follows: what the server
-    must do about it afterwards ("reload"), decided later by looking at the server. claims: the address and port that
-    it makes something listen at.
+    machine does itself. before, after: text of both states without secrets; None where there is none. follows: what
+    the server must do about it afterwards ("reload"), decided later by looking at the server. claims: the address and
+    port that it makes something listen at.
     """
 
     summary: str

@@ -3,7 +3,7 @@
 `plan` is pure, so each kind is tested as a table of facts and expected changes. `steps` carries changes out.
 """
 
-from provision.resources.absence import AccountGone, Gone, Halted
+from provision.resources.absence import AccountGone, Former, Gone, Halted
 from provision.resources.accounts import Account
 from provision.resources.base import Resource
 from provision.resources.daemons import Daemon, NoDaemon
@@ -16,7 +16,7 @@ from provision.resources.programs import Programs
 from provision.resources.rights import ParameterGrant, ReplicationRights
 from provision.resources.roles import Role
 from provision.resources.service import Applied, Running
-from provision.resources.system import Hostname, Packages, Unit
+from provision.resources.system import Hostname, NoPackages, Packages, Unit
 
 __all__ = [
     "Account",
@@ -28,11 +28,13 @@ __all__ = [
     "Directory",
     "Environment",
     "File",
+    "Former",
     "Gone",
     "Halted",
     "Hostname",
     "Interpreter",
     "NoDaemon",
+    "NoPackages",
     "OnlyCurrent",
     "Packages",
     "ParameterGrant",

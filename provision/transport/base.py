@@ -46,6 +46,10 @@ class Transport(Protocol):
         """
         ...
 
+    def prepare(self) -> None:
+        """Connect, if there is no connection yet. May be called from any thread. Raises Unreachable."""
+        ...
+
     def join(self, peer: socket.socket, address: str, port: int) -> None:
         """Join a connection of ours (`peer`) to a port as the host itself reaches it, until either side closes.
 

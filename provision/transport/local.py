@@ -50,6 +50,9 @@ class Local:
             raise HostFailed(f"the shell ended early ({output.status}).", hint=" ".join(said[-1:]))
         return result
 
+    def prepare(self) -> None:
+        """There is nothing to connect to."""
+
     def join(self, peer: socket.socket, address: str, port: int) -> None:
         """See `Transport.join`."""
 

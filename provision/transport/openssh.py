@@ -74,7 +74,7 @@ class OpenSSH:
     def join(self, peer: socket.socket, address: str, port: int) -> None:
         """See `Transport.join`."""
         with peer:
-            self._connect()
+            self.prepare()
             place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
             command = ["ssh", *self._options, "-W", place, "--", self._login.host]
             self._joined = [one for one in self._joined if one.poll() is None]
@@ -88,8 +88,8 @@ class OpenSSH:
                 )
             )
 
-    def _connect(self) -> None:
-        """Have the kept connection. Raises Unreachable."""
+    def prepare(self) -> None:
+        """See `Transport.prepare`."""
         with self._opening:
             there = ["ssh", *self._options, "-O", "check", "--", self._login.host]
             if subprocess.run(there, capture_output=True, check=False).returncode == 0:

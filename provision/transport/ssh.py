@@ -92,10 +92,14 @@ class SSH:
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise Unreachable(f"{name} cannot be reached: {str(error).rstrip('.')}.", hint=_hint(error)) from error
 
-    def join(self, peer: socket.socket, address: str, port: int) -> None:
-        """See `Transport.join`."""
+    def prepare(self) -> None:
+        """See `Transport.prepare`."""
         with self._opening:
             self._open()
+
+    def join(self, peer: socket.socket, address: str, port: int) -> None:
+        """See `Transport.join`."""
+        self.prepare()
         threading.Thread(target=self._relay, args=(peer, address, port), daemon=True).start()
 
     def _relay(self, peer: socket.socket, address: str, port: int) -> None:
