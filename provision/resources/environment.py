@@ -148,13 +148,14 @@ class Environment:
         index = f"PIP_INDEX_URL={quote(source.index)} " if source.index else ""
         offline = "" if source.index else "--no-index --find-links . "
         return (
-            f"umask 022; new={quote(new)}\n"
+            f"umask 022; new={quote(new)}\necho 'unpacking'\n"
             f'rm -rf "$new" && mkdir -p "$new" || exit 1\n'
             f'{quote(target.program)} -m venv --without-pip "$new" || exit 1\n'
             f'mkdir "$new/wheels" && cd "$new/wheels" || exit 1\n'
             f"base64 -d {opening} >../wheels.tar || exit 1\n{body}"
-            "tar -xf ../wheels.tar || exit 1\n"
-            f"{index}PIP_CONFIG_FILE=/dev/null ../bin/python pip-*.whl/pip install -q --no-cache-dir"
+            "tar -xf ../wheels.tar || exit 1\necho 'installing'\n"
+            "installer=$(echo pip-*.whl)/pip\n"
+            f'{index}PIP_CONFIG_FILE=/dev/null "$new/bin/python" "$installer" install -q --no-cache-dir'
             f" --disable-pip-version-check --no-input {offline}-c constraints.txt -r requirements.txt || exit 1\n"
             'cd / && rm -rf "$new/wheels" "$new/wheels.tar" || exit 1\n'
             f'"$new/bin/{self.program}" --version >/dev/null || exit 1\n'

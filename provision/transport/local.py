@@ -8,6 +8,7 @@ import threading
 from contextlib import suppress
 
 from provision.errors import HostFailed
+from provision.transport import become
 from provision.transport.base import OnLine, OnSent, Result
 from provision.transport.process import Process, talk
 from provision.transport.tunnel import relay
@@ -36,7 +37,7 @@ class Local:
         """See `Transport.run`."""
         result, output = talk(
             self._process,
-            ["/bin/sh", "-s"],
+            ["/bin/sh", "-c", become.spooled("/bin/sh")] if len(script) > become.LARGE else ["/bin/sh", "-s"],
             script,
             as_user=as_user,
             env=os.environ,

@@ -48,7 +48,8 @@ class OpenSSH:
         on_sent: OnSent | None = None,
     ) -> Result:
         """See `Transport.run`."""
-        remote, first = become.command(root=self._login.sudo, password=self._login.become_password)
+        login = self._login
+        remote, first = become.command(root=login.sudo, password=login.become_password, size=len(script))
         argv = ["ssh", *self._options, "--", self._login.host, remote]
         result, output = talk(
             self._process,

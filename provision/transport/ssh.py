@@ -57,7 +57,8 @@ class SSH:
     ) -> Result:
         """See `Transport.run`."""
         envelope = Envelope()
-        remote, first = become.command(root=self._login.sudo, password=self._login.become_password)
+        login = self._login
+        remote, first = become.command(root=login.sudo, password=login.become_password, size=len(script))
         tap = Tap(envelope.mark, on_line) if on_line else None
         sent = Outgoing((first + envelope.wrap(script, as_user)).encode(), on_sent)
         out, err = self._exchange(remote, sent, tap, timeout)
