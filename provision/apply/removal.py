@@ -5,7 +5,9 @@ The same machinery as deploying, with resources that want things gone; so it can
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,8 +54,16 @@ class Removal:
 
     def remove(self) -> Iterator[Event]:
         """Remove it: the daemon first, then the servers, then what they shared."""
-        if not self.state_dir.exists() and all(host.local for host in self.hosts):
+        known = self.state_dir.exists()
+        if not known and all(host.local for host in self.hosts):
             return
+        yield from self._work()
+        if not known:  # what is there now is our own locks
+            shutil.rmtree(self.state_dir / "locks", ignore_errors=True)
+            with suppress(OSError):
+                self.state_dir.rmdir()
+
+    def _work(self) -> Iterator[Event]:
         ended: list[PlaceEnded] = []
         for jobs in self._stages():
             for event in together(jobs, self.stop):
@@ -67,7 +77,7 @@ class Removal:
         if self.everything and self.site.inventory.replication:
             yield [self.job("replication", Withdrawal(self.site))]
         yield [self.host_job(host, self._removed(host)) for host in self.hosts]
-        if self.everything:
+        if self.everything and (self.state_dir / "secrets.yml").exists():
             yield [self._locked_job(folder.name, _left_over(folder), TASK, Local) for folder in self._strangers()]
             yield [self._local(MACHINE, self._shared())]
 

@@ -136,4 +136,7 @@ class AccountGone:
         """See `Resource.plan`."""
         if not facts[self._probe]:
             return []
-        return [Change(summary=f"remove system account {self.account}", script=f"userdel {quote(self.account)}\n")]
+        account = quote(self.account)
+        # The group outlives its account while others are in it.
+        script = f"userdel {account} || exit 1\nif getent group {account} >/dev/null; then groupdel {account}; fi\n"
+        return [Change(summary=f"remove system account {self.account}", script=script)]

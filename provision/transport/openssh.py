@@ -108,11 +108,11 @@ class OpenSSH:
         self._process.kill()
 
     def close(self) -> None:
-        """End the kept connection."""
+        """Let the kept connection end when nothing goes through it any more: others of the same login may share it."""
         for one in self._joined:
             one.terminate()
             one.wait(CONNECT_SECONDS)
-        command = ["ssh", *self._options, "-O", "exit", "--", self._login.host]
+        command = ["ssh", *self._options, "-O", "stop", "--", self._login.host]
         subprocess.run(command, capture_output=True, check=False, timeout=CONNECT_SECONDS)
 
 
