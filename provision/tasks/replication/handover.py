@@ -72,6 +72,7 @@ class Handover:
     def _leave(self) -> None:
         stop_here(self._site)
         self._settings.withdraw()
+        self._settings.passfile.unlink(missing_ok=True)
         self._settings.file.unlink()
 
     def _catalog(self) -> tuple[list[Change], str]:
