@@ -116,7 +116,9 @@ def test_pgdg_keys() -> None:
     assert platforms.pgdg_key(CENTOS_7, 15).url.endswith("RHEL7")
     assert platforms.pgdg_key(CENTOS_6, 12).url.endswith("/RPM-GPG-KEY-PGDG")
     assert "AARCH64" in platforms.pgdg_key(Traits(architecture="aarch64"), 16).url
-    with pytest.raises(ProvisionError, match=r"the key of PGDG's packages for EL 9 on ppc64le is not known here\. Give"):
+    with pytest.raises(
+        ProvisionError, match=r"the key of PGDG's packages for EL 9 on ppc64le is not known here\. Give"
+    ):
         platforms.pgdg_key(Traits(architecture="ppc64le"), 16)
 
 
