@@ -29,7 +29,7 @@ from provision.transport import Local, Transport, connect
 
 TASK = "destroy"
 MACHINE = "what they shared"
-SHARED = ("programs", "replicator", "wheelhouse", "passfile", "secrets.yml", "secrets.yml.lock", "locks")
+SHARED = ("programs", "replicator", "wheelhouse", "passfile", "secrets.yml", "secrets.yml.lock", "traits", "locks")
 """What the state directory holds besides the hosts' folders. Nothing else in it is ours to remove."""
 
 
@@ -150,7 +150,8 @@ def removed_from(node: Node, *, packages: bool) -> Iterator[Resource]:
     yield from replicator.removed(node)
     yield Halted(node.server)
     if node.server.unit:
-        yield NoDaemon(node.server.unit)
+        yield NoDaemon(node.server.unit, systemd=node.server.systemd)
+        yield Gone(f"/etc/systemd/system/{node.server.unit}.service.d/pgherd.conf")
     yield Gone(node.server.data)
     if packages and node.packaged:
         yield NoPackages(packages=node.packaged.packages, installer=node.release.installer)

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Stop and remove the servers that deploy has made, with all data, and the replicator.
 
-        Of machines of their own the rest stays as it is: their names, packages, repositories, time service.
+        Of machines of their own the rest stays as it is: packages, repositories, names, time, monitoring, firewall.
         """
         command = Command.begin(inventory, limit, json=json)
         removal = Removal(command.site, command.hosts, command.stop, packages)
@@ -35,8 +35,9 @@ def register(app: typer.Typer) -> None:
         finally:
             shown.close(command.report)
         if not json and not command.report.code and (others := [host.name for host in command.hosts if not host.local]):
-            kept = "packages, repositories," if not packages else "repositories,"
-            command.page.line(f"{', '.join(others)}: {kept} the hosts' names and their time service stay.", "dim")
+            kept = "" if packages else "packages, "
+            rest = f"{kept}repositories, names, time, monitoring and firewall stay as they are"
+            command.page.line(f"{', '.join(others)}: {rest}.", "dim")
         return command.report.code
 
 

@@ -19,8 +19,8 @@ from provision.inventory.faults import Faults
 from provision.inventory.marks import BROKEN, Mark, Node, Origin, SecretSource, wrap
 from provision.inventory.wording import suggestion
 
-MERGED = ("postgresql", "pgbench", "ssh")
-OWN = (*MERGED, "address", "become", "connection", "fallback_port", "release", "replication", "state_dir")
+MERGED = ("postgresql", "pgbench", "ssh", "repositories", "pgdg", "ntp", "snmp")
+OWN = (*MERGED, "updates", "address", "become", "connection", "fallback_port", "release", "replication", "state_dir")
 HINTS = {"lookup": 'write !env NAME or !command "COMMAND" instead.', "vault": 'write !command "COMMAND" instead.'}
 
 

@@ -41,7 +41,7 @@ class Halted:
     def _script(self) -> str:
         """SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one."""
         data = quote(self.server.data)
-        if self.server.unit:
+        if self.server.unit and self.server.systemd:
             return f"systemctl stop {quote(self.server.unit)}\n"
         return (
             f"pid=$(head -n 1 {data}/postmaster.pid) || exit 1\n"

@@ -78,9 +78,13 @@ class Daemon:
 
 @dataclass(frozen=True)
 class NoDaemon:
-    """A service that neither runs nor starts at boot. Its unit's file is somebody else's to remove, after this."""
+    """A service that neither runs nor starts at boot. Its unit's file is somebody else's to remove, after this.
+
+    systemd: else it is a SysV script, of which only the start at boot is looked at.
+    """
 
     unit: str
+    systemd: bool = True
 
     @property
     def name(self) -> str:
@@ -89,10 +93,10 @@ class NoDaemon:
 
     @property
     def _state(self) -> Probe[DaemonFact]:
-        script = (
-            "command -v systemctl >/dev/null || exit 0\n"
-            f"systemctl show -p UnitFileState -p ActiveState {quote(self.unit)}\n"
-        )
+        unit = quote(self.unit)
+        script = f"systemctl show -p UnitFileState -p ActiveState {unit}\n"
+        if not self.systemd:
+            script = f"if chkconfig {unit} 2>/dev/null; then echo UnitFileState=enabled; fi\n"
         return Probe(script, DaemonFact.parse, DaemonFact())
 
     def probes(self) -> Sequence[AnyProbe[Any]]:
@@ -105,6 +109,8 @@ class NoDaemon:
         if not found.enabled and found.active in ("inactive", "failed"):
             return []
         unit = quote(self.unit)
+        if not self.systemd:
+            return [Change(summary=f"do not start {self.unit} at boot", script=f"chkconfig {unit} off\n")]
         script = f"systemctl -q disable --now {unit} || exit 1\nsystemctl reset-failed {unit} 2>/dev/null; true\n"
         return [Change(summary=f"stop {self.unit}, now and at boot", script=script)]
 

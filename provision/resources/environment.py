@@ -15,6 +15,7 @@ from provision.errors import HostFailed
 from provision.facts import AnyProbe, Facts, Probe
 from provision.facts.gathering import NotYet
 from provision.resources.base import here
+from provision.resources.packages import install
 from provision.transport import quote
 from provision.wheelhouse import Target
 from provision.wheelhouse.target import OLDEST
@@ -78,7 +79,7 @@ class Interpreter:
         return [
             Change(
                 summary=f"install {self.package}",
-                script=f"{self.installer} -y -q install {quote(self.package)}\n",
+                script=install(self.installer, [self.package]),
                 after=self.package,
             )
         ]

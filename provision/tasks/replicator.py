@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision import platforms
 from provision.inventory import CONTROL, ReplicationSettings, runner
 from provision.resources import (
     Account,
@@ -61,7 +60,7 @@ def _programs(node: Node, declared: ReplicationSettings) -> Iterator[Resource]:
         return Bundle(target, folder, index)
 
     release = node.release
-    yield Interpreter(platforms.python_package(release.major), release.installer, f"EL {release.major}")
+    yield Interpreter(release.python, release.installer, f"EL {release.major}")
     yield Account(ACCOUNT, HOME)
     yield Environment(folder=PROGRAMS, program="replicator", source=source)
     yield File(path=COMMAND, text=WRAPPER, mode=0o755)
