@@ -24,6 +24,7 @@ from provision.resources import (
 )
 from provision.resources.roles import known_password
 from provision.resources.service import hba_errors
+from provision.tasks import tls, tuning
 from provision.tasks.base import USUAL_PORT
 from provision.tasks.node import Node
 from provision.tasks.stage import task
@@ -116,6 +117,7 @@ def _server(node: Node) -> list[Resource]:
             checksums=settings.initdb.data_checksums,
             password=node.superuser_password,
         ),
+        *tls.files(node),
         _configuration(node, "postgresql.conf", check=_judge(server)),
         _configuration(node, "pg_hba.conf", confirm=hba_errors(server)),
         Running(server),
@@ -124,10 +126,15 @@ def _server(node: Node) -> list[Resource]:
     ]
 
 
+def rendered(node: Node, name: str) -> str:
+    """One of the server's files of configuration. Raises InputError."""
+    return node.site.templates.render(f"{name}.j2", node.host, tuned=tuning.rows(node))
+
+
 def _configuration(node: Node, name: str, *, check: str = "", confirm: str = "") -> File:
     return File(
         path=f"{node.server.data}/{name}",
-        text=node.site.templates.render(f"{name}.j2", node.host),
+        text=rendered(node, name),
         mode=0o600,
         owner=node.account,
         check=check,

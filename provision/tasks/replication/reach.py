@@ -13,6 +13,7 @@ from typing import Self
 
 from provision.errors import ProvisionError
 from provision.inventory import Host, runner
+from provision.tasks import tls
 from provision.tasks.node import Site
 from provision.tasks.replication.settings import Settings
 from provision.tasks.service import catalog_parameters
@@ -57,6 +58,8 @@ class Reach:
         if host is None:
             return {}
         found = {} if host.local else {"hostaddr": "127.0.0.1", "port": str(self._way(host).tunnel.port)}
+        if "sslrootcert" in wanted and runner(self._site.inventory):
+            found["sslrootcert"] = str(tls.rootcert(self._site.inventory))
         passwords = {entry.user: entry.password for entry in self._site.pass_entries(host)}
         if password := passwords.get(wanted.get("user", "")):
             found["password"] = password.reveal()
