@@ -53,8 +53,8 @@ class Transport(Protocol):
     def join(self, peer: socket.socket, address: str, port: int) -> None:
         """Join a connection of ours (`peer`) to a port as the host itself reaches it, until either side closes.
 
-        Returns at once, and takes charge of the socket. May be called from any thread, many times at once. Raises
-        Unreachable when the host does not answer; that nobody listens there shows by the peer being closed.
+        Returns soon, and takes charge of the socket. May be called from any thread, many times at once. Raises
+        Unreachable when the host does not answer, or says why it does not join; else the peer is closed then.
         """
         ...
 

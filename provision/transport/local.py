@@ -7,7 +7,7 @@ import socket
 import threading
 from contextlib import suppress
 
-from provision.errors import HostFailed
+from provision.errors import HostFailed, Unreachable
 from provision.transport import become
 from provision.transport.base import OnLine, OnSent, Result
 from provision.transport.process import Process, talk
@@ -56,9 +56,14 @@ class Local:
 
     def join(self, peer: socket.socket, address: str, port: int) -> None:
         """See `Transport.join`."""
+        try:
+            other = socket.create_connection((address, port))
+        except OSError as error:
+            peer.close()
+            raise Unreachable(f"{address}:{port} does not answer: {error.strerror}.") from error
 
         def work() -> None:
-            with peer, suppress(OSError), socket.create_connection((address, port)) as other:
+            with peer, other, suppress(OSError):
                 relay(peer, other)
 
         threading.Thread(target=work, daemon=True).start()

@@ -31,6 +31,9 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
 KEEPALIVE_SECONDS = 15
+PROHIBITED = 1
+"""SSH_OPEN_ADMINISTRATIVELY_PROHIBITED (RFC 4254)."""
+
 POLL_SECONDS = 0.05
 KNOWN_HOSTS = "~/.ssh/known_hosts"
 SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
@@ -101,13 +104,18 @@ class SSH:
     def join(self, peer: socket.socket, address: str, port: int) -> None:
         """See `Transport.join`."""
         self.prepare()
-        threading.Thread(target=self._relay, args=(peer, address, port), daemon=True).start()
+        try:
+            channel = self._connection.transport.open_channel(
+                "direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=CONNECT_SECONDS
+            )
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            peer.close()
+            raise Unreachable(f"{self._login.host} does not join us to {address}:{port}: {_refusal(error)}") from error
+        threading.Thread(target=self._relay, args=(peer, channel), daemon=True).start()
 
-    def _relay(self, peer: socket.socket, address: str, port: int) -> None:
-        with peer, contextlib.suppress(paramiko.SSHException, OSError, EOFError):
-            channel = self._connection.transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0))
-            with contextlib.closing(channel):
-                relay(peer, channel)
+    def _relay(self, peer: socket.socket, channel: Any) -> None:
+        with peer, contextlib.closing(channel), contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+            relay(peer, channel)
 
     def kill(self) -> None:
         """See `Transport.kill`."""
@@ -185,6 +193,15 @@ def _converse(channel: Any, sent: Outgoing, tap: Tap | None, timeout: float | No
         if deadline and time.monotonic() > deadline:
             raise HostFailed(f"no answer within {timeout:g} s; the step was ended.")
         time.sleep(POLL_SECONDS)
+
+
+def _refusal(error: Exception) -> str:
+    """Why sshd does not open a channel to a port: it may not, or nobody listens there."""
+    if isinstance(error, paramiko.ChannelException):
+        if error.code == PROHIBITED:
+            return "its sshd does not allow it (AllowTcpForwarding)."
+        return "nobody listens there."
+    return f"{str(error).rstrip('.') or type(error).__name__}."
 
 
 def _hint(error: Exception) -> str:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
 import threading
 from contextlib import suppress
 from typing import Any
 
-from provision.errors import ProvisionError
+from provision.errors import ProvisionError, Unreachable
 from provision.transport.base import Transport
 
 PORTION = 65536
+ANSWER_SECONDS = 10.0
+TLS_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
 class Tunnel:
@@ -38,6 +41,25 @@ class Tunnel:
                 self._transport.join(peer, *self._place)
             except ProvisionError:
                 peer.close()
+
+    def check(self) -> None:
+        """Make sure that a PostgreSQL server is at the other end. Raises Unreachable, with the reason as far as known.
+
+        It is asked whether it talks TLS, which any server answers and none logs.
+        """
+        ours, theirs = socket.socketpair()
+        with ours:
+            self._transport.join(theirs, *self._place)
+            ours.settimeout(ANSWER_SECONDS)
+            with suppress(OSError):
+                ours.sendall(TLS_REQUEST)
+                if ours.recv(1) in (b"S", b"N"):
+                    return
+        address, port = self._place
+        raise Unreachable(
+            f"{address}:{port} is not reached through SSH: no PostgreSQL answers there.",
+            hint="Is the server up, and does the host's sshd allow it (AllowTcpForwarding)?",
+        )
 
     def close(self) -> None:
         """Listen no more. The transport is closed by whoever opened it, and ends what is joined."""

@@ -126,12 +126,32 @@ def test_nobody_listens_there(transport: Transport, server: Server) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         dead = Tunnel(transport, "127.0.0.1", unused.getsockname()[1])
+        with pytest.raises(Unreachable, match=r"refused|nobody listens there|no PostgreSQL answers there"):
+            dead.check()
         with pytest.raises(errors.Unreachable, match="does not answer"):
             through(dead).open(DATABASE, "test")
         dead.close()
     alive = Tunnel(transport, server.host, server.port)
+    alive.check()
     through(alive).open(DATABASE, "test").close()
     alive.close()
+
+
+@pytest.mark.parametrize("kind", [SSH, OpenSSH])
+def test_an_sshd_that_joins_nobody_is_named(
+    kind: type[SSH] | type[OpenSSH], host: Sshd, tmp_path_factory: pytest.TempPathFactory, server: Server
+) -> None:
+    assert host, "there is an sshd"
+    closed = sshd.start(tmp_path_factory.mktemp("sshd"), "AllowTcpForwarding no\n")
+    transport = kind(Login(host=sshd.ADDRESS, port=closed.port, user=closed.user, config=closed.config))
+    tunnel = Tunnel(transport, server.host, server.port)
+    with pytest.raises(Unreachable) as raised:
+        tunnel.check()
+    assert "AllowTcpForwarding" in str(raised.value)
+    assert transport.run("echo in").out == "in\n"
+    tunnel.close()
+    transport.close()
+    closed.close()
 
 
 def test_it_listens_here_alone_and_no_longer_than_it_is_open(transport: Transport, server: Server) -> None:

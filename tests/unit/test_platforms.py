@@ -257,6 +257,7 @@ def test_a_node_of_each_release(
         packages,
         f"room for {data}",
         f"data directory {data}",
+        *(f"file {data}/{name}" for name in ("server.key", "server.crt", "root.crt")),
         f"file {data}/postgresql.conf",
         f"file {data}/pg_hba.conf",
         "server :5432",

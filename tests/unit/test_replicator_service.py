@@ -71,6 +71,7 @@ def test_the_first_master_has_it_all(site: Site) -> None:
         "file /etc/sudoers.d/pgherd",
         "folder /etc/pgherd",
         "file /etc/pgherd/replicator.toml",
+        "file /etc/pgherd/root.crt",
         "file /etc/pgherd/passfile",
         "file /etc/systemd/system/pgherd-replicator.service",
         "service pgherd-replicator",

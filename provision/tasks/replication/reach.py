@@ -31,6 +31,11 @@ class _Way:
     transport: Transport
     tunnel: Tunnel
 
+    def close(self) -> None:
+        """Close it, and every connection that goes through it."""
+        self.tunnel.close()
+        self.transport.close()
+
 
 class Reach:
     """Opens connections for a site. Keeps its tunnels until it is closed."""
@@ -72,21 +77,25 @@ class Reach:
     def _way(self, host: Host) -> _Way:
         with self._lock:
             if host.name not in self._ways:
-                transport = connect(host, self._site.keeper)
-                try:
-                    transport.prepare()
-                except ProvisionError as error:
-                    transport.close()
-                    raise Unreachable(f"{host.name}: {error.args[0]}", hint=error.hint) from error
-                self._ways[host.name] = _Way(transport, Tunnel(transport, host.address, host.postgresql.port))
+                self._ways[host.name] = self._open(host)
             return self._ways[host.name]
+
+    def _open(self, host: Host) -> _Way:
+        transport = connect(host, self._site.keeper)
+        way = _Way(transport, Tunnel(transport, host.address, host.postgresql.port))
+        try:
+            transport.prepare()
+            way.tunnel.check()
+        except ProvisionError as error:
+            way.close()
+            raise Unreachable(f"{host.name}: {error.args[0]}", hint=error.hint) from error
+        return way
 
     def close(self) -> None:
         """Close the tunnels."""
         with self._lock:
             for way in self._ways.values():
-                way.tunnel.close()
-                way.transport.close()
+                way.close()
             self._ways.clear()
 
     def __enter__(self) -> Self:
