@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,20 @@ from fabric import Config, Connection
 from provision.errors import HostFailed, Unreachable
 from provision.inventory import HostKeys
 from provision.transport import become
-from provision.transport.base import OnLine, Result
-from provision.transport.framing import CutShort, Envelope, Tap
+from provision.transport.base import OnLine, OnSent, Result
+from provision.transport.framing import CutShort, Envelope, Outgoing, Tap
 from provision.transport.login import Login
 from provision.transport.openssh import CONNECT_SECONDS
+from provision.transport.tunnel import relay
 
 # What paramiko's threads say of a connection that fails comes out as an exception here, and becomes a sentence.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
 KEEPALIVE_SECONDS = 15
+PROHIBITED = 1
+"""SSH_OPEN_ADMINISTRATIVELY_PROHIBITED (RFC 4254)."""
+
 POLL_SECONDS = 0.05
 KNOWN_HOSTS = "~/.ssh/known_hosts"
 SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
@@ -41,16 +46,24 @@ class SSH:
         self._login = login
         self._connection = connection or _connection(login)
         self._channel: Any = None
+        self._opening = threading.Lock()
         _check_keys(self._connection, login.host_keys)
 
     def run(
-        self, script: str, *, as_user: str = "", timeout: float | None = None, on_line: OnLine | None = None
+        self,
+        script: str,
+        *,
+        as_user: str = "",
+        timeout: float | None = None,
+        on_line: OnLine | None = None,
+        on_sent: OnSent | None = None,
     ) -> Result:
         """See `Transport.run`."""
         envelope = Envelope()
-        remote, first = become.command(root=self._login.sudo, password=self._login.become_password)
+        login = self._login
+        remote, first = become.command(root=login.sudo, password=login.become_password, size=len(script))
         tap = Tap(envelope.mark, on_line) if on_line else None
-        sent = (first + envelope.wrap(script, as_user)).encode()
+        sent = Outgoing((first + envelope.wrap(script, as_user)).encode(), on_sent)
         out, err = self._exchange(remote, sent, tap, timeout)
         try:
             return envelope.open(out.decode(errors="replace"), err.decode(errors="replace"))
@@ -58,7 +71,7 @@ class SSH:
             said = err.decode(errors="replace")
             raise HostFailed(f"the shell of {self._login.host} ended early.", hint=become.why_not(said)) from None
 
-    def _exchange(self, remote: str, sent: bytes, tap: Tap | None, timeout: float | None) -> tuple[bytes, bytes]:
+    def _exchange(self, remote: str, sent: Outgoing, tap: Tap | None, timeout: float | None) -> tuple[bytes, bytes]:
         self._open()
         try:
             self._channel = channel = self._connection.transport.open_session()
@@ -82,6 +95,27 @@ class SSH:
             raise Unreachable(f"{name} refuses the login.", hint=hint) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise Unreachable(f"{name} cannot be reached: {str(error).rstrip('.')}.", hint=_hint(error)) from error
+
+    def prepare(self) -> None:
+        """See `Transport.prepare`."""
+        with self._opening:
+            self._open()
+
+    def join(self, peer: socket.socket, address: str, port: int) -> None:
+        """See `Transport.join`."""
+        self.prepare()
+        try:
+            channel = self._connection.transport.open_channel(
+                "direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=CONNECT_SECONDS
+            )
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            peer.close()
+            raise Unreachable(f"{self._login.host} does not join us to {address}:{port}: {_refusal(error)}") from error
+        threading.Thread(target=self._relay, args=(peer, channel), daemon=True).start()
+
+    def _relay(self, peer: socket.socket, channel: Any) -> None:
+        with peer, contextlib.closing(channel), contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+            relay(peer, channel)
 
     def kill(self) -> None:
         """See `Transport.kill`."""
@@ -130,14 +164,14 @@ def _check_keys(connection: Any, policy: HostKeys) -> None:
     client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
 
 
-def _converse(channel: Any, sent: bytes, tap: Tap | None, timeout: float | None) -> tuple[bytes, bytes]:
+def _converse(channel: Any, sent: Outgoing, tap: Tap | None, timeout: float | None) -> tuple[bytes, bytes]:
     """Send all, and read both streams while sending: a peer that cannot write does not read."""
     out, err = bytearray(), bytearray()
     deadline = time.monotonic() + timeout if timeout else None
     while True:
         moved = False
         if sent and channel.send_ready():
-            sent = sent[channel.send(sent[:32768]) :]
+            sent.gone(channel.send(sent.next(32768)))
             moved = True
             if not sent:
                 channel.shutdown_write()
@@ -159,6 +193,15 @@ def _converse(channel: Any, sent: bytes, tap: Tap | None, timeout: float | None)
         if deadline and time.monotonic() > deadline:
             raise HostFailed(f"no answer within {timeout:g} s; the step was ended.")
         time.sleep(POLL_SECONDS)
+
+
+def _refusal(error: Exception) -> str:
+    """Why sshd does not open a channel to a port: it may not, or nobody listens there."""
+    if isinstance(error, paramiko.ChannelException):
+        if error.code == PROHIBITED:
+            return "its sshd does not allow it (AllowTcpForwarding)."
+        return "nobody listens there."
+    return f"{str(error).rstrip('.') or type(error).__name__}."
 
 
 def _hint(error: Exception) -> str:
