@@ -303,7 +303,7 @@ def test_rules_are_written_as_they_are_listed(source: str, rich: str, table: str
             "Lab: its signature is of a key that is not trusted here.",
         ),
         (
-            "Failed to download metadata for repo 'lab': repomd.xml GPG signature verification error: Bad GPG signature",
+            "Failed to download metadata for repo 'x': repomd.xml GPG signature verification error: Bad GPG signature",
             "the list of packages is not signed with the repository's gpgkey (Bad GPG signature)",
         ),
         (
