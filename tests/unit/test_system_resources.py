@@ -54,6 +54,7 @@ unit = Unit(unit="chronyd", config=("/etc/chrony.conf",))
 script = Unit(unit="ntpd", config=("/etc/ntp.conf",), systemd=False)
 at_boot = Unit(unit="postgresql-16", running=False)
 options = UnitOptions(unit="postgresql-16", text="[Service]\n")
+nothing = UnitOptions(unit="postgresql-16", text="")
 hostname = Hostname(hostname="pg-1")
 hosts = HostsFile(block="10.0.0.1 one\n10.0.0.2 two\n", names=frozenset({"one", "two"}))
 disabled = Module(module="postgresql", stream="disabled")
@@ -127,6 +128,13 @@ TABLE: list[tuple[str, Resource, tuple[object, ...], list[str]]] = [
         options,
         (PathFact("file", 0o644, "root", "root", "[Service]\n"), True),
         ["let systemd read its files again"],
+    ),
+    ("no settings", nothing, (PathFact(), False), []),
+    (
+        "no settings any more",
+        nothing,
+        (PathFact("file", 0o644, "root", "root", "[Service]\n"), False),
+        ["remove /etc/systemd/system/postgresql-16.service.d/pgherd.conf"],
     ),
     ("settings as they are", options, (PathFact("file", 0o644, "root", "root", "[Service]\n"), False), []),
     ("a name", hostname, (HostnameFact(running="localhost", kept="localhost"),), ["set hostname pg-1"]),
