@@ -79,7 +79,7 @@ def _installed(node: Node) -> list[Resource]:
     if packaged and server.data != packaged.data:
         found.append(Directory(path=str(PurePosixPath(server.data).parent), ours=False))
     if packaged:
-        found += _told(packaged, server, systemd=release.systemd)
+        found += _told(packaged, server, systemd=node.systemd)
     if packaged and server.data != packaged.data and node.traits.selinux != "disabled":
         found.append(DataLabel(path=server.data, installer=release.installer, package=release.semanage))
     return [*found, Room(server=server, megabytes=_megabytes(node))]

@@ -19,13 +19,22 @@ from provision.resources import (
     RepositoryOptions,
     Resource,
     TrustedKey,
+    Unit,
 )
 from provision.resources.packages import UNLOCKED
 from provision.resources.steps import carry_out
 from provision.transport import Local
 from provision.transport.base import OnLine, Result
 
-MOVED = ("/etc/", "/sys/class/net", "/var/lib/selinux/", "/var/lib/dnf/", "/var/cache/dnf/", "/var/run/")
+MOVED = (
+    "/etc/",
+    "/sys/class/net",
+    "/var/lib/selinux/",
+    "/var/lib/dnf/",
+    "/var/cache/dnf/",
+    "/var/run/",
+    "/var/lock/subsys/",
+)
 KEYS = Path(__file__).parents[1] / "unit" / "keys"
 RSA = "91D0E27B4DE7308873150B81004738175CEB42E9"
 
@@ -205,3 +214,35 @@ def test_another_key_is_not_trusted(host: Host, with_rpm: Callable[[], str], fil
     assert said in str(caught.value)
     assert with_rpm() == ""
     assert list((host.root / "etc/pki/rpm-gpg").iterdir()) == []
+
+
+SERVICE = """#!/bin/sh
+# runs services as SysV scripts do: the file below subsys is there while one runs, and made anew when it starts
+lock=ROOT/var/lock/subsys/$1
+case $2 in
+  status) [ -e "$lock" ] ;;
+  start|restart) rm -f "$lock"; : >"$lock"; echo "$2 $1" >>ROOT/said ;;
+esac
+"""
+CHKCONFIG = """#!/bin/sh
+case $1 in
+  --list) [ -e ROOT/on ] && echo "$2 0:off 1:off 2:on 3:on 4:on 5:on 6:off" || echo "$2 0:off 3:off 5:off" ;;
+  *) : >ROOT/on ;;
+esac
+"""
+
+
+def test_a_sysv_service_runs_starts_at_boot_and_heeds_its_file(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    (host.root / "var/lock/subsys").mkdir(parents=True)
+    for name, text in (("service", SERVICE), ("chkconfig", CHKCONFIG)):
+        host.write(f"/bin/{name}", text.replace("ROOT", str(host.root))).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{host.root}/bin:/usr/bin:/bin")
+    unit = Unit(unit="ntpd", config=("/etc/ntp.conf",), systemd=False)
+    file = host.write("/etc/ntp.conf", "server a\n")
+    assert converge(host, unit) == ["start ntpd now and at boot"]
+    assert converge(host, unit) == []
+    file.write_text("server b\n")
+    assert converge(host, unit) == ["restart ntpd with its new configuration"]
+    (host.root / "var/lock/subsys/ntpd").unlink()
+    assert converge(host, unit) == ["start ntpd"]
+    assert host.read("/said") == "start ntpd\nrestart ntpd\nstart ntpd\n"
