@@ -253,8 +253,10 @@ def test_a_node_of_each_release(
     assert names(found["base"]) == base
     assert names(found["ntp"]) == ntp
     data = f"/var/lib/pgsql/{version}/data"
+    told = [] if traits is CENTOS_6 else [f"settings of service postgresql-{version}"]
     assert names(found["postgresql"]) == [
         packages,
+        *told,
         f"room for {data}",
         f"data directory {data}",
         *(f"file {data}/{name}" for name in ("server.key", "server.crt", "root.crt")),
