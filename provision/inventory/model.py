@@ -44,7 +44,7 @@ class Host:
     """A machine (or, when it is local, a node of its own on this machine).
 
     address: where the other nodes find it, and where its PostgreSQL listens. ssh_host, port: where SSH finds it; port
-    None: what ssh_config says. release: the major one of Enterprise Linux, None when it is not said. groups: nearest
+    None: what ssh_config says; jump, proxy_command: the way there, as ssh's ProxyJump and ProxyCommand. release: the major one of Enterprise Linux, None when it is not said. groups: nearest
     last, without `all`. vars: every variable, resolved.
     """
 
@@ -58,6 +58,8 @@ class Host:
     key_file: Path | None = None
     ssh_config: Path | None = None
     host_keys: HostKeys = HostKeys.STRICT
+    jump: str = ""
+    proxy_command: str = ""
     become: Become | None = None
     release: int | None = None
     groups: tuple[str, ...] = ()

@@ -37,6 +37,7 @@ class Keeper:
         self.path = path
         self._lock = threading.RLock()
         self._fetched: dict[tuple[str, str], Secret] = {}
+        self._asked: dict[str, Secret] = {}
         self._shown: set[str] = set()
 
     def get(self, name: str) -> Secret | None:
@@ -78,6 +79,14 @@ class Keeper:
                 faults += error.faults
         if faults:
             raise InputError(faults)
+
+    def give(self, purpose: str, value: str) -> None:
+        """Take what somebody has typed. purpose: what it is for."""
+        self._asked[purpose] = self.know(value)
+
+    def asked(self, purpose: str) -> Secret | None:
+        """What somebody has typed for a purpose, if anybody was asked."""
+        return self._asked.get(purpose)
 
     def know(self, value: str) -> Secret:
         """A value as a Secret that `mask` knows from now on."""
