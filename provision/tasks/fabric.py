@@ -15,7 +15,7 @@ from invoke.exceptions import Exit
 
 from provision.change import Change
 from provision.errors import HostFailed, InputError, ProvisionError
-from provision.facts import gather
+from provision.facts import TRAITS, gather
 from provision.inventory import load
 from provision.resources import Resource
 from provision.resources.steps import StepEvent, carry_out
@@ -53,7 +53,10 @@ def _run(function: Task, connection: Connection, inventory: str) -> None:
     for host in site.inventory.hosts:
         if address in (host.name, host.address, host.ssh_host):
             transport = connect(host, site.keeper) if host.local else SSH(login_to(host, site.keeper), connection)
-            settle(function(site.node(host)), transport)
+            traits = None if host.local else gather(transport, [TRAITS])[TRAITS]
+            if traits:
+                site.learn(host, traits)
+            settle(function(site.node(host, traits)), transport)
             return
     raise InputError(f"{inventory} has no host {address}: name one of its hosts with -H")
 
