@@ -17,7 +17,9 @@ PROMPTS = 2
 """Ssh may ask by two methods, once each."""
 
 # Passphrases of keys and questions about host keys are not answered.
-PROGRAM = "#!/bin/sh\ncase $1 in *assphrase*|*yes/no*) exit 1 ;; esac\nIFS= read -r p <{pipe} && printf '%s\\n' \"$p\"\n"
+PROGRAM = (
+    "#!/bin/sh\ncase $1 in *assphrase*|*yes/no*) exit 1 ;; esac\nIFS= read -r p <{pipe} && printf '%s\\n' \"$p\"\n"
+)
 
 
 @contextmanager

@@ -86,9 +86,16 @@ class OpenSSH:
 
     def _trouble(self, said: str) -> Unreachable:
         login = self._login
-        keys = [login.key_file] if login.key_file else effective(login).get("identityfile", [])
-        paths = [Path(key).expanduser() for key in keys]
-        return trouble.said_by_ssh(login.host, said, login.user or "", paths, password=login.password is not None)
+        found = effective(login)
+        keys = [Path(key).expanduser() for key in found.get("identityfile", [])]
+        return trouble.said_by_ssh(
+            login.host,
+            said,
+            login.user or "",
+            [login.key_file] if login.key_file else keys,
+            password=login.password is not None,
+            jump=" ".join(found.get("proxyjump", [])),
+        )
 
     def kill(self) -> None:
         """See `Transport.kill`."""

@@ -20,7 +20,7 @@ from provision.errors import HostFailed, Unreachable
 from provision.transport import become, hostkeys, trouble
 from provision.transport.base import OnLine, Result
 from provision.transport.framing import CutShort, Envelope, Tap
-from provision.transport.gateway import CONNECT_SECONDS, gateway, hops
+from provision.transport.gateway import CONNECT_SECONDS, Command, gateway, hops
 from provision.transport.login import Login
 
 # What paramiko's threads say of a connection that fails comes out as an exception here, and becomes a sentence.
@@ -88,6 +88,9 @@ class SSH:
         except (paramiko.SSHException, OSError, EOFError) as error:
             if _asked_who_we_are(hop):
                 raise self._refused(hop) from error
+            if isinstance(hop.gateway, Command):
+                why = f"{name} cannot be reached by `{hop.gateway.text}`: {hop.gateway.said}."
+                raise Unreachable(why, hint=trouble.AWAY) from error
             raise Unreachable(f"{name} cannot be reached: {str(error).rstrip('.')}.", hint=_hint(error)) from error
 
     def _refused(self, hop: Any) -> Unreachable:
@@ -107,6 +110,8 @@ class SSH:
         for hop in reversed(hops(self._connection)):
             with contextlib.suppress(Exception):
                 hop.close()
+            if isinstance(hop.gateway, Command):
+                hop.gateway.close()
 
 
 def _connection(login: Login) -> Any:
@@ -122,7 +127,7 @@ def _connection(login: Login) -> Any:
         user=login.user,
         port=login.port,
         config=config,
-        gateway=gateway(config, login.host, login.jump, login.proxy),
+        gateway=gateway(config, login.host, user=login.user or "", jump=login.jump, proxy=login.proxy),
         connect_timeout=CONNECT_SECONDS,
         connect_kwargs=credentials,
     )

@@ -53,8 +53,10 @@ def needs_passphrase(key: Path) -> bool:
     return done.returncode != 0 and "passphrase" in done.stderr
 
 
-def said_by_ssh(host: str, said: str, user: str, keys: Sequence[Path], *, password: bool) -> Unreachable:
-    """What the ssh program said before it gave up."""
+def said_by_ssh(
+    host: str, said: str, user: str, keys: Sequence[Path], *, password: bool, jump: str = ""
+) -> Unreachable:
+    """What the ssh program said before it gave up. jump: the hosts that it went through."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     last = lines[-1].rstrip(".") if lines else "it gave no reason"
     if "IDENTIFICATION HAS CHANGED" in said:
@@ -63,7 +65,7 @@ def said_by_ssh(host: str, said: str, user: str, keys: Sequence[Path], *, passwo
         return changed_key(about[1] if about else host, place[1] if place else "known_hosts")
     if "Host key verification failed" in said:
         about = re.search(r"No .* host key is known for (\S+)", said)
-        return unknown_key(about[1] if about else host)
+        return unknown_key(about[1] if about else f"{host}, or of its jump host {jump}," if jump else host)
     if "Permission denied" in said or "Too many authentication failures" in said:
         about = re.search(r"(?:(\S+)@)?(\S+): Permission denied", said)
         return refused(about[2] if about else host, (about and about[1]) or user, keys, password=password)

@@ -124,9 +124,7 @@ def test_a_jump_host_of_the_ssh_config(kind: Kind, server: Sshd, jump: Sshd, tmp
     assert jump.log.count("Accepted publickey") == before + 1
 
 
-def test_jump_hosts_of_the_inventory_are_visited_in_order(
-    kind: Kind, server: Sshd, jump: Sshd, tmp_path: Path
-) -> None:
+def test_jump_hosts_of_the_inventory_are_visited_in_order(kind: Kind, server: Sshd, jump: Sshd, tmp_path: Path) -> None:
     config = config_by_way_of(tmp_path, server, jump)
     text = config.read_text().replace("  ProxyJump outer\n", "")
     # The second one is only known under a name that the first one could not reach, were it the last.
@@ -155,10 +153,16 @@ def test_a_command_as_the_way(kind: Kind, server: Sshd, jump: Sshd, tmp_path: Pa
     assert out(transport, "echo in") == "in\n"
 
 
+def test_a_command_that_ends(kind: Kind, server: Sshd, jump: Sshd, tmp_path: Path) -> None:
+    config = config_by_way_of(tmp_path, server, jump)
+    found = said(kind(Login(host="inner", config=config, proxy="sh -c 'echo no way >&2; exit 1'")))
+    assert "no way" in found or "Connection closed" in found
+
+
 def test_the_key_of_a_jump_host_is_checked_too(kind: Kind, server: Sshd, jump: Sshd, tmp_path: Path) -> None:
     config = config_by_way_of(tmp_path, server, jump, known=server.known_hosts.read_text())
     found = said(kind(Login(host="inner", config=config)))
-    assert f"the key of [{jump.address}]:{jump.port}" in found
+    assert f"the key of [{jump.address}]:{jump.port}" in found or "or of its jump host outer" in found
     assert "provision trust" in found
 
 
