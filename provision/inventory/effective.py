@@ -12,7 +12,7 @@ from provision.inventory.marks import Node, Origin
 from provision.inventory.variables import HostVars, Resolver, check_names, merge
 from provision.inventory.wording import shown
 
-ONCE = ("replication", "state_dir")
+ONCE = ("replication", "serial", "state_dir")
 """Variables that speak of the inventory as a whole and so belong to `all`."""
 
 

@@ -44,8 +44,9 @@ class Host:
     """A machine (or, when it is local, a node of its own on this machine).
 
     address: where the other nodes find it, and where its PostgreSQL listens. ssh_host, port: where SSH finds it; port
-    None: what ssh_config says; jump, proxy_command: the way there, as ssh's ProxyJump and ProxyCommand. release: the major one of Enterprise Linux, None when it is not said. groups: nearest
-    last, without `all`. vars: every variable, resolved.
+    None: what ssh_config says; jump, proxy_command: the way there, as ssh's ProxyJump and ProxyCommand. release: the
+    major one of Enterprise Linux, None when it is not said. groups: nearest last, without `all`. vars: every variable,
+    resolved.
     """
 
     name: str
@@ -104,12 +105,14 @@ class Notice:
 class Inventory:
     """Everything that is declared. groups: each group's hosts by name, nested ones included.
 
-    folder: where its first file is; origins: by host and variable every place that set it, the one that won last.
+    folder: where its first file is; serial: how many hosts a run takes through all stages before others, 0: all.
+    origins: by host and variable every place that set it, the one that won last.
     """
 
     name: str
     folder: Path
     state_dir: Path
+    serial: int = 0
     files: tuple[Path, ...] = ()
     hosts: tuple[Host, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from provision.inventory.marks import BROKEN, Mark, Node, Origin, SecretSource, 
 from provision.inventory.wording import suggestion
 
 MERGED = ("postgresql", "pgbench", "ssh")
-OWN = (*MERGED, "address", "become", "connection", "fallback_port", "release", "replication", "state_dir")
+OWN = (*MERGED, "address", "become", "connection", "fallback_port", "release", "replication", "serial", "state_dir")
 HINTS = {"lookup": 'write !env NAME or !command "COMMAND" instead.', "vault": 'write !command "COMMAND" instead.'}
 
 

@@ -1,5 +1,7 @@
-"""Hands a password to the ssh program, which takes it from nowhere but a program of ours: through a pipe in a folder that
-only we can enter. It stands in no file, no environment and no process list."""
+"""Hands a password to the ssh program, which takes it from nowhere but a program of ours.
+
+It goes through a pipe in a folder that only we can enter, and stands in no file, no environment and no process list.
+"""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ REASONS = (
     ),
     (
         ("password is required",),
-        "sudo asks for a password there: give it by --ask-become-pass or as become.password (or allow this account to go"
-        " without: NOPASSWD).",
+        "sudo asks for a password there: give it by --ask-become-pass or as become.password"
+        " (or allow this account to go without: NOPASSWD).",
     ),
     (
         ("not in the sudoers", "is not allowed to", "may not run sudo", "not allowed"),

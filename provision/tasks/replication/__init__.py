@@ -11,6 +11,7 @@ from provision.tasks.replication.proof import Proof, prove
 from provision.tasks.replication.rebuild import Rebuild
 from provision.tasks.replication.report import summary
 from provision.tasks.replication.settings import Settings
+from provision.tasks.replication.settling import settled
 
 __all__ = [
     "Handover",
@@ -19,6 +20,7 @@ __all__ = [
     "Settings",
     "daemon_pid",
     "prove",
+    "settled",
     "stop_daemon",
     "summary",
 ]
