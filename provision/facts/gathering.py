@@ -22,6 +22,7 @@ from provision.transport import Transport, quote
 T = TypeVar("T")
 
 PRELUDE = r"""
+PATH=$PATH:/usr/sbin:/sbin
 if stat -c %a / >/dev/null 2>&1; then
   stat_of() { stat -c '%F|%a|%U|%G' "$1"; }
 else

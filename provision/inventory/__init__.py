@@ -25,6 +25,7 @@ from provision.inventory.settings import (
     SyncSettings,
     SyncType,
 )
+from provision.inventory.system import NtpSettings, PgdgSettings, RepositorySettings, SnmpSettings, SystemSettings
 
 __all__ = [
     "PGBENCH_ROLE",
@@ -44,16 +45,21 @@ __all__ = [
     "MakeDelta",
     "Mark",
     "Notice",
+    "NtpSettings",
     "OneTimeCopy",
     "Origin",
     "PgbenchSettings",
+    "PgdgSettings",
     "PostgresqlSettings",
     "ReplicationSettings",
+    "RepositorySettings",
     "SecretSource",
+    "SnmpSettings",
     "Source",
     "Strategy",
     "SyncSettings",
     "SyncType",
+    "SystemSettings",
     "hba_rules",
     "load",
 ]

@@ -10,9 +10,11 @@ from typing import TypeVar
 
 from provision.inventory import reach
 from provision.inventory.faults import Faults
+from provision.inventory.keys import with_keys
 from provision.inventory.marks import Mark, Node
 from provision.inventory.model import Become, ConnectionKind, Host
 from provision.inventory.settings import PgbenchSettings, PostgresqlSettings, Section
+from provision.inventory.system import SystemSettings, system_node
 from provision.inventory.validation import validate
 
 S = TypeVar("S", bound=Section)
@@ -63,6 +65,7 @@ class HostBuilder:
             groups=groups,
             vars={variable: node.plain() for variable, node in values.items()},
             postgresql=server.model_copy(update={"port": port}) if port else server,
+            system=self._system(system_node(values, mark)),
             pgbench=self._section(PgbenchSettings, values["pgbench"]) if "pgbench" in values else None,
         )
 
@@ -70,6 +73,9 @@ class HostBuilder:
         if node is None or node.value is None:
             return model()
         return validate(model, node, self.faults) or model()
+
+    def _system(self, node: Node) -> SystemSettings:
+        return with_keys(self._section(SystemSettings, node), node, self.faults)
 
     def _become(self, node: Node) -> Become | None:
         settings = self._section(reach.BecomeSettings, node)

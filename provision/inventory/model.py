@@ -13,6 +13,7 @@ from pathlib import Path
 from provision.inventory.marks import Mark, Node, Origin, SecretSource
 from provision.inventory.patterns import select
 from provision.inventory.settings import PgbenchSettings, PostgresqlSettings, ReplicationSettings
+from provision.inventory.system import SystemSettings
 
 
 class ConnectionKind(StrEnum):
@@ -67,6 +68,7 @@ class Host:
     vars: Mapping[str, object] = field(default_factory=dict, repr=False, hash=False)
     postgresql: PostgresqlSettings = field(default_factory=PostgresqlSettings, hash=False)
     pgbench: PgbenchSettings | None = None
+    system: SystemSettings = field(default_factory=SystemSettings, hash=False)
 
     def __str__(self) -> str:
         return self.name

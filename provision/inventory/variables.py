@@ -19,8 +19,19 @@ from provision.inventory.faults import Faults
 from provision.inventory.marks import BROKEN, Mark, Node, Origin, SecretSource, wrap
 from provision.inventory.wording import suggestion
 
-MERGED = ("postgresql", "pgbench", "ssh")
-OWN = (*MERGED, "address", "become", "connection", "fallback_port", "release", "replication", "serial", "state_dir")
+MERGED = ("postgresql", "pgbench", "ssh", "repositories", "pgdg", "ntp", "snmp")
+OWN = (
+    *MERGED,
+    "address",
+    "become",
+    "connection",
+    "fallback_port",
+    "release",
+    "replication",
+    "serial",
+    "state_dir",
+    "updates",
+)
 HINTS = {"lookup": 'write !env NAME or !command "COMMAND" instead.', "vault": 'write !command "COMMAND" instead.'}
 
 

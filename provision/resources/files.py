@@ -87,7 +87,7 @@ class File:
         return [
             Change(
                 summary=f"{verb} {self.path}",
-                script=self._script(backup=found.kind == "file"),
+                script=self.script(backup=found.kind == "file"),
                 before=self._shown(found.text, there=found.kind == "file"),
                 after=self._shown(self.text, there=True),
                 follows=self.follows if found.kind == "file" else "",
@@ -104,7 +104,7 @@ class File:
             return None
         return MASK if self.secret else text
 
-    def _script(self, *, backup: bool) -> str:
+    def script(self, *, backup: bool) -> str:
         """Write beside, judge, keep the old one, rename. Killed anywhere, the old or the new file is there, whole."""
         place, path = PurePosixPath(self.path), quote(self.path)
         candidate = quote(f"{place.parent}/.{place.name}")
@@ -115,7 +115,7 @@ class File:
             "trap 'rm -f \"$t\"' EXIT\n"
             f'cat >"$t" {opening} || exit 1\n{body}'
             f"{_belong(CANDIDATE, self.mode, self.owner)}"
-            f'{self._judge()}{keep}mv -f "$t" {path} || exit 1\n{self._look_again(backup=backup)}'
+            f'{self._judge()}{keep}mv -f "$t" {path} || exit 1\n{relabel(path)}{self._look_again(backup=backup)}'
         )
 
     def _judge(self) -> str:
@@ -130,6 +130,11 @@ class File:
         path = quote(self.path)
         back = f"mv -f {path}.previous {path}" if backup else f"rm -f {path}"
         return f"(\n{self.confirm.rstrip()}\n) || {{ {back}; echo 'the old file is back in place'; exit 1; }}\n"
+
+
+def relabel(path: str, options: str = "") -> str:
+    """A fragment that gives what was renamed to a (quoted) path the SELinux label of its new place."""
+    return f"if command -v restorecon >/dev/null 2>&1; then restorecon {options}{path} 2>/dev/null || :; fi\n"
 
 
 def _belong(path: str, mode: int, owner: str) -> str:

@@ -151,7 +151,7 @@ class Node:
         settings = self.host.postgresql
         if self.host.local or settings.source not in (Source.PGDG, Source.DISTRIBUTION):
             return None
-        return platforms.packaged(self.release.major, settings.source, settings.version)
+        return platforms.packaged(self.release, settings.source, settings.version)
 
     @cached_property
     def server(self) -> Server:
@@ -162,7 +162,7 @@ class Node:
         return Server(
             bin=self._bin(),
             data=data,
-            log=str(self.home / "postgresql.log") if self.host.local else f"{data}/startup.log",
+            log=str(self.home / "postgresql.log") if self.host.local else f"{Path(data).parent}/pgstartup.log",
             host=(settings.socket_dir or "") if sockets else self.host.address,
             port=settings.port,
             superuser=settings.superuser,
@@ -170,6 +170,7 @@ class Node:
             passfile="" if sockets else str(self.home / "passfile"),
             major=settings.version or 0,
             unit=self.packaged.unit if self.packaged else "",
+            systemd=self.traits.init == "systemd",
         )
 
     def _bin(self) -> str:

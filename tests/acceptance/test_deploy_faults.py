@@ -168,7 +168,7 @@ def test_a_host_with_no_route_is_planned_as_bare_and_not_deployed(lab: LocalLab)
     assert "install postgresql16, postgresql16-server, postgresql16-contrib, postgresql16-plperl" in planned
     for word in ("check", "deploy"):
         result = lab(word).exits(4)
-        assert "slave: base: " in result.out and "cannot be reached" in result.out
+        assert "slave: repositories: " in result.out and "cannot be reached" in result.out
 
 
 def test_an_edited_password_that_is_not_the_servers_is_told_in_one_sentence(lab: LocalLab) -> None:

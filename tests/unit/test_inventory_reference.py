@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from provision.inventory import reach, settings
+from provision.inventory import reach, settings, system
 from provision.inventory.settings import Section
 from provision.inventory.variables import OWN
 
@@ -16,6 +16,10 @@ TABLED: list[type[Section]] = [
     settings.PostgresqlSettings,
     settings.AccessRule,
     settings.PgbenchSettings,
+    system.RepositorySettings,
+    system.PgdgSettings,
+    system.NtpSettings,
+    system.SnmpSettings,
     settings.ReplicationSettings,
     settings.DatabaseSettings,
     settings.HerdSettings,
