@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_format
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -130,6 +131,10 @@ class Command:
     def _hosts_ended(self) -> list[PlaceEnded]:
         names = {host.name for host in self.hosts}
         return [place for place in self.report.ended if place.place in names]
+
+    def json_line(self, value: dict[str, object]) -> None:
+        """Print an object as a line of JSON."""
+        self.page.line(json_format.dumps(value, default=str, ensure_ascii=False))
 
     def view(self) -> View:
         """Where its events are shown."""
