@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
 def _show(command: Command, found: list[Shown]) -> None:
     header = [Cell(word, "bold") for word in ("host", "name in known_hosts", "key", "")]
-    rows = [
+    rows: list[list[Cell | str]] = [
         [shown.host, shown.name, shown.fingerprint, Cell(shown.said, STYLES.get(shown.state, "failed"))]
         for shown in found
     ]
