@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 
 from provision.apply.batches import GATE, batches, gate, skipped
 from provision.apply.events import Event, Outcome, PlaceEnded, TaskResult
@@ -92,8 +93,8 @@ def _replication(run: Run, ended: Sequence[PlaceEnded]) -> Iterator[Event]:
 
     def work(tell: Tell) -> None:
         try:
-            with held(run.lock(f".{REPLICATION}"), run.stopped):
-                converge(HandoverWorker(run.site), tell, run.stop)
+            with held(run.lock(f".{REPLICATION}"), run.stopped), closing(HandoverWorker(run.site)) as worker:
+                converge(worker, tell, run.stop)
         except ProvisionError as error:
             tell(failed(REPLICATION, (REPLICATION,), error))
 

@@ -43,6 +43,10 @@ class HandoverWorker(ActingWorker):
     def __init__(self, site: Site) -> None:
         self._handover = Handover(site)
 
+    def close(self) -> None:
+        """Let go of what it has opened."""
+        self._handover.close()
+
     def look(self) -> Plan:
         """See `Worker.look`."""
         changes, waiting = self._handover.plan()

@@ -61,7 +61,7 @@ def look(site: Site, hosts: Sequence[Host], forks: int) -> list[Shown]:
         # Only to look further: what the jump hosts show now is written down when somebody has said so.
         accepted.write_text("".join(f"{line}\n" for shown in found for line in shown.lines))
         with ThreadPoolExecutor(forks) as pool:
-            return [*found, *pool.map(lambda item: _look(*item, Path(folder), accepted), logins.items())]
+            return [*found, *(pool.map(lambda item: _look(item[0], item[1], Path(folder), accepted), logins.items()))]
 
 
 def accept(new: Sequence[Shown]) -> None:

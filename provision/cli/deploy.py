@@ -28,6 +28,7 @@ from provision.cli.common import (
     Yes,
 )
 from provision.errors import Differs
+from provision.inventory import runner
 from provision.render import View
 
 Check = Annotated[bool, typer.Option("--check", "-C", help="Only say what would be done, as `provision check`.")]
@@ -93,6 +94,10 @@ def _show_ways_in(command: Command) -> None:
     """What people will want to type next."""
     from provision.tasks.replication import Settings  # noqa: PLC0415 - the replicator's drivers load slowly
 
+    runs_on = runner(command.site.inventory)
+    if runs_on:
+        command.page.line(f"Look at the syncs, on {runs_on.name}: replicator status --watch", "dim")
+        return
     settings = Settings(command.site)
     host = command.hosts[0]
     server = command.site.node(host).server

@@ -7,7 +7,9 @@ from provision.inventory.access import PGBENCH_ROLE, HbaRule, hba_rules
 from provision.inventory.loading import load
 from provision.inventory.marks import Mark, Origin, SecretSource
 from provision.inventory.model import Become, ConnectionKind, Host, HostKeys, Inventory, Notice
+from provision.inventory.runner import runner
 from provision.inventory.settings import (
+    CONTROL,
     AccessRule,
     Auth,
     CatalogSettings,
@@ -28,6 +30,7 @@ from provision.inventory.settings import (
 from provision.inventory.system import NtpSettings, PgdgSettings, RepositorySettings, SnmpSettings, SystemSettings
 
 __all__ = [
+    "CONTROL",
     "PGBENCH_ROLE",
     "AccessRule",
     "Auth",
@@ -62,4 +65,5 @@ __all__ = [
     "SystemSettings",
     "hba_rules",
     "load",
+    "runner",
 ]

@@ -11,6 +11,7 @@ from provision.inventory.draft import Draft
 from provision.inventory.marks import Node
 from provision.inventory.model import Notice
 from provision.inventory.reach import ARGUMENTS, path_of
+from provision.inventory.settings import CONTROL
 
 TELLING = re.compile(r"(?:^|_)(password|passwd|pass|secret|token)$")
 
@@ -20,7 +21,8 @@ def notices(
 ) -> tuple[Notice, ...]:
     """Every notice, by file and line. hosts: each host's variables; remote: whether a host is another machine."""
     found: dict[Notice, None] = {}
-    if replication and remote and not replication.find("allow_from"):
+    here = replication is not None and replication.text("runs_on") == CONTROL
+    if replication and remote and here and not replication.find("allow_from"):
         message = (
             "allow_from is not given: the replicator runs here, and other hosts refuse it until they know from where"
         )

@@ -12,8 +12,9 @@ class Release:
     installer: yum or dnf. modular: packages of a module hide others of the same name until it is disabled. systemd:
     else SysV init. ntp, ntp_unit, ntp_config: package, service and file of the time service; ntp_template: what the
     file is made from. semanage: the package of that program. security_plugin: the package that teaches the installer
-    `--security`; empty: it can. postgresql: the major versions that the distribution brings, the default one first;
-    streams: those of them that are streams of a module. pgdg: the major versions that PGDG has for it.
+    `--security`; empty: it can. python: the package of a Python that runs the replicator (3.11 or later); empty: there
+    is none. postgresql: the major versions that the distribution brings, the default one first; streams: those of them
+    that are streams of a module. pgdg: the major versions that PGDG has for it.
     """
 
     major: int
@@ -26,6 +27,7 @@ class Release:
     ntp_template: str = "chrony.conf.j2"
     semanage: str = "policycoreutils-python-utils"
     security_plugin: str = ""
+    python: str = ""
     postgresql: tuple[int, ...] = ()
     streams: tuple[int, ...] = ()
     pgdg: range = range(10, 19)
@@ -54,18 +56,21 @@ RELEASES = {
     ),
     8: Release(
         major=8,
+        python="python3.11",  # D: a plain package beside the module of 3.6
         modular=True,  # S, D
         postgresql=(10, 12, 13, 15, 16),  # S, D: streams, 10 is the default one
         streams=(10, 12, 13, 15, 16),
     ),
     9: Release(
         major=9,
+        python="python3.11",  # D: beside 3.9, the system's own
         modular=True,  # S, D
         postgresql=(13, 15, 16, 18),  # S, D: 13 as plain packages
         streams=(15, 16, 18),
     ),
     10: Release(
         major=10,  # S: no modules any more
+        python="python3",  # D: 3.12
         postgresql=(16, 18),  # S, D
         pgdg=range(13, 19),  # S
     ),

@@ -3,19 +3,21 @@
 `plan` is pure, so each kind is tested as a table of facts and expected changes. `steps` carries changes out.
 """
 
-from provision.resources.absence import AccountGone, Gone, Halted
+from provision.resources.absence import AccountGone, Former, Gone, Halted
 from provision.resources.accounts import Account
 from provision.resources.base import Resource
 from provision.resources.clock import Clock
 from provision.resources.clones import NetworkCards
+from provision.resources.daemons import Daemon, NoDaemon
 from provision.resources.databases import Database
 from provision.resources.datadir import DataDirectory, Room
+from provision.resources.environment import Environment, Interpreter, OnlyCurrent
 from provision.resources.files import Directory, File
 from provision.resources.firewall import Firewall, Opening
 from provision.resources.hostname import Hostname
 from provision.resources.hosts_file import HostsFile
 from provision.resources.modules import Module
-from provision.resources.packages import Packages, Updates
+from provision.resources.packages import NoPackages, Packages, Updates
 from provision.resources.pgbench import PgbenchTables
 from provision.resources.programs import Programs
 from provision.resources.repositories import RepositoryOptions, TrustedKey
@@ -30,18 +32,25 @@ __all__ = [
     "AccountGone",
     "Applied",
     "Clock",
+    "Daemon",
     "DataDirectory",
     "DataLabel",
     "Database",
     "Directory",
+    "Environment",
     "File",
     "Firewall",
+    "Former",
     "Gone",
     "Halted",
     "Hostname",
     "HostsFile",
+    "Interpreter",
     "Module",
     "NetworkCards",
+    "NoDaemon",
+    "NoPackages",
+    "OnlyCurrent",
     "Opening",
     "Packages",
     "ParameterGrant",

@@ -83,6 +83,36 @@ class Packages:
         return [Change(summary=f"install {', '.join(missing)}", script=script, after="\n".join(missing))]
 
 
+@dataclass(frozen=True, kw_only=True)
+class NoPackages:
+    """Packages that are not installed. What they needed, and what others need too, stays."""
+
+    packages: tuple[str, ...]
+    installer: str = "dnf"
+
+    @property
+    def name(self) -> str:
+        """See `Resource.name`."""
+        return f"no packages {', '.join(self.packages)}"
+
+    @property
+    def _there(self) -> Probe[tuple[str, ...]]:
+        names = " ".join(quote(package) for package in self.packages)
+        return Probe(f'for p in {names}; do if rpm -q "$p" >/dev/null 2>&1; then echo "$p"; fi; done\n', _words, ())
+
+    def probes(self) -> Sequence[AnyProbe[Any]]:
+        """See `Resource.probes`."""
+        return (self._there,)
+
+    def plan(self, facts: Facts) -> list[Change]:
+        """See `Resource.plan`."""
+        there = facts[self._there]
+        if not there:
+            return []
+        script = f"{UNLOCKED}{self.installer} -y -q remove {' '.join(quote(package) for package in there)}\n"
+        return [Change(summary=f"remove {', '.join(there)}", script=script, before="\n".join(there))]
+
+
 @dataclass(frozen=True)
 class UpdateFact:
     """packages: those that are to be had newer. reboot: the kernel that waits for one; empty: none."""

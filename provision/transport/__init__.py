@@ -10,8 +10,9 @@ from provision.secrets import Keeper
 from provision.transport.base import Result, Transport
 from provision.transport.framing import as_account, quote
 from provision.transport.local import Local
+from provision.transport.tunnel import Tunnel
 
-__all__ = ["Local", "Result", "Transport", "as_account", "connect", "quote"]
+__all__ = ["Local", "Result", "Transport", "Tunnel", "as_account", "connect", "quote"]
 
 
 def connect(host: Host, keeper: Keeper, lock: int | None = None) -> Transport:

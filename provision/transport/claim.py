@@ -15,7 +15,7 @@ import time
 from functools import cache
 
 from provision.errors import Busy
-from provision.transport.base import OnLine, Result, Transport
+from provision.transport.base import OnLine, OnSent, Result, Transport
 from provision.transport.framing import quote
 
 LEFT_OVER_SECONDS = 120.0
@@ -90,7 +90,13 @@ class Claimed:
         self._transport = transport
 
     def run(
-        self, script: str, *, as_user: str = "", timeout: float | None = None, on_line: OnLine | None = None
+        self,
+        script: str,
+        *,
+        as_user: str = "",
+        timeout: float | None = None,
+        on_line: OnLine | None = None,
+        on_sent: OnSent | None = None,
     ) -> Result:
         """See `Transport.run`. Raises Busy."""
         mark = f"@{secrets.token_hex(8)}"
@@ -98,7 +104,7 @@ class Claimed:
         limit = timeout + ROUND_SECONDS if timeout else None
         deadline = time.monotonic() + LEFT_OVER_SECONDS
         while True:
-            result = self._transport.run(sent, as_user=as_user, timeout=limit, on_line=on_line)
+            result = self._transport.run(sent, as_user=as_user, timeout=limit, on_line=on_line, on_sent=on_sent)
             if result.rc != REFUSED or mark not in result.err:
                 return result
             _, _, said = result.err.partition(f"{mark} ")
@@ -110,6 +116,14 @@ class Claimed:
                     f"a step of an earlier run still holds {about} there after {LEFT_OVER_SECONDS:g} s.",
                     hint=f"See which process it is (`fuser {about}`).",
                 )
+
+    def prepare(self) -> None:
+        """See `Transport.prepare`."""
+        self._transport.prepare()
+
+    def join(self, peer: socket.socket, address: str, port: int) -> None:
+        """See `Transport.join`."""
+        self._transport.join(peer, address, port)
 
     def kill(self) -> None:
         """See `Transport.kill`."""

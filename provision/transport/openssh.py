@@ -6,15 +6,18 @@ import contextlib
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from provision.errors import HostFailed, Unreachable
 from provision.inventory import HostKeys
 from provision.transport import become, trouble
 from provision.transport.askpass import answering
-from provision.transport.base import OnLine, Result
+from provision.transport.base import OnLine, OnSent, Result
 from provision.transport.login import Login
 from provision.transport.process import Process, talk
 
@@ -39,29 +42,39 @@ class OpenSSH:
         self._login = login
         self._process = Process()
         self._options = _options(login)
+        self._opening = threading.Lock()
+        self._joined: list[subprocess.Popen[bytes]] = []
 
     def run(
-        self, script: str, *, as_user: str = "", timeout: float | None = None, on_line: OnLine | None = None
+        self,
+        script: str,
+        *,
+        as_user: str = "",
+        timeout: float | None = None,
+        on_line: OnLine | None = None,
+        on_sent: OnSent | None = None,
     ) -> Result:
         """See `Transport.run`."""
-        remote, first = become.command(root=self._login.sudo, password=self._login.become_password)
+        login = self._login
+        remote, first = become.command(root=login.sudo, password=login.become_password, size=len(script))
         argv = ["ssh", *self._options, "--", self._login.host, remote]
-        with answering(self._login.password, _socket(self._login).parent) as environment:
+        with self._password() as environment:
             result, output = talk(
                 self._process,
                 argv,
                 script,
                 first=first,
                 as_user=as_user,
-                env={**os.environ, **environment},
+                env=environment,
                 timeout=timeout,
                 on_line=on_line,
+                on_sent=on_sent,
             )
         if result:
             return result
         said = output.err.decode(errors="replace").strip()
         if output.status == ITS_OWN_ERROR:
-            raise self._trouble(self._in_full(said))
+            raise self._unreachable(said)
         raise become.refusal(self._login.host, said)
 
     def _in_full(self, said: str) -> str:
@@ -84,8 +97,9 @@ class OpenSSH:
             return said
         return done.stderr.strip() or said
 
-    def _trouble(self, said: str) -> Unreachable:
+    def _unreachable(self, said: str) -> Unreachable:
         login = self._login
+        said = self._in_full(said)
         found = effective(login)
         keys = [Path(key).expanduser() for key in found.get("identityfile", [])]
         return trouble.said_by_ssh(
@@ -97,13 +111,55 @@ class OpenSSH:
             jump=" ".join(found.get("proxyjump", [])),
         )
 
+    @contextlib.contextmanager
+    def _password(self) -> Iterator[dict[str, str]]:
+        """An environment in which ssh finds the password, where there is one."""
+        with answering(self._login.password, _socket(self._login).parent) as more:
+            yield {**os.environ, **more}
+
+    def join(self, peer: socket.socket, address: str, port: int) -> None:
+        """See `Transport.join`."""
+        with peer:
+            self.prepare()
+            place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            command = ["ssh", *self._options, "-W", place, "--", self._login.host]
+            self._joined = [one for one in self._joined if one.poll() is None]
+            self._joined.append(
+                subprocess.Popen(
+                    command,
+                    stdin=peer.fileno(),
+                    stdout=peer.fileno(),
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            )
+
+    def prepare(self) -> None:
+        """See `Transport.prepare`."""
+        with self._opening:
+            there = ["ssh", *self._options, "-O", "check", "--", self._login.host]
+            if subprocess.run(there, capture_output=True, check=False).returncode == 0:
+                return
+            # What goes into the background must not keep our pipe open, so what it says goes to a file.
+            with tempfile.TemporaryFile() as said, self._password() as environment:
+                command = ["ssh", *self._options, "-N", "-f", "--", self._login.host]
+                done = subprocess.run(
+                    command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False, env=environment
+                )
+                said.seek(0)
+                if done.returncode:
+                    raise self._unreachable(said.read().decode(errors="replace").strip())
+
     def kill(self) -> None:
         """See `Transport.kill`."""
         self._process.kill()
 
     def close(self) -> None:
-        """End the kept connection."""
-        command = ["ssh", *self._options, "-O", "exit", "--", self._login.host]
+        """Let the kept connection end when nothing goes through it any more: others of the same login may share it."""
+        for one in self._joined:
+            one.terminate()
+            one.wait(CONNECT_SECONDS)
+        command = ["ssh", *self._options, "-O", "stop", "--", self._login.host]
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(command, capture_output=True, check=False, timeout=CONNECT_SECONDS)
 

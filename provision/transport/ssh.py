@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from fabric import Config, Connection
 
 from provision.errors import HostFailed, Unreachable
 from provision.transport import become, hostkeys, trouble
-from provision.transport.base import OnLine, Result
-from provision.transport.framing import CutShort, Envelope, Tap
+from provision.transport.base import OnLine, OnSent, Result
+from provision.transport.framing import CutShort, Envelope, Outgoing, Tap
 from provision.transport.gateway import CONNECT_SECONDS, Command, gateway, hops
 from provision.transport.login import Login
+from provision.transport.tunnel import relay
 
 # What paramiko's threads say of a connection that fails comes out as an exception here, and becomes a sentence.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -38,25 +40,33 @@ class SSH:
         self._login = login
         self._connection = connection or _connection(login)
         self._channel: Any = None
+        self._opening = threading.Lock()
         for hop in hops(self._connection):
             hostkeys.demand(hop, login.host_keys)
             _leave_out_missing_keys(hop)
 
     def run(
-        self, script: str, *, as_user: str = "", timeout: float | None = None, on_line: OnLine | None = None
+        self,
+        script: str,
+        *,
+        as_user: str = "",
+        timeout: float | None = None,
+        on_line: OnLine | None = None,
+        on_sent: OnSent | None = None,
     ) -> Result:
         """See `Transport.run`."""
         envelope = Envelope()
-        remote, first = become.command(root=self._login.sudo, password=self._login.become_password)
+        login = self._login
+        remote, first = become.command(root=login.sudo, password=login.become_password, size=len(script))
         tap = Tap(envelope.mark, on_line) if on_line else None
-        sent = (first + envelope.wrap(script, as_user)).encode()
+        sent = Outgoing((first + envelope.wrap(script, as_user)).encode(), on_sent)
         out, err = self._exchange(remote, sent, tap, timeout)
         try:
             return envelope.open(out.decode(errors="replace"), err.decode(errors="replace"))
         except CutShort:
             raise become.refusal(self._login.host, err.decode(errors="replace")) from None
 
-    def _exchange(self, remote: str, sent: bytes, tap: Tap | None, timeout: float | None) -> tuple[bytes, bytes]:
+    def _exchange(self, remote: str, sent: Outgoing, tap: Tap | None, timeout: float | None) -> tuple[bytes, bytes]:
         self._open()
         try:
             self._channel = channel = self._connection.transport.open_session()
@@ -98,6 +108,22 @@ class SSH:
         keys = [Path(key).expanduser() for key in ([named] if isinstance(named, str) else named)]
         password = hop is self._connection and self._login.password is not None
         return trouble.refused(hop.host, hop.user, keys, password=password)
+
+    def prepare(self) -> None:
+        """See `Transport.prepare`."""
+        with self._opening:
+            self._open()
+
+    def join(self, peer: socket.socket, address: str, port: int) -> None:
+        """See `Transport.join`."""
+        self.prepare()
+        threading.Thread(target=self._relay, args=(peer, address, port), daemon=True).start()
+
+    def _relay(self, peer: socket.socket, address: str, port: int) -> None:
+        with peer, contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+            channel = self._connection.transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0))
+            with contextlib.closing(channel):
+                relay(peer, channel)
 
     def kill(self) -> None:
         """See `Transport.kill`."""
@@ -151,14 +177,14 @@ def _place(hop: Any, name: str) -> str:
     return next((place for place, _ in hostkeys.known(hostkeys.files(hop), name)), "known_hosts")
 
 
-def _converse(channel: Any, sent: bytes, tap: Tap | None, timeout: float | None) -> tuple[bytes, bytes]:
+def _converse(channel: Any, sent: Outgoing, tap: Tap | None, timeout: float | None) -> tuple[bytes, bytes]:
     """Send all, and read both streams while sending: a peer that cannot write does not read."""
     out, err = bytearray(), bytearray()
     deadline = time.monotonic() + timeout if timeout else None
     while True:
         moved = False
         if sent and channel.send_ready():
-            sent = sent[channel.send(sent[:32768]) :]
+            sent.gone(channel.send(sent.next(32768)))
             moved = True
             if not sent:
                 channel.shutdown_write()

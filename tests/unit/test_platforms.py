@@ -356,7 +356,7 @@ def test_the_port_is_open_to_those_who_may_log_in(lab: Lab) -> None:
     (firewall,) = (one for one in found if isinstance(one, Firewall))
     (opening,) = firewall.openings
     assert (opening.port, opening.protocol) == (5432, "tcp")
-    assert opening.sources == ("10.11.12.241/32", "10.11.12.243/32", "10.11.12.1/32", "10.9.0.0/16")
+    assert opening.sources == ("10.11.12.241/32", "10.11.12.243/32", "10.9.0.0/16")
 
 
 def test_every_node_is_in_the_hosts_file(lab: Lab) -> None:

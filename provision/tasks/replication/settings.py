@@ -1,4 +1,4 @@
-"""The replicator's settings for a site: its file, its password file, and the pointer in the usual place."""
+"""The replicator's settings where it runs on this machine: its file, its passwords, the pointer in the usual place."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from provision.change import Change, Note
 from provision.inventory import ReplicationSettings
 from provision.secrets import MASK, passfile, write_private
 from provision.tasks.node import Site
+from provision.tasks.service import catalog_section, toml
 from replicator.config import Config, load, search_path
-from replicator.postgres import Connector
 
 
 @dataclass(frozen=True)
@@ -52,19 +52,12 @@ class Settings:
     @cached_property
     def text(self) -> str:
         """The configuration."""
-        declared = self.declared
-        host = self.site.inventory.host(declared.catalog.host)
         return (
             "# managed by pgherd provision: changes made here are replaced\n"
-            f"install = {_toml(declared.install)}\n"
-            f"passfile = {_toml(str(self.passfile))}\n"
-            f"run_dir = {_toml(str(self.folder / 'run'))}\n"
-            f"log_file = {_toml(str(self.folder / 'replicator.log'))}\n"
-            "\n[catalog]\n"
-            f"host = {_toml(host.address)}\n"
-            f"port = {host.postgresql.port}\n"
-            f"dbname = {_toml(declared.catalog.dbname)}\n"
-            f"user = {_toml(declared.role)}\n"
+            f"install = {toml(self.declared.install)}\n"
+            f"passfile = {toml(str(self.passfile))}\n"
+            f"run_dir = {toml(str(self.folder / 'run'))}\n"
+            f"log_file = {toml(str(self.folder / 'replicator.log'))}\n" + catalog_section(self.site, self.declared)
         )
 
     @property
@@ -76,10 +69,6 @@ class Settings:
     def config(self) -> Config | None:
         """The configuration that is there, or None."""
         return load(self.file) if self.file.is_file() else None
-
-    def connector(self) -> Connector:
-        """Opens connections by the configuration that is there."""
-        return Connector(load(self.file))
 
     @property
     def current(self) -> bool:
@@ -154,7 +143,3 @@ def _read(path: Path) -> str | None:
 
 def _open_to_others(path: Path) -> bool:
     return bool(path.stat().st_mode & 0o077)
-
-
-def _toml(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
