@@ -24,6 +24,7 @@ COMMANDS = {
     "deploy": "Make everything as the inventory says, and prove that the syncs work.",
     "plan": "Show what deploy would do; touch nothing.",
     "check": "Like plan, with exit code 3 if anything differs.",
+    "doctor": "Look for what would stop a deploy, on hosts and here; touch nothing.",
     "trust": "Show the keys of hosts, and accept those that are new.",
     "status": "Show which servers run and how the syncs stand.",
     "rebuild": "Wipe hosts and bring them back, data included, from the others.",
