@@ -29,6 +29,7 @@ COMMANDS = {
     "status": "Show which servers run and how the syncs stand.",
     "rebuild": "Wipe hosts and bring them back, data included, from the others.",
     "destroy": "Stop and remove everything that deploy has made on this machine.",
+    "lab": "Three virtual machines by Vagrant: up, down, status.",
     "render": "Show the configuration files of hosts.",
     "facts": "Show what is found on hosts.",
 }
