@@ -59,6 +59,8 @@ class HostBuilder:
             key_file=reach.path_of(ssh.key_file, ssh_node.place("key_file")),
             ssh_config=config if config and config.is_file() else None,
             host_keys=ssh.host_keys,
+            jump=ssh.jump or "",
+            proxy_command=ssh.proxy_command or "",
             become=self._become(reach.section("become", values, mark)),
             release=own.release,
             tuning=own.connection is not ConnectionKind.LOCAL if own.tuning is None else own.tuning,

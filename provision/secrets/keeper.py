@@ -44,6 +44,7 @@ class Keeper:
         self.vault = vault
         self._lock = threading.RLock()
         self._fetched: dict[tuple[str, str], Secret] = {}
+        self._asked: dict[str, Secret] = {}
         self._shown: set[str] = set()
         self._refused: InputError | None = None
 
@@ -110,6 +111,14 @@ class Keeper:
                 faults += error.faults
         if faults:
             raise InputError(dict.fromkeys(faults))
+
+    def give(self, purpose: str, value: str) -> None:
+        """Take what somebody has typed. purpose: what it is for."""
+        self._asked[purpose] = self.know(value)
+
+    def asked(self, purpose: str) -> Secret | None:
+        """What somebody has typed for a purpose, if anybody was asked."""
+        return self._asked.get(purpose)
 
     def know(self, value: str) -> Secret:
         """A value as a Secret that `mask` knows from now on."""

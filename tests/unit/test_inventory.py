@@ -388,7 +388,7 @@ def test_what_is_allowed_and_dangerous_is_said(write: Write) -> None:
               access:
                 - {user: app, database: app, from: 10.0.0.0/8, auth: trust}
             ssh: {host_keys: off}
-            ansible_ssh_common_args: -o ProxyJump=gate
+            ansible_ssh_common_args: -o PKCS11Provider=x
             db_password: hunter2
           hosts: {a: , b: }
           children: {a: {hosts: {b: }}}
@@ -400,7 +400,7 @@ def test_what_is_allowed_and_dangerous_is_said(write: Write) -> None:
         (4, "auth:"),
         (6, "auth:"),
         (7, "host_keys:"),
-        (8, "ansible_ssh_common_args"),
+        (8, "PKCS11Provider"),
         (9, "db_password"),
         (11, "'a'"),
     ]
