@@ -53,6 +53,10 @@ class Disk:
         for folder in (self._root, self._disk):
             unmount(folder)
 
+    def sync(self) -> None:
+        """Write to it what the file system holds in memory."""
+        run("sync", "--file-system", self._disk)
+
     def cut_power(self) -> None:
         """Let nothing reach it any more, not even what the file system holds in memory."""
         disk = os.open(self._disk, os.O_RDONLY)

@@ -49,6 +49,7 @@ class Machine:
         self._disk = Disk(self._places, name)
         self._group = Group(f"{lab}/{name}")
         self._power: subprocess.Popen[bytes] | None = None
+        self._slow: subprocess.Popen[bytes] | None = None
 
     # Reaching it
 
@@ -80,6 +81,7 @@ class Machine:
         self._disk.make()
         self._disk.mount(self._tree)
         identity.write_to(self._places.root(self.name), self.name, self.address, self._places.key)
+        self._disk.sync()
         self.network.lay_cable(self.name, self.address)
 
     @property
@@ -129,10 +131,11 @@ class Machine:
         self.kill()
 
     def forget(self) -> None:
-        """Collect what is left of the process that kept it under power, once that has ended."""
-        if self._power is not None:
-            self._power.wait()
-        self._power = None
+        """Collect the processes that served it, once they have ended."""
+        for process in (self._power, self._slow):
+            if process is not None:
+                process.wait()
+        self._power = self._slow = None
 
     def freeze(self) -> None:
         """Let it hang: it keeps its connections, and does nothing."""
@@ -160,10 +163,11 @@ class Machine:
         """Undo what was done to its cable: unplugged, black hole, partition, slow link."""
         self.network.ip("link", "set", cable(self.name), "master", BRIDGE, "up")
         self.isolate(False)
-        if passing := link.group_of(self._lab, self.name).processes():
-            link.group_of(self._lab, self.name).kill()
+        if self._slow is not None:
+            self._slow.kill()
+            self._slow.wait()
+            self._slow = None
             self.network.ip("link", "delete", link.bridge_of(self.name))
-            assert passing
 
     def isolate(self, yes: bool = True) -> None:
         """Keep it and other isolated hosts from each other; the rest sees both."""
@@ -171,15 +175,15 @@ class Machine:
 
     def link(self, delay: float = 0, jitter: float = 0, loss: float = 0) -> None:
         """Make its line slow: milliseconds and percent, each way. `heal` ends it."""
-        passing = subprocess.Popen(
+        self._slow = slow = subprocess.Popen(
             [sys.executable, "-m", "tests.lab.link", self._lab, self.name, str(delay), str(jitter), str(loss)],
             cwd=CHECKOUT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
-        assert passing.stdout is not None
-        with passing.stdout as said:
+        assert slow.stdout is not None
+        with slow.stdout as said:
             assert said.readline() == b"passing on\n", "the slow line could not be made"
 
     # Its disk and clock
@@ -227,7 +231,8 @@ class Machine:
 
     def _off(self) -> None:
         until(lambda: not self._group.processes(), 60, f"{self.name} is off")
-        self.forget()
+        if self._power is not None:
+            self._power.wait()
         self._disk.unmount()
 
 

