@@ -42,6 +42,15 @@ class Obstacle:
     reason: str
 
 
+class Impossible(HostFailed):
+    """A host cannot have what a task wants of it, whatever is done. reason: without the names of host and task."""
+
+    def __init__(self, host: str, task: str, error: ProvisionError) -> None:
+        super().__init__(f"{host}: {task}: {error.args[0]}", hint=error.hint)
+        self.task = task
+        self.reason = str(error)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is to be done at one place: a host, or the control machine's part (`replication`).
@@ -76,7 +85,7 @@ def chosen_tasks(tags: Sequence[str]) -> tuple[str, ...]:
 
 
 def items(node: Node, tasks: Iterable[str]) -> tuple[Item, ...]:
-    """What tasks want of a host. Raises InputError; ProvisionError that names the host and the task."""
+    """What tasks want of a host. Raises InputError, Impossible."""
     found: list[Item] = []
     for name in tasks:
         if name not in TASKS:
@@ -86,7 +95,7 @@ def items(node: Node, tasks: Iterable[str]) -> tuple[Item, ...]:
         except InputError:
             raise
         except ProvisionError as error:
-            raise HostFailed(f"{node.name}: {name}: {error.args[0]}", hint=error.hint) from error
+            raise Impossible(node.name, name, error) from error
     return tuple(found)
 
 

@@ -102,9 +102,6 @@ RELEASES = {
 }
 """modular: the distribution's PostgreSQL module hides PGDG's packages until it is disabled (EL 8 and 9)."""
 
-ASSUMED_RELEASE = 9
-"""What a host is planned as while it cannot be asked."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Packaged:

@@ -115,6 +115,7 @@ def converge(worker: Worker, tell: Tell, stop: Stop) -> PlaceEnded:
 def _rounds(worker: Worker, account: Account, tell: Tell, stop: Stop) -> None:
     for number in range(ROUNDS):
         plan = _look(worker, tell, stop)
+        account.tasks = worker.tasks  # of a host that had to be asked what it is, they are known now
         tell(Planned(plan, first=number == 0))
         if not plan.steps:
             _nothing_left(plan)

@@ -27,7 +27,7 @@ from provision.transport import Local, Transport, connect
 
 TASK = "destroy"
 MACHINE = "what they shared"
-SHARED = ("programs", "replicator", "passfile", "secrets.yml", "secrets.yml.lock", "locks")
+SHARED = ("programs", "replicator", "passfile", "secrets.yml", "secrets.yml.lock", "ca", "root.crt", "traits", "locks")
 """What the state directory holds besides the hosts' folders. Nothing else in it is ours to remove."""
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from provision.apply.hosts import HostWorker
+from provision.apply.hosts import HostWorker, Wants
 from provision.apply.stop import Stop
 from provision.errors import InputError
+from provision.facts import Traits
 from provision.inventory import Host, Inventory
-from provision.plan import Item, items
+from provision.plan import Impossible, Item, items
 from provision.tasks import REPLICATION, Site
 from provision.tasks.postgresql import shared
 from provision.transport import Local, connect
@@ -56,9 +57,19 @@ class Run:
         return self.inventory.state_dir / "locks" / place.replace(" ", "-")
 
     def wanted(self) -> dict[str, tuple[Item, ...]]:
-        """What each host is to have. Raises InputError and other ProvisionErrors."""
+        """What each local host is to have, and each other one as far as it is known.
+
+        Raises InputError; Impossible for local hosts only: another may turn out to be one that can have it.
+        """
         self._check_places()
-        return {host.name: items(self.site.node(host), self.tasks) for host in self.hosts}
+        found = {}
+        for host in self.hosts:
+            try:
+                found[host.name] = items(self.site.node(host), self.tasks)
+            except Impossible:
+                if host.local:
+                    raise
+        return found
 
     def _check_places(self) -> None:
         """Local hosts share a machine, so their data must not share a folder. Raises InputError."""
@@ -81,7 +92,16 @@ class Run:
     def host_begins(self) -> dict[str, Begin]:
         """What makes the workers of the hosts. Raises as `wanted` does."""
         wanted = self.wanted()
-        return {host.name: partial(self._worker, host, wanted[host.name]) for host in self.hosts}
+        return {
+            host.name: partial(self._worker, host, wanted[host.name] if host.local else self._wants(host))
+            for host in self.hosts
+        }
 
-    def _worker(self, host: Host, wanted: tuple[Item, ...], lock: int | None) -> HostWorker:
+    def _wants(self, host: Host) -> Wants:
+        def of(traits: Traits) -> tuple[Item, ...]:
+            return items(self.site.node(host, traits), self.tasks)
+
+        return Wants(self.site.traits(host), of, partial(self.site.learn, host), self.host_tasks)
+
+    def _worker(self, host: Host, wanted: tuple[Item, ...] | Wants, lock: int | None) -> HostWorker:
         return HostWorker(host.name, wanted, connect(host, self.site.keeper, lock), local=host.local)

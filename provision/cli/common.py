@@ -18,6 +18,7 @@ from provision.inventory import Host, load
 from provision.plan import chosen_tasks
 from provision.render import Page, Report, View, view
 from provision.tasks import Site
+from provision.tasks.tls import warnings as certificate_warnings
 
 InventoryFile = Annotated[Path, typer.Argument(metavar="INVENTORY", help="A YAML or INI file, or a folder of them.")]
 Limit = Annotated[str, typer.Option("--limit", "-l", metavar="HOSTS", help="Only these hosts and groups.")]
@@ -48,8 +49,9 @@ class Command:
         loaded = load(inventory)
         hosts = loaded.limit(limit) if limit else loaded.hosts
         site = Site.of(loaded)
+        warnings = (*loaded.warnings, *certificate_warnings(site))
         if not json:
-            for warning in loaded.warnings:
+            for warning in warnings:
                 print(f"warning: {warning}", file=sys.stderr)
         return cls(site, hosts, Page.standard(site.keeper.mask), json, diff)
 

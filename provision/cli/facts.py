@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
@@ -10,9 +11,8 @@ import typer
 
 from provision.cli.common import Command, InventoryFile, Json, Limit, Tags
 from provision.errors import HostFailed, ProvisionError
-from provision.facts import Facts, NotYet, gather
-from provision.plan import Item, probes
-from provision.transport import connect
+from provision.facts import TRAITS, Facts, NotYet
+from provision.plan import Impossible, Item
 
 
 def register(app: typer.Typer) -> None:
@@ -20,23 +20,36 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def facts(inventory: InventoryFile, limit: Limit = "", tags: Tags = "", json: Json = False) -> int:
-        """Show what is found on hosts: for each resource the facts that decide about it."""
+        """Show what is found on hosts: what they are, and for each resource the facts that decide about it."""
         command = Command.begin(inventory, limit, json=json)
-        run = command.run(tags)
         code = 0
-        for name, wanted in run.wanted().items():
-            transport = connect(command.site.inventory.host(name), command.site.keeper)
+        for name, begin in command.run(tags).host_begins().items():
+            worker = None
             try:
-                _show(command, name, wanted, gather(transport, probes(wanted)))
+                worker = begin(None)
+                found = worker.facts()
+                if not command.site.inventory.host(name).local:
+                    _show_traits(command, name, found)
+                _show(command, name, worker.wanted, found)
             except ProvisionError as error:
-                command.page.line(f"{name}: {error}", "failed")
+                said = str(error) if isinstance(error, Impossible) else f"{name}: {error}"
+                command.page.line(said, "failed")
                 code = max(code, error.exit_code)
             finally:
-                transport.close()
+                if worker:
+                    worker.close()
         return code
 
 
-def _show(command: Command, host: str, wanted: tuple[Item, ...], found: Facts) -> None:
+def _show_traits(command: Command, host: str, found: Facts) -> None:
+    if command.json:
+        line = {"host": host, "task": "", "resource": "traits", "facts": [asdict(found[TRAITS])]}
+        command.page.line(json_format.dumps(line))
+    else:
+        command.page.line(f"{host}: {found[TRAITS]}")
+
+
+def _show(command: Command, host: str, wanted: Sequence[Item], found: Facts) -> None:
     for item in wanted:
         values = [_value(found, probe) for probe in item.resource.probes()]
         if command.json:

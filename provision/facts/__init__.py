@@ -7,10 +7,13 @@ from provision.facts.gathering import Facts, NotYet, gather
 from provision.facts.paths import PathFact, digest_of, free_space, look_at, text_of
 from provision.facts.probe import AnyProbe, Probe, Query
 from provision.facts.server import Server, ServerFact, ServerState, postmaster
+from provision.facts.traits import TRAITS, KeptTraits, Traits
 
 __all__ = [
+    "TRAITS",
     "AnyProbe",
     "Facts",
+    "KeptTraits",
     "NotYet",
     "PathFact",
     "Probe",
@@ -18,6 +21,7 @@ __all__ = [
     "Server",
     "ServerFact",
     "ServerState",
+    "Traits",
     "digest_of",
     "free_space",
     "gather",

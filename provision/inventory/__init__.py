@@ -6,7 +6,7 @@
 from provision.inventory.access import PGBENCH_ROLE, HbaRule, hba_rules
 from provision.inventory.loading import load
 from provision.inventory.marks import Mark, Origin, SecretSource
-from provision.inventory.model import Become, ConnectionKind, Host, HostKeys, Inventory, Notice
+from provision.inventory.model import Become, ConnectionKind, Host, HostKeys, Inventory, Notice, Tls
 from provision.inventory.settings import (
     AccessRule,
     Auth,
@@ -54,6 +54,7 @@ __all__ = [
     "Strategy",
     "SyncSettings",
     "SyncType",
+    "Tls",
     "hba_rules",
     "load",
 ]

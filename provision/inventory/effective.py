@@ -9,11 +9,8 @@ from pathlib import Path
 from provision.inventory.draft import ALL, Draft
 from provision.inventory.faults import Faults
 from provision.inventory.marks import Node, Origin
-from provision.inventory.variables import HostVars, Resolver, check_names, merge
+from provision.inventory.variables import ONCE, HostVars, Resolver, check_names, merge
 from provision.inventory.wording import shown
-
-ONCE = ("replication", "state_dir")
-"""Variables that speak of the inventory as a whole and so belong to `all`."""
 
 
 @dataclass(frozen=True, kw_only=True)

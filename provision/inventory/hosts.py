@@ -13,6 +13,7 @@ from provision.inventory.faults import Faults
 from provision.inventory.marks import Mark, Node
 from provision.inventory.model import Become, ConnectionKind, Host
 from provision.inventory.settings import PgbenchSettings, PostgresqlSettings, Section
+from provision.inventory.tls import tls_of
 from provision.inventory.validation import validate
 
 S = TypeVar("S", bound=Section)
@@ -58,6 +59,7 @@ class HostBuilder:
             host_keys=ssh.host_keys,
             become=self._become(reach.section("become", values, mark)),
             release=own.release,
+            tls=tls_of(values.get("tls"), self.faults, local=own.connection is ConnectionKind.LOCAL),
             groups=groups,
             vars={variable: node.plain() for variable, node in values.items()},
             postgresql=server.model_copy(update={"port": port}) if port else server,

@@ -40,12 +40,21 @@ class Become:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tls:
+    """Encrypted connections. certificate, key, ca: given ones; without them provision makes its own."""
+
+    certificate: Path | None = None
+    key: Path | SecretSource | None = None
+    ca: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Host:
     """A machine (or, when it is local, a node of its own on this machine).
 
     address: where the other nodes find it, and where its PostgreSQL listens. ssh_host, port: where SSH finds it; port
-    None: what ssh_config says. release: the major one of Enterprise Linux, None when it is not said. groups: nearest
-    last, without `all`. vars: every variable, resolved.
+    None: what ssh_config says. release: the major one of Enterprise Linux, None when it is not said. tls: None: its
+    connections are in clear. groups: nearest last, without `all`. vars: every variable, resolved.
     """
 
     name: str
@@ -60,6 +69,7 @@ class Host:
     host_keys: HostKeys = HostKeys.STRICT
     become: Become | None = None
     release: int | None = None
+    tls: Tls | None = None
     groups: tuple[str, ...] = ()
     vars: Mapping[str, object] = field(default_factory=dict, repr=False, hash=False)
     postgresql: PostgresqlSettings = field(default_factory=PostgresqlSettings, hash=False)
@@ -102,12 +112,14 @@ class Notice:
 class Inventory:
     """Everything that is declared. groups: each group's hosts by name, nested ones included.
 
-    folder: where its first file is; origins: by host and variable every place that set it, the one that won last.
+    folder: where its first file is; secrets_file: what `!secret` refers to.
+    origins: by host and variable every place that set it, the one that won last.
     """
 
     name: str
     folder: Path
     state_dir: Path
+    secrets_file: Path = Path("secrets.enc")
     files: tuple[Path, ...] = ()
     hosts: tuple[Host, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

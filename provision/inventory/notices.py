@@ -10,6 +10,7 @@ from provision.inventory.draft import Draft
 from provision.inventory.marks import Node
 from provision.inventory.model import Notice
 from provision.inventory.reach import UNREAD, path_of
+from provision.inventory.yaml_file import WRITTEN
 
 TELLING = re.compile(r"(?:^|_)(password|passwd|pass|secret|token)$")
 
@@ -28,7 +29,9 @@ def notices(
         if group.name in draft.hosts and group.mark:
             found[Notice(group.mark, f"{group.name!r} is the name of a group and of a host; patterns mean both")] = None
     for values in hosts.values():
-        found.update(dict.fromkeys([*_trust(values), *_unread(values), *_clear(values), *_ssh(values)]))
+        found.update(
+            dict.fromkeys([*_plain(values), *_trust(values), *_unread(values), *_clear(values), *_ssh(values)])
+        )
     return tuple(sorted(found, key=lambda notice: (notice.mark.file, notice.mark.line)))
 
 
@@ -44,6 +47,14 @@ def _trust(values: Mapping[str, Node]) -> Iterator[Notice]:
             yield Notice(server.place("access", index, "auth"), "auth: trust lets these users in without a password")
 
 
+def _plain(values: Mapping[str, Node]) -> Iterator[Notice]:
+    tls = values.get("tls")
+    chosen = tls.find("enabled") if tls and tls.items else tls
+    kind = values.get("connection") or values.get("ansible_connection")
+    if chosen and chosen.value is False and not (kind and kind.value == "local"):
+        yield Notice(chosen.mark, "tls: no sends rows in clear over the network, for whoever listens")
+
+
 def _unread(values: Mapping[str, Node]) -> Iterator[Notice]:
     for name in UNREAD:
         if name in values:
@@ -56,7 +67,7 @@ def _clear(values: Mapping[str, Node]) -> Iterator[Notice]:
     for name, node in values.items():
         yield from _clear(node.items)
         if TELLING.search(name) and isinstance(node.value, str) and node.value:
-            yield Notice(node.mark, f'{name} seems to be a secret in clear; write !env NAME or !command "COMMAND"')
+            yield Notice(node.mark, f"{name} seems to be a secret in clear; write {WRITTEN}")
 
 
 def _ssh(values: Mapping[str, Node]) -> Iterator[Notice]:

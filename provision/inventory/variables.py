@@ -18,10 +18,13 @@ from provision.inventory.draft import Scope
 from provision.inventory.faults import Faults
 from provision.inventory.marks import BROKEN, Mark, Node, Origin, SecretSource, wrap
 from provision.inventory.wording import suggestion
+from provision.inventory.yaml_file import WRITTEN
 
-MERGED = ("postgresql", "pgbench", "ssh")
-OWN = (*MERGED, "address", "become", "connection", "fallback_port", "release", "replication", "state_dir")
-HINTS = {"lookup": 'write !env NAME or !command "COMMAND" instead.', "vault": 'write !command "COMMAND" instead.'}
+MERGED = ("postgresql", "pgbench", "ssh", "tls")
+ONCE = ("replication", "secrets_file", "state_dir")
+"""Variables that speak of the inventory as a whole and so belong to `all`."""
+OWN = (*MERGED, *ONCE, "address", "become", "connection", "fallback_port", "release")
+HINTS = dict.fromkeys(("lookup", "vault"), f"write {WRITTEN} instead.")
 
 
 def merge(scopes: list[Scope]) -> tuple[dict[str, Node], dict[str, tuple[Origin, ...]]]:

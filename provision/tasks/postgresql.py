@@ -19,6 +19,7 @@ from provision.resources import (
 )
 from provision.resources.roles import known_password
 from provision.resources.service import hba_errors
+from provision.tasks import tls
 from provision.tasks.node import Node
 from provision.tasks.stage import task
 from provision.transport import quote
@@ -84,6 +85,7 @@ def _server(node: Node) -> list[Resource]:
             checksums=settings.initdb.data_checksums,
             password=node.superuser_password,
         ),
+        *tls.files(node),
         _configuration(node, "postgresql.conf", check=_judge(server)),
         _configuration(node, "pg_hba.conf", confirm=hba_errors(server)),
         Running(server),

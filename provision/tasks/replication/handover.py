@@ -42,7 +42,7 @@ class Handover:
 
     def bare(self) -> list[Change]:
         """The changes that a site without anything would take."""
-        desired = topology(self._site.inventory, self._settings.declared, lambda _: [])
+        desired = topology(self._site.inventory, self._settings.declared, lambda _: [], self._settings.rootcert)
         everything = topologies.changes(Topology(), desired)
         summaries = ["create the replicator's catalog", _summary(everything), "start the replicator's daemon"]
         shown = [None, _shown(everything), None]
@@ -67,7 +67,12 @@ class Handover:
             Catalog.init(self._settings.connector())
 
     def _desired(self, connector: Connector) -> Topology:
-        return topology(self._site.inventory, self._settings.declared, lambda database: _tables(connector, database))
+        return topology(
+            self._site.inventory,
+            self._settings.declared,
+            lambda database: _tables(connector, database),
+            self._settings.rootcert,
+        )
 
     def _declare(self, differences: Sequence[TopologyChange]) -> Change:
         gone = [line for difference in differences for line in _lines(difference, difference.before_lines)]

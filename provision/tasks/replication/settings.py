@@ -10,6 +10,7 @@ from pathlib import Path
 from provision.change import Change, Note
 from provision.inventory import ReplicationSettings
 from provision.secrets import MASK, passfile, write_private
+from provision.tasks import tls
 from provision.tasks.node import Site
 from replicator.config import Config, load, search_path
 from replicator.postgres import Connector
@@ -45,6 +46,11 @@ class Settings:
         return self.site.inventory.state_dir / "passfile"
 
     @property
+    def rootcert(self) -> Path:
+        """The authorities that it checks servers by, where they have TLS; for people who work from here as well."""
+        return self.site.inventory.state_dir / "root.crt"
+
+    @property
     def pointer(self) -> Path:
         """Where `replicator` looks when it is not told: the configuration folder of whoever deploys."""
         return search_path()[-2]
@@ -65,7 +71,13 @@ class Settings:
             f"port = {host.postgresql.port}\n"
             f"dbname = {_toml(declared.catalog.dbname)}\n"
             f"user = {_toml(declared.role)}\n"
+            + "".join(f"{name} = {_toml(value)}\n" for name, value in tls.options(host, self.rootcert).items())
         )
+
+    @cached_property
+    def roots(self) -> str:
+        """The content of `rootcert`."""
+        return tls.roots(self.site)
 
     @property
     def passwords(self) -> str:
@@ -83,8 +95,12 @@ class Settings:
 
     @property
     def current(self) -> bool:
-        """Whether both files are as they should be."""
-        return _read(self.file) == self.text and self._passwords_current
+        """Whether all files are as they should be."""
+        return _read(self.file) == self.text and self._passwords_current and self._roots_current
+
+    @property
+    def _roots_current(self) -> bool:
+        return not self.roots or _read(self.rootcert) == self.roots
 
     @property
     def _passwords_current(self) -> bool:
@@ -97,6 +113,9 @@ class Settings:
     def changes(self) -> list[Change]:
         """What makes the files as they should be."""
         found = []
+        if not self._roots_current:
+            before, after = _read(self.rootcert), self.roots
+            found.append(Change(summary=f"write {self.rootcert}", act=self._write_roots, before=before, after=after))
         text = _read(self.file)
         if text != self.text:
             found.append(
@@ -129,6 +148,10 @@ class Settings:
 
     def _write_passwords(self, _: Note) -> None:
         write_private(self.passfile, self.passwords)
+
+    def _write_roots(self, _: Note) -> None:
+        write_private(self.rootcert, self.roots)
+        self.rootcert.chmod(0o644)
 
     def _point(self, _: Note) -> None:
         self.pointer.parent.mkdir(parents=True, exist_ok=True)
