@@ -15,7 +15,7 @@ from provision.resources.firewall import Firewall, Opening
 from provision.resources.hostname import Hostname
 from provision.resources.hosts_file import HostsFile
 from provision.resources.modules import Module
-from provision.resources.packages import Packages, Updates
+from provision.resources.packages import Packages, Updates, WholePackages
 from provision.resources.pgbench import PgbenchTables
 from provision.resources.programs import Programs
 from provision.resources.repositories import RepositoryOptions, TrustedKey
@@ -58,4 +58,5 @@ __all__ = [
     "Unit",
     "UnitOptions",
     "Updates",
+    "WholePackages",
 ]
