@@ -157,6 +157,11 @@ class Node:
         """The names and paths of its release."""
         return platforms.RELEASES[self.traits.release]
 
+    @property
+    def systemd(self) -> bool:
+        """Whether systemd runs its services, not SysV scripts."""
+        return self.traits.init == "systemd"
+
     @cached_property
     def packaged(self) -> platforms.Packaged | None:
         """The packages that the server comes from, if it does."""
@@ -182,7 +187,7 @@ class Node:
             passfile="" if sockets else str(self.home / "passfile"),
             major=settings.version or 0,
             unit=self.packaged.unit if self.packaged else "",
-            systemd=self.traits.init == "systemd",
+            systemd=self.systemd,
         )
 
     def _bin(self) -> str:

@@ -19,7 +19,7 @@ from provision.plan import items
 from provision.resources import Daemon, Environment, Former, Gone, Interpreter, NoDaemon, NoPackages, OnlyCurrent
 from provision.resources.daemons import DaemonFact
 from provision.resources.environment import PYTHON
-from provision.tasks import TASKS, Site, replicator
+from provision.tasks import Site, replicator
 from provision.tasks.service import Service
 from provision.wheelhouse import Bundle, Target
 from provision.wheelhouse.needs import pins
@@ -300,10 +300,3 @@ def test_everything_that_the_replicator_needs_is_pinned() -> None:
     found = pins()
     assert {"psycopg", "psycopg-binary", "setproctitle", "typer", "rich", "typing-extensions"} <= set(found)
     assert not {"fabric", "paramiko", "jinja2"} & set(found)
-
-
-def test_what_is_wanted_of_a_host_is_the_same_each_time(site: Site) -> None:
-    """Else a host would be asked twice in every run: once for what it was taken for, once for what it is."""
-    for host in site.inventory.hosts:
-        once, again = (items(site.node(host), TASKS) for _ in range(2))
-        assert [item.resource.name for item, other in zip(once, again, strict=True) if item != other] == []
