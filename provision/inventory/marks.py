@@ -41,17 +41,17 @@ class Origin:
 
 @dataclass(frozen=True)
 class SecretSource:
-    """Where a secret is to be had, not the secret: `!env NAME`, `!command "pass show x"`, `!secret NAME`.
+    """Where a secret is to be had, not the secret: `!env NAME`, `!command "pass show x"`, `!secret NAME`, `!vault`.
 
-    `provision.secrets` reads it.
+    `provision.secrets` reads it. text: the name or the command line; what Ansible Vault has encrypted.
     """
 
-    kind: Literal["env", "command", "secret"]
+    kind: Literal["env", "command", "secret", "vault"]
     text: str
     mark: Mark = field(compare=False, repr=False)
 
     def __str__(self) -> str:
-        return f"!{self.kind} {self.text}"
+        return "!vault" if self.kind == "vault" else f"!{self.kind} {self.text}"
 
 
 class Broken:

@@ -15,19 +15,26 @@ from provision.inventory.marks import BROKEN, Broken, Mark, Node, SecretSource, 
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MERGE = "tag:yaml.org,2002:merge"
+VAULTED = "$ANSIBLE_VAULT;"
 WRITTEN = '!secret NAME, !env NAME or !command "COMMAND"'
 """How a secret is written in an inventory."""
-SOURCES: dict[str, tuple[Literal["env", "command", "secret"], str]] = {
+SOURCES: dict[str, tuple[Literal["env", "command", "secret", "vault"], str]] = {
     "!secret": ("secret", "the name of an entry of the secrets file"),
     "!env": ("env", "the name of a variable"),
     "!command": ("command", "a command line in quotes"),
+    "!vault": ("vault", "what ansible-vault encrypt_string prints"),
 }
-HINTS = {"!vault": "; use !command with `ansible-vault decrypt --output -` on a file of its own"}
 
 
 def read(path: Path, faults: Faults) -> Node | None:
     """The tree of a file; None when it is empty or cannot be read (then with a fault)."""
     text = read_text(path, faults)
+    if text and text.startswith(VAULTED):
+        message = (
+            "found a file encrypted as a whole, expected values encrypted one by one (ansible-vault encrypt_string)"
+        )
+        faults.add(Mark(str(path), 1), message, fatal=True)
+        return None
     return None if text is None else parse(text, str(path), faults)
 
 
@@ -115,8 +122,7 @@ class _Converter:
     def _tagged(self, raw: yaml.Node, mark: Mark) -> SecretSource | Broken:
         source = SOURCES.get(raw.tag)
         if source is None:
-            hint = HINTS.get(raw.tag, "")
-            self.faults.add(mark, f"found the tag {raw.tag}, expected {WRITTEN}{hint}")
+            self.faults.add(mark, f"found the tag {raw.tag}, expected {WRITTEN}")
             return BROKEN
         kind, what = source
         if isinstance(raw, yaml.ScalarNode) and raw.value.strip():

@@ -18,7 +18,7 @@ from provision.certificates import Authority, Pair, end_of, given, outlived
 from provision.certificates.pairs import new_authority, new_certificate, new_key, private_key
 from provision.certificates.reading import due
 from provision.errors import InputError
-from provision.inventory import Inventory, load
+from provision.inventory import Inventory, hba_rules, load
 from provision.plan import items
 from provision.secrets import Secret, Vault
 from provision.tasks import Site, tls
@@ -268,13 +268,13 @@ def test_what_a_host_is_given(tmp_path: Path) -> None:
     order = [item.resource.name.rpartition("/")[2] for item in items(node, ["postgresql"])]
     wanted = ["server.key", "server.crt", "root.crt", "postgresql.conf", "pg_hba.conf"]
     assert [name for name in order if name in wanted] == wanted
-    assert tls.options(node.host, Path("/r")) == {"sslmode": "verify-full", "sslrootcert": "/r"}
+    assert tls.options(found, node.host) == {"sslmode": "verify-full", "sslrootcert": f"{tmp_path}/state/root.crt"}
 
 
 def test_hosts_without_tls_are_given_nothing(tmp_path: Path) -> None:
     found = inventory(tmp_path, "{a: {tls: no}}")
     assert tls.files(site(found).node(found.host("a"))) == []
-    assert tls.options(found.host("a"), Path("/r")) == {}
+    assert tls.options(found, found.host("a")) == {}
     assert tls.roots(site(found)) == ""
 
 
@@ -298,3 +298,27 @@ def test_a_key_from_the_sealed_file(tmp_path: Path, given_files: Given, monkeypa
     monkeypatch.setenv("PGHERD_PASSPHRASE", "correct horse battery")
     found = inventory(tmp_path, "{a: {address: 10.0.0.1, tls: {certificate: certificate, key: !secret tls/a, ca: ca}}}")
     assert tls.identity(site(found).node(found.host("a")))[0].key.reveal().strip() == key.strip()
+
+
+def kinds(found: Inventory, host: str) -> list[tuple[str, str]]:
+    return [(rule.kind, rule.address) for rule in hba_rules(found, found.host(host))]
+
+
+def test_nobody_gets_in_over_a_network_without_tls(tmp_path: Path) -> None:
+    access = "postgresql: {access: [{user: a, database: a, from: [10.0.0.0/8, 127.0.0.1, '::1', samehost, samenet]}]}"
+    found = inventory(tmp_path, f"{{a: {{{access}}}, b: {{tls: no, address: 10.0.0.2, {access}}}}}")
+    assert kinds(found, "a") == [
+        ("local", ""),
+        ("hostssl", "10.0.0.0/8"),
+        ("host", "127.0.0.0/8"),
+        ("host", "::1/128"),
+        ("host", "samehost"),
+        ("hostssl", "samenet"),
+    ]
+    assert {kind for kind, _ in kinds(found, "b")} == {"local", "host"}
+
+
+def test_between_nodes_of_this_machine_loopback_is_the_network(tmp_path: Path) -> None:
+    access = "postgresql: {access: [{user: a, database: a, from: 127.0.0.1}]}"
+    found = inventory(tmp_path, f"{{a: {{connection: local, tls: yes, {access}}}}}")
+    assert kinds(found, "a") == [("host", "127.0.0.0/8"), ("hostssl", "127.0.0.0/8")]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import json
+import os
+import re
+import shlex
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
-from cryptography.fernet import Fernet
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from provision.errors import InputError
 from provision.inventory import Mark, SecretSource, load
@@ -19,6 +21,7 @@ from provision.secrets import sealed as sealing
 from provision.secrets.passphrase import long_enough
 from provision.secrets.sealed import Damaged, WrongPassphrase, seal, unseal
 
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "secrets.md"
 WORD = "correct horse battery"
 ENTRIES = {
     "db/super": "hunter2!",
@@ -50,13 +53,37 @@ def test_what_is_sealed_comes_out_again_and_shows_nowhere() -> None:
     assert seal(ENTRIES, Secret(WORD)) != text, "salts and nonces differ"
 
 
-def test_the_format_can_be_opened_with_the_library_alone() -> None:
-    """The recipe of docs/how-to/secrets.md."""
-    found = json.loads(seal(ENTRIES, Secret(WORD)))
-    cost = found["scrypt"]
-    kdf = Scrypt(salt=cost["salt"].encode(), length=32, n=cost["n"], r=cost["r"], p=cost["p"])
-    key = base64.urlsafe_b64encode(kdf.derive(WORD.encode()))
-    assert json.loads(Fernet(key).decrypt(found["fernet"])) == ENTRIES
+def test_the_file_opens_without_provision_as_the_page_says(tmp_path: Path) -> None:
+    (recipe,) = re.findall(r"^```python\n(.+?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    assert "provision" not in recipe
+    (tmp_path / "secrets.enc").write_text(seal(ENTRIES, Secret("the passphrase")))
+    done = subprocess.run([sys.executable, "-c", recipe], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{ENTRIES}\n"
+
+
+ASKED = {
+    "pass": "show db/superuser",
+    "op": "read op://Servers/postgres/password",
+    "sops": 'decrypt --extract ["db"]["superuser"] secrets.sops.yaml',
+    "vault": "kv get -field=password secret/postgres",
+}
+"""What each password manager is to be asked: a program that stands in for it knows nothing else."""
+
+
+@pytest.mark.parametrize("manager", ASKED)
+def test_password_managers_are_asked_as_the_page_says(
+    tmp_path: Path, manager: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = re.findall(r"`(!command .+)` ?[|]", PAGE.read_text())
+    assert len(written) == len(ASKED)
+    program = tmp_path / manager
+    program.write_text(f"#!/bin/sh\n[ \"$*\" = {shlex.quote(ASKED[manager])} ] && printf 'hunter2!\\nmore\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (line,) = (line for line in written if line.startswith(f'!command "{manager} '))
+    (tmp_path / "hosts.yml").write_text(f"all: {{vars: {{become: {{password: {line}}}}}, hosts: {{a: }}}}")
+    (source,) = load(tmp_path / "hosts.yml").secrets
+    assert Keeper(tmp_path / "state").fetch(source).reveal() == "hunter2!"
 
 
 def test_guessing_is_dear(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from provision.inventory import HerdSettings, Inventory, MakeDelta, ReplicationSettings, SyncSettings
 from provision.tasks import tls
@@ -24,12 +23,11 @@ from replicator.model import (
 
 Resolve = Callable[[Database], list[TableName]]
 """All tables of a database, asked live: what `tables: all` stands for."""
-ROOT = Path(tls.ROOT)
 
 
-def topology(inventory: Inventory, declared: ReplicationSettings, resolve: Resolve, rootcert: Path = ROOT) -> Topology:
-    """What the inventory declares. rootcert: where the replicator has the servers' authorities. Raises as `resolve`."""
-    databases = _databases(inventory, declared, rootcert)
+def topology(inventory: Inventory, declared: ReplicationSettings, resolve: Resolve) -> Topology:
+    """What the inventory declares. Raises what `resolve` does."""
+    databases = _databases(inventory, declared)
     herds = {name: _herd(name, settings, databases, resolve) for name, settings in declared.herds.items()}
     syncs = {name: _sync(name, settings) for name, settings in declared.syncs.items()}
     found = Topology(
@@ -42,7 +40,7 @@ def topology(inventory: Inventory, declared: ReplicationSettings, resolve: Resol
     return replace(found, syncs=onward)
 
 
-def _databases(inventory: Inventory, declared: ReplicationSettings, rootcert: Path) -> dict[str, Database]:
+def _databases(inventory: Inventory, declared: ReplicationSettings) -> dict[str, Database]:
     found = {}
     for name, settings in declared.databases.items():
         host = inventory.host(settings.host)
@@ -52,7 +50,7 @@ def _databases(inventory: Inventory, declared: ReplicationSettings, rootcert: Pa
             host=host.address,
             port=host.postgresql.port,
             user=settings.user or declared.role,
-            options={**tls.options(host, rootcert), **settings.options},
+            options={**tls.options(inventory, host), **settings.options},
         )
     return found
 
