@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import image, repository
+from tests.lab import image, stock
+from tests.lab.repository import Repository
 from tests.lab.shell import run
 
 ROOT = Path("/var/cache/pgherd/lab")
 HERE = Path(__file__).parent
-INGREDIENTS = ("image.py", "rpms.py", "recipes.py", "repository.py", "clock.c", "recipes/*.yml")
+INGREDIENTS = ("image.py", "rpms.py", "recipes.py", "repository.py", "stock.py", "clock.c", "recipes/*.yml")
 KEPT = 3
 """How many builds stay, the latest used ones: branches that differ take turns."""
 
@@ -38,14 +39,13 @@ class Build:
         return self.folder / "tree"
 
     @property
-    def repository(self) -> Path:
-        """What the lab's mirror serves."""
-        return self.folder / "repository"
+    def mirror(self) -> Path:
+        """What the lab's mirror serves: a folder for each repository."""
+        return self.folder / "mirror"
 
-    @property
-    def keys(self) -> Path:
-        """The home of gpg with the secret key that the packages are signed by."""
-        return self.folder / "keys"
+    def repository(self, name: str) -> Repository:
+        """A repository of the mirror."""
+        return Repository(self.mirror / name, self.folder / f"keys-{name}")
 
     def hold(self) -> int:
         """Keep it from being removed, as long as the returned descriptor is open in some process."""
@@ -86,12 +86,12 @@ def _make(folder: Path, report: Callable[[str], None]) -> None:
         report(f"{time.monotonic() - began:4.0f} s  {text}")
 
     step("Debian's packages, from the mirror")
-    image.base(beside.tree, debs, repository.debian_packages())
+    image.base(beside.tree, debs, stock.debian_packages())
     image.shape(beside.tree, HERE / "clock.c")
     step("RPMs of them, signed")
-    packages = repository.build(beside.repository, beside.tree, debs, work, beside.keys)
+    packages = stock.build([beside.repository(name) for name in stock.NAMES], beside.tree, debs, work)
     step("the image, by its own dnf")
-    image.finish(beside.tree, beside.repository, packages)
+    image.finish(beside.tree, [beside.repository(name) for name in stock.NAMES], packages)
     run("sync", "-f", beside.folder)
     beside.folder.rename(folder)
     step("done")

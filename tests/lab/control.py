@@ -15,7 +15,9 @@ import yaml
 from tests.fixtures.cli import Program
 from tests.lab.cgroup import Group
 from tests.lab.hosts import CHECKOUT
+from tests.lab.image import MIRROR
 from tests.lab.lab import Lab
+from tests.lab.network import CONTROL
 from tests.lab.shell import write
 
 INVENTORY = CHECKOUT / "inventories" / "lab.yml"
@@ -45,6 +47,8 @@ def write_inventory(copy: Path, lab: Lab, state: Path, **more: object) -> Path:
     variables: Mapping[str, object] = {
         "state_dir": str(state),
         "postgresql": {"version": 15},
+        "pgdg": {"baseurl": f"{MIRROR}pgdg/", "gpgkey": str(lab.build.repository("pgdg").public_key)},
+        "ntp": {"servers": [CONTROL]},
         **more,
     }
     write(copy.parent / "group_vars" / "all.yml", yaml.safe_dump(dict(variables), sort_keys=False))

@@ -2,7 +2,7 @@
 
 Made in three steps: `base` (Debian's packages, and the ones that RPMs are made of later), `shape` (paths, defaults and
 accounts where CentOS has them), `finish` (the release, compatibility and marker packages, by dnf itself). How packages
-are made is the business of `repository`; where an image is kept, of `cache`.
+are made is the business of `stock`; where an image is kept, of `cache`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.lab.repository import Repository
 from tests.lab.shell import CommandFailed, run, write
 
 SUITE = "bookworm"
-MIRROR = ("http://deb.debian.org/debian", "http://deb.debian.org/debian-security")
+DEBIAN = ("http://deb.debian.org/debian", "http://deb.debian.org/debian-security")
+MIRROR = "http://10.11.12.1:8080/"
+"""Where hosts find their repositories: `mirror.py` serves them."""
 
 SYSTEM = """
     base-files base-passwd bash coreutils dash debianutils diffutils dpkg findutils grep gzip init-system-helpers
@@ -139,18 +142,21 @@ def shape(tree: Path, clock: Path) -> None:
         log.unlink()
 
 
-def finish(tree: Path, repository: Path, packages: list[str]) -> None:
-    """Install packages of the repository by the image's own dnf, and prove that all of the repository could be."""
-    key = repository / "RPM-GPG-KEY-lab"
-    shutil.copy(key, tree / "etc/pki/rpm-gpg")
-    dnf = ("chroot", tree, "dnf", "-q", "-y", "--releasever=9", "--repofrompath=new,file:///mnt")
-    options = (
-        f"--setopt=new.{option}" for option in ("gpgcheck=1", "repo_gpgcheck=1", f"gpgkey=file:///mnt/{key.name}")
-    )
-    with _mounted(repository, tree):
-        run(*dnf, *options, "install", *packages)
-        run(*dnf, "--repo=new", "repoclosure")
-    shutil.copy(repository / "lab.repo", tree / "etc/yum.repos.d")
+def finish(tree: Path, repositories: list[Repository], packages: list[str]) -> None:
+    """Install packages by the image's own dnf, tell it of the distribution's repository, and prove that every package
+    of all repositories could be installed."""
+    distribution = repositories[0]
+    shutil.copy(distribution.public_key, tree / "etc/pki/rpm-gpg")
+    dnf = ["chroot", str(tree), "dnf", "-q", "-y", "--releasever=9"]
+    for repository in repositories:
+        place = f"file:///mnt/{repository.name}"
+        dnf += [f"--repofrompath={repository.name},{place}", f"--setopt={repository.name}.repo_gpgcheck=1"]
+        dnf += [f"--setopt={repository.name}.gpgkey={place}/{repository.public_key.name}"]
+    with _mounted(distribution.folder.parent, tree):
+        run(*dnf, "install", *packages)
+        run(*dnf, *(f"--repo={repository.name}" for repository in repositories), "repoclosure")
+    definition = distribution.definition(MIRROR, f"file:///etc/pki/rpm-gpg/{distribution.public_key.name}")
+    write(tree / f"etc/yum.repos.d/{distribution.name}.repo", definition)
     shutil.rmtree(tree / "var/cache/dnf", ignore_errors=True)
 
 
@@ -161,8 +167,8 @@ def _sources() -> list[str]:
     except (CommandFailed, FileNotFoundError):
         known = ""
     found = {release: uri for uri, release in (line.split() for line in known.splitlines())}
-    main = found.get(SUITE, MIRROR[0])
-    security = found.get(f"{SUITE}-security", MIRROR[1])
+    main = found.get(SUITE, DEBIAN[0])
+    security = found.get(f"{SUITE}-security", DEBIAN[1])
     return [f"deb {main} {SUITE} main", f"deb {security} {SUITE}-security main"]
 
 
@@ -172,9 +178,9 @@ def _compile_clock(source: Path, library: Path) -> None:
 
 
 @contextlib.contextmanager
-def _mounted(repository: Path, tree: Path) -> Iterator[None]:
+def _mounted(mirror: Path, tree: Path) -> Iterator[None]:
     with contextlib.ExitStack() as mounts:
-        for options, place in ((("--bind", repository), tree / "mnt"), (("-t", "proc", "proc"), tree / "proc")):
+        for options, place in ((("--bind", mirror), tree / "mnt"), (("-t", "proc", "proc"), tree / "proc")):
             run("mount", *options, place)
             mounts.callback(run, "umount", place)
         yield

@@ -48,7 +48,7 @@ class Lab:
         self.places = Places(name)
         self.network = Network(name)
         self.machines = {host: Machine(name, host, address, build.tree) for host, address in ADDRESSES.items()}
-        self._build = build
+        self.build = build
         self._owned: list[int] = []
         self._helpers: list[subprocess.Popen[bytes]] = []
 
@@ -63,7 +63,7 @@ class Lab:
         sweep()
         with _one_at_a_time():
             self.places.hosts.mkdir(parents=True)
-            self._owned = [_own(self.places), self._build.hold()]
+            self._owned = [_own(self.places), self.build.hold()]
         if keep:
             self.places.kept.touch()
         else:
@@ -73,7 +73,7 @@ class Lab:
         run("mount", "--bind", self.places.hosts, self.places.hosts)
         run("mount", "--make-shared", self.places.hosts)
         self.network.make()
-        self._start("mirror", self.name, self._build.repository)
+        self._start("mirror", self.name, self.build.mirror)
         self._all(Machine.make)
         self._write_ssh_files()
         self._all(Machine.start)

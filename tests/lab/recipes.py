@@ -33,6 +33,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     name: str
+    repository: str = "distribution"
     summary: str
     of: str = ""
     version: str = ""
@@ -84,8 +85,9 @@ class Recipe(BaseModel):
 def load() -> list[Recipe]:
     """All recipes."""
     found = _read("system") + _read("tools")
-    for family in ("pgdg", "distribution"):
-        found += _read("postgresql", pgdg=family == "pgdg")
+    for repository in ("pgdg", "distribution"):
+        postgresql = _read("postgresql", pgdg=repository == "pgdg")
+        found += [recipe.model_copy(update={"repository": repository}) for recipe in postgresql]
     return found
 
 

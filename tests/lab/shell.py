@@ -28,7 +28,7 @@ def run(*command: object, stdin: str = "", cwd: Path | None = None, env: Mapping
         check=False,
     )
     if done.returncode:
-        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-40:])
         raise CommandFailed(f"{' '.join(words[:6])} ... ended with {done.returncode}:\n{said}")
     return done.stdout
 

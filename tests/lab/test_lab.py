@@ -14,7 +14,7 @@ import pytest
 from tests.fixtures.wait import until
 from tests.lab.cache import Build
 from tests.lab.hosts import Machine
-from tests.lab.image import ADMIN_PASSWORD
+from tests.lab.image import ADMIN_PASSWORD, MIRROR
 from tests.lab.lab import Lab
 
 
@@ -32,7 +32,7 @@ def unsigned(build: Build, lab: Lab, tmp_path: Path) -> Iterator[Path]:
     """A repository on the master with one package of the mirror, whose signature was taken off."""
     folder = lab["master"].file("/srv/unsigned")
     folder.mkdir()
-    (package,) = build.repository.glob("Packages/logrotate-*.rpm")
+    (package,) = build.repository("distribution").packages.glob("logrotate-*.rpm")
     copy = shutil.copy(package, folder)
     subprocess.run(
         ["rpmsign", "--delsign", copy], check=True, capture_output=True, env={**os.environ, "HOME": str(tmp_path)}
@@ -62,13 +62,14 @@ def test_accounts(lab: Lab) -> None:
 
 
 def test_packages_are_installed_with_their_signatures_checked(lab: Lab, unsigned: Path) -> None:
-    host = lab["master"]
+    host, pgdg = lab["master"], lab.build.repository("pgdg")
     assert host.attempt("command -v python3.11").code == 1
+    host.file("/etc/yum.repos.d/pgdg.repo").write_text(pgdg.definition(MIRROR, f"{MIRROR}pgdg/{pgdg.public_key.name}"))
     host.run("dnf -q -y install postgresql15-server postgresql15-contrib postgresql15-plperl python3.11 python3.11-pip")
     assert host.run("rpm -q --qf '%{RSAHEADER:pgpsig}' postgresql15-server").startswith("RSA/SHA")
     assert host.run("rpm -V postgresql15-server postgresql15 postgresql15-libs") == ""
     host.run("python3.11 -m venv /tmp/venv && /tmp/venv/bin/python -c 'import ssl, sqlite3'")
-    without = "--disablerepo=lab --repofrompath=unsigned,file:///srv/unsigned --setopt=unsigned.gpgcheck=1"
+    without = "--repo=unsigned --repofrompath=unsigned,file:///srv/unsigned --setopt=unsigned.gpgcheck=1"
     refused = host.attempt(f"dnf -q -y {without} install logrotate")
     assert refused.code == 1
     assert "is not signed" in refused.out + refused.err
