@@ -45,14 +45,10 @@ class SSH:
         self._connection = connection or _connection(login)
         self._channel: Any = None
         self._opening = threading.Lock()
-<<<<<<< HEAD
+        self._relays: list[threading.Thread] = []
         for hop in hops(self._connection):
             hostkeys.demand(hop, login.host_keys)
             _leave_out_missing_keys(hop)
-=======
-        self._relays: list[threading.Thread] = []
-        _check_keys(self._connection, login.host_keys)
->>>>>>> repl
 
     def run(
         self,
@@ -144,21 +140,15 @@ class SSH:
             channel.close()
 
     def close(self) -> None:
-<<<<<<< HEAD
-        """See `Transport.close`."""
+        """See `Transport.close`. What the ends of joined connections have just said still gets through."""
+        deadline = time.monotonic() + FAREWELL_SECONDS
+        for relay_thread in self._relays:
+            relay_thread.join(max(0.0, deadline - time.monotonic()))
         for hop in reversed(hops(self._connection)):
             with contextlib.suppress(Exception):
                 hop.close()
             if isinstance(hop.gateway, Command):
                 hop.gateway.close()
-=======
-        """See `Transport.close`. What the ends of joined connections have just said still gets through."""
-        deadline = time.monotonic() + FAREWELL_SECONDS
-        for relay_thread in self._relays:
-            relay_thread.join(max(0.0, deadline - time.monotonic()))
-        with contextlib.suppress(Exception):
-            self._connection.close()
->>>>>>> repl
 
 
 def _connection(login: Login) -> Any:
