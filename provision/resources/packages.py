@@ -161,7 +161,7 @@ class Updates:
             "newest=$(rpm -q --last kernel-core kernel 2>/dev/null"
             " | awk '/^kernel/ { sub(/^kernel-(core-)?/, \"\", $1); print $1; exit }')\n"
             'if [ -n "$newest" ] && [ "$newest" != "$(uname -r)" ]; then echo "reboot $newest"; fi\n'
-            "[ $c = 0 ] || printf '%s\\n' \"$said\" | awk '/^Obsoleting/ { exit } NF == 3 && $1 ~ /\\./ { print $1 }'\n"
+            "[ $c = 0 ] || printf '%s\\n' \"$said\" | awk '/^Obsoleting/ { exit } (NF == 3 || NF == 1) && $1 ~ /\\./ { print $1 }'\n"
         )
         return Probe(script, _updates, UpdateFact())
 
