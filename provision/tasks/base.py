@@ -18,6 +18,7 @@ from provision.resources import (
     Resource,
     Unit,
     Updates,
+    WholePackages,
 )
 from provision.tasks.node import Node
 from provision.tasks.stage import task
@@ -39,6 +40,7 @@ def base(node: Node) -> list[Resource]:
         Hostname(hostname=node.name, systemd=node.systemd),
         _hosts(node),
         *([] if node.systemd else [NetworkCards()]),
+        WholePackages(node.release.installer),
         *_updates(node),
         *_snmp(node),
         *_labels(node),

@@ -21,6 +21,7 @@ from provision.resources import (
     Running,
     Unit,
     UnitOptions,
+    WholePackages,
 )
 from provision.resources.roles import known_password
 from provision.resources.service import hba_errors
@@ -76,6 +77,7 @@ def _installed(node: Node) -> list[Resource]:
     packaged, release, server = node.packaged, node.release, node.server
     found: list[Resource] = []
     if packaged:
+        found.append(WholePackages(release.installer))
         found.append(Packages(packages=packaged.packages, installer=release.installer))
     if packaged and server.data != packaged.data:
         found.append(Directory(path=str(PurePosixPath(server.data).parent), ours=False))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from contextlib import suppress
 
 from provision.errors import HostFailed, Unreachable
 from provision.transport import become
@@ -54,7 +53,7 @@ class Local:
     def prepare(self) -> None:
         """There is nothing to connect to."""
 
-    def join(self, peer: socket.socket, address: str, port: int) -> None:
+    def join(self, peer: socket.socket, address: str, port: int, *, sure: bool = False) -> None:  # noqa: ARG002
         """See `Transport.join`."""
         try:
             other = socket.create_connection((address, port))
@@ -63,8 +62,8 @@ class Local:
             raise Unreachable(f"{address}:{port} does not answer: {error.strerror}.") from error
 
         def work() -> None:
-            with peer, other, suppress(OSError):
-                relay(peer, other)
+            with peer, other:
+                relay(peer, other, lambda: other.shutdown(socket.SHUT_RDWR))
 
         threading.Thread(target=work, daemon=True).start()
 

@@ -6,19 +6,16 @@ everybody; it listens at 127.0.0.1 only.
 
 from __future__ import annotations
 
-import select
 import socket
-import struct
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from provision.errors import ProvisionError, Unreachable
+from provision.errors import ProvisionError
 from provision.transport.base import Transport
 
 PORTION = 65536
-ANSWER_SECONDS = 10.0
-TLS_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
 class Tunnel:
@@ -43,23 +40,13 @@ class Tunnel:
                 peer.close()
 
     def check(self) -> None:
-        """Make sure that a PostgreSQL server is at the other end. Raises Unreachable, with the reason as far as known.
+        """Make sure that somebody listens at the other end. Raises Unreachable, with the reason.
 
-        It is asked whether it talks TLS, which any server answers and none logs.
+        Nothing is said to whoever listens: a server that hears half a greeting logs it.
         """
         ours, theirs = socket.socketpair()
         with ours:
-            self._transport.join(theirs, *self._place)
-            ours.settimeout(ANSWER_SECONDS)
-            with suppress(OSError):
-                ours.sendall(TLS_REQUEST)
-                if ours.recv(1) in (b"S", b"N"):
-                    return
-        address, port = self._place
-        raise Unreachable(
-            f"{address}:{port} is not reached through SSH: no PostgreSQL answers there.",
-            hint="Is the server up, and does the host's sshd allow it (AllowTcpForwarding)?",
-        )
+            self._transport.join(theirs, *self._place, sure=True)
 
     def close(self) -> None:
         """Listen no more. The transport is closed by whoever opened it, and ends what is joined."""
@@ -68,13 +55,26 @@ class Tunnel:
         self._listener.close()
 
 
-def relay(peer: socket.socket, other: Any) -> None:
-    """Pass on what comes from either side (sockets, or channels that act alike) until one of them has no more."""
-    while True:
-        ready, _, _ = select.select([peer, other], [], [])
-        for one, another in ((peer, other), (other, peer)):
-            if one in ready:
-                data = one.recv(PORTION)
-                if not data:
-                    return
-                another.sendall(data)
+def relay(peer: socket.socket, other: Any, end_other: Callable[[], None]) -> None:
+    """Pass on what comes from either side (sockets, or channels that act alike) until one of them has no more.
+
+    A thread for each direction, which waits in `recv`: paramiko's channels can be waited for by `select` as well, but
+    one that is closed while data comes in then takes the whole connection with it. end_other: wakes a `recv` there.
+    """
+
+    def end() -> None:
+        with suppress(OSError):
+            peer.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            end_other()
+
+    def pump(source: Any, sink: Any) -> None:
+        with suppress(OSError, EOFError):
+            while data := source.recv(PORTION):
+                sink.sendall(data)
+        end()
+
+    back = threading.Thread(target=pump, args=(other, peer), daemon=True)
+    back.start()
+    pump(peer, other)
+    back.join()

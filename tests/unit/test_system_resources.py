@@ -26,6 +26,7 @@ from provision.resources import (
     Unit,
     UnitOptions,
     Updates,
+    WholePackages,
 )
 from provision.resources.clones import RULES
 from provision.resources.firewall import FirewallFact, rich_rule, table_rule
@@ -48,6 +49,7 @@ class Given(Facts):
 
 
 packages = Packages(packages=("chrony", "vim"))
+whole = WholePackages()
 updates = Updates(kind="all")
 security = Updates(kind="security", installer="yum", plugin="yum-plugin-security")
 unit = Unit(unit="chronyd", config=("/etc/chrony.conf",))
@@ -98,6 +100,8 @@ EPEL = "[epel]\nname=Extra\nenabled=1\n"
 TABLE: list[tuple[str, Resource, tuple[object, ...], list[str]]] = [
     ("packages", packages, (("vim",),), ["install vim"]),
     ("installed", packages, ((),), []),
+    ("an installation that was cut short", whole, (True,), ["install again what a cut installation left"]),
+    ("none such", whole, (False,), []),
     ("updates", updates, (UpdateFact(("bash.x86_64", "kernel.x86_64")),), ["update 2 packages"]),
     ("one update", updates, (UpdateFact(("bash.x86_64",)),), ["update 1 package"]),
     ("up to date", updates, (UpdateFact(),), []),
