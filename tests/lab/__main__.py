@@ -13,20 +13,27 @@ import shutil
 import sys
 import time
 
-from tests.lab import cache, control, needs
+from tests.lab import cache, control, needs, wheels
 from tests.lab.hosts import CHECKOUT
 from tests.lab.lab import Lab, remove
 from tests.lab.places import Places
+from tests.lab.shell import write
 
 NAME = "plab"
 FOLDER = CHECKOUT / ".lab"
 
+ENTER = """#!/bin/sh
+# A shell, or a command, inside the lab's network; nothing leads out of it, so pip finds wheels in a folder.
+export {variables}
+[ $# -gt 0 ] || set -- "${{SHELL:-/bin/sh}}"
+exec nsenter --net=/run/netns/{name} "$@"
+"""
+
 READY = """
-{hosts} answer, in a network of their own. In a shell that is inside
-    nsenter --net=/run/netns/{name}
-reach them by
-    ssh -F .lab/ssh_config master             (as vagrant, who may use sudo; root@master is root)
-    .venv/bin/provision deploy .lab/lab.yml   (a copy, with what differs here in group_vars/all.yml)
+{hosts} answer, in a network of their own:
+    .lab/enter                                             a shell that is inside
+    .lab/enter ssh -F .lab/ssh_config master               vagrant, who may use sudo; root@master is root
+    .lab/enter .venv/bin/provision deploy .lab/lab.yml     inventories/lab.yml; .lab/group_vars has what differs here
 `make lab-down` removes them."""
 
 
@@ -49,8 +56,10 @@ def up() -> None:
         raise
     print(f"Booted in {time.monotonic() - began:.1f} s.")
     control.write_inventory(FOLDER / "lab.yml", lab, FOLDER / "state")
+    variables = " ".join(f"{key}={value}" for key, value in wheels.environment(wheels.get()).items())
+    write(FOLDER / "enter", ENTER.format(variables=variables, name=NAME), 0o755)
     hosts = ", ".join(f"{host.name} ({host.address})" for host in lab)
-    print(READY.format(hosts=hosts, name=NAME))
+    print(READY.format(hosts=hosts))
 
 
 def down() -> None:

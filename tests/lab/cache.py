@@ -58,7 +58,7 @@ def get(report: Callable[[str], None] = lambda _text: None) -> Build:
     """The build for what stands in this folder now, made if it is not there yet."""
     ROOT.mkdir(parents=True, exist_ok=True)
     found = Build(ROOT / digest())
-    with _locked(ROOT / "lock"):
+    with locked(ROOT / "lock"):
         if not found.folder.exists():
             _make(found.folder, report)
             _remove_old(found.folder)
@@ -98,7 +98,7 @@ def _make(folder: Path, report: Callable[[str], None]) -> None:
 
 
 def _remove_old(newest: Path) -> None:
-    builds = [path for path in ROOT.iterdir() if path.is_dir() and path != newest]
+    builds = [path.parent for path in ROOT.glob("*/tree") if path.parent != newest]
     for folder in sorted(builds, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT - 1 :]:
         lock = folder.with_suffix(".lock")
         with lock.open("a") as held:
@@ -111,7 +111,8 @@ def _remove_old(newest: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Exclude all others that take the same lock."""
     with path.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from tests.fixtures.cli import Program
+from tests.lab import wheels
 from tests.lab.cgroup import Group
 from tests.lab.hosts import CHECKOUT
 from tests.lab.image import MIRROR
@@ -27,7 +28,7 @@ class Control(Program):
     """Runs `provision` and `replicator` inside a lab's network: `control("provision", "facts", control.inventory)`."""
 
     def __init__(self, folder: Path, lab: Lab) -> None:
-        super().__init__(folder)
+        super().__init__(folder, wheels.environment(wheels.get()))
         self.lab = lab
         self.inventory = write_inventory(folder / "inventories" / "lab.yml", lab, folder / "state")
 

@@ -56,6 +56,7 @@ skip_if_unavailable=False
 SSHD = """UseDNS no
 PermitRootLogin prohibit-password
 PasswordAuthentication yes
+LogLevel VERBOSE
 """
 
 LANG = '[ -n "$LANG" ] || { [ -r /etc/locale.conf ] && . /etc/locale.conf && export LANG; }\n'

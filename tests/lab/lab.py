@@ -28,8 +28,8 @@ from tests.lab.shell import run, write
 ADDRESSES = {"master": "10.11.12.241", "slave": "10.11.12.242", "master2": "10.11.12.243"}
 PREFIX = "pl"
 
-SSH_CONFIG = """Host {names}
-  HostName {address}
+SSH_CONFIG = """Host {host.name}
+  HostName {host.address}
   User vagrant
   IdentityFile {places.key}
   IdentitiesOnly yes
@@ -135,8 +135,7 @@ class Lab:
     def _write_ssh_files(self) -> None:
         known = [f"{host.name},{host.address} {host.host_key}" for host in self]
         write(self.places.known_hosts, "\n".join(known) + "\n")
-        names = {host: f"{host.name} {host.address}" for host in self}
-        config = [SSH_CONFIG.format(names=names[host], address=host.address, places=self.places) for host in self]
+        config = [SSH_CONFIG.format(host=host, places=self.places) for host in self]
         write(self.places.ssh_config, "\n".join(config))
 
 
