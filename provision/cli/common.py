@@ -49,6 +49,7 @@ class Command:
         loaded = load(inventory)
         hosts = loaded.limit(limit) if limit else loaded.hosts
         site = Site.of(loaded)
+        site.keeper.clear_environment()
         warnings = (*loaded.warnings, *certificate_warnings(site))
         if not json:
             for warning in warnings:

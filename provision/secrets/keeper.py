@@ -111,6 +111,13 @@ class Keeper:
         if faults:
             raise InputError(dict.fromkeys(faults))
 
+    def clear_environment(self) -> None:
+        """Take the variables that secrets came from out of the environment: nothing that is started inherits them."""
+        with self._lock:
+            for kind, name in self._fetched:
+                if kind == "env":
+                    os.environ.pop(name, None)
+
     def know(self, value: str) -> Secret:
         """A value as a Secret that `mask` knows from now on."""
         if len(value) >= SHORTEST_MASKED:
