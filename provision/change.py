@@ -19,14 +19,16 @@ class Change:
     """One step towards what is declared.
 
     summary: what will be done, as "create role bucardo". script: POSIX shell, run under the host's own account or under
-    `as_user`; it must be safe to be killed anywhere and run again. act: instead of a script, what the control machine
-    does itself. before, after: text of both states without secrets; None where there is none. follows: what the server
-    must do about it afterwards ("reload"), decided later by looking at the server. claims: the address and port that
-    it makes something listen at.
+    `as_user`; it must be safe to be killed anywhere and run again. prepare: makes the script when its turn comes,
+    because something has to be fetched for it; such a script may be large. act: instead of a script, what the control
+    machine does itself. before, after: text of both states without secrets; None where there is none. follows: what
+    the server must do about it afterwards ("reload"), decided later by looking at the server. claims: the address and
+    port that it makes something listen at.
     """
 
     summary: str
     script: str = field(default="", repr=False)
+    prepare: Callable[[Note], str] | None = field(default=None, repr=False, compare=False)
     act: Callable[[Note], None] | None = field(default=None, repr=False, compare=False)
     as_user: str = ""
     before: str | None = None

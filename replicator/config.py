@@ -7,6 +7,7 @@ configuration folder. Passwords are not in it: libpq reads them from the passwor
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,10 +16,15 @@ from pathlib import Path
 from replicator.errors import ConfigError
 from replicator.model import NAME, Install
 
+UNIT = re.compile(r"[A-Za-z0-9:_.@-]+")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """path: the file that it came from. catalog: libpq parameters. passfile: in libpq's .pgpass format, mode 0600."""
+    """path: the file that it came from. catalog: libpq parameters. passfile: in libpq's .pgpass format, mode 0600.
+
+    unit: the service of systemd that runs the daemon; empty: the daemon goes into the background by itself.
+    """
 
     path: Path | None = None
     install: Install = field(default_factory=Install)
@@ -26,6 +32,7 @@ class Config:
     passfile: Path | None = None
     run_dir: Path = Path("/run/pgherd")
     log_file: Path = Path("/var/log/pgherd/replicator.log")
+    unit: str = ""
 
 
 def search_path() -> list[Path]:
@@ -58,7 +65,7 @@ def load(path: Path) -> Config:
         data = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
-    unknown = data.keys() - {"install", "catalog", "passfile", "run_dir", "log_file"}
+    unknown = data.keys() - {"install", "catalog", "passfile", "run_dir", "log_file", "unit"}
     if unknown:
         raise ConfigError(f"{path}: unknown setting {sorted(unknown)[0]!r}.")
     return Config(
@@ -68,6 +75,7 @@ def load(path: Path) -> Config:
         passfile=_path(path, data, "passfile"),
         run_dir=_path(path, data, "run_dir") or Config.run_dir,
         log_file=_path(path, data, "log_file") or Config.log_file,
+        unit=_unit(path, data.get("unit", "")),
     )
 
 
@@ -75,6 +83,12 @@ def _install(path: Path, name: object) -> Install:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ConfigError(f"{path}: install: {name!r} is not a name (a letter, then letters, digits, underscores).")
     return Install(name)
+
+
+def _unit(path: Path, name: object) -> str:
+    if not isinstance(name, str) or (name and not UNIT.fullmatch(name)):
+        raise ConfigError(f"{path}: unit: {name!r} is not the name of a service.")
+    return name
 
 
 def _catalog(path: Path, table: object) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Starts the daemon in the background, stops it, and finds it: what the commands and provisioning use.
+"""Starts the daemon in the background (or lets systemd), stops it, and finds it: what commands and provisioning use.
 
 The pid file's lock says whether it runs, so a killed daemon is not mistaken for a running one. What the daemon does is
 `master`'s part. Nothing here reports success for what did not happen.
@@ -42,6 +42,8 @@ def start(settings: Config, seconds: float = START_SECONDS) -> Started:
     """
     if pid := running(settings):
         return Started(pid, already=True)
+    if settings.unit:
+        return _by_systemd("start", settings)
     if settings.path is None:
         raise ConfigError("the daemon needs a configuration that is in a file.")
     _writable(settings)
@@ -97,6 +99,9 @@ def stop(settings: Config, seconds: float = STOP_SECONDS) -> int | None:
     pid = running(settings)
     if pid is None:
         return None
+    if settings.unit:
+        _systemctl("stop", settings)
+        return pid
     try:
         os.kill(pid, signal.SIGTERM)
     except PermissionError as error:
@@ -116,5 +121,26 @@ def stop(settings: Config, seconds: float = STOP_SECONDS) -> int | None:
 
 def restart(settings: Config, seconds: float = STOP_SECONDS) -> Started:
     """Stop the daemon if it runs, and start it. Raises as `stop` and `start` do."""
+    if settings.unit:
+        return _by_systemd("restart", settings)
     stop(settings, seconds)
     return start(settings)
+
+
+def _by_systemd(verb: str, settings: Config) -> Started:
+    """Start or restart the service. It says by itself when it is ready."""
+    _systemctl(verb, settings)
+    pid = running(settings)
+    if pid is None:
+        raise ReplicatorError("the daemon ended while it was starting.", hint=f"See `journalctl -u {settings.unit}`.")
+    return Started(pid)
+
+
+def _systemctl(verb: str, settings: Config) -> None:
+    done = subprocess.run(["systemctl", verb, settings.unit], capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = next(iter(done.stderr.strip().splitlines()), f"exit code {done.returncode}").rstrip(".")
+        rights = "" if os.geteuid() == 0 else " It takes root to do this."
+        raise ReplicatorError(
+            f"systemctl {verb} {settings.unit}: {said}.{rights}", hint=f"See `journalctl -u {settings.unit}`."
+        )

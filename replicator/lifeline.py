@@ -13,6 +13,7 @@ import json
 import os
 import select
 import signal
+import socket
 import sys
 import threading
 from dataclasses import dataclass
@@ -46,6 +47,16 @@ def detach() -> None:
     os.setsid()
     os.chdir("/")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def tell_system() -> None:
+    """Tell the service manager that this process is ready, if it is the one that started it (sd_notify)."""
+    where = os.environ.get("NOTIFY_SOCKET", "")
+    if not where:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as messenger:
+        messenger.connect("\0" + where[1:] if where.startswith("@") else where)
+        messenger.send(b"READY=1")
 
 
 @dataclass(frozen=True)

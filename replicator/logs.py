@@ -22,6 +22,8 @@ from replicator.errors import ConfigError
 ROTATE_AT = 10 * 1024 * 1024
 KEPT = 5
 FORMAT = "%(asctime)s %(levelname)-7s %(process_name)s: %(message)s"
+JOURNAL_FORMAT = "%(process_name)s: %(message)s"
+SYSLOG = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 HEAD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d [A-Z]+ +(?P<process>\w+): (?P<message>.*)")
 SECRET = re.compile(r"""(password\s*[=:]\s*)('[^']*'|"[^"]*"|[^\s'"]+)|(://[^:/@\s]+:)[^@\s]+(?=@)""", re.IGNORECASE)
 
@@ -41,6 +43,28 @@ class Form(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, and indented lines for what does not fit into one."""
         return blank(super().format(record)).replace("\n", "\n    ")
+
+
+class JournalForm(Form):
+    """For the journal: it has its own times, and takes a level before each line."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__(process)
+        self._style = logging.PercentStyle(JOURNAL_FORMAT, defaults={"process_name": process})
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and indented lines for what does not fit into one."""
+        level = next((number for least, number in SYSLOG if record.levelno >= least), 7)
+        return f"<{level}>" + super().format(record).replace("\n", f"\n<{level}>")
+
+
+def journaled() -> bool:
+    """Whether standard error goes to the systemd journal."""
+    try:
+        found = os.fstat(2)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM", "") == f"{found.st_dev}:{found.st_ino}"
 
 
 class Rotating(RotatingFileHandler):
@@ -76,10 +100,13 @@ def set_up(path: Path, process: str, *, master: bool, echo: bool) -> None:
         handlers.append(Rotating(path, maxBytes=ROTATE_AT, backupCount=KEPT) if master else WatchedFileHandler(path))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}.", hint="Correct log_file, or its permissions.") from error
-    if echo:
-        handlers.append(logging.StreamHandler())
     for handler in handlers:
         handler.setFormatter(Form(process))
+    if echo:
+        shown = logging.StreamHandler()
+        shown.setFormatter((JournalForm if journaled() else Form)(process))
+        handlers.append(shown)
+    for handler in handlers:
         log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
@@ -129,6 +156,9 @@ def _follow(path: Path, file: TextIO, every: float) -> Iterator[str]:
                 yield part
                 part = ""
             elif _replaced(path, file.fileno()):
+                if rest := file.readline():  # written after we had read to the end, and before it was replaced
+                    part += rest
+                    continue
                 file.close()
                 file = path.open(errors="replace")
             else:

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import LiteralString, TypeVar
 
 import psycopg
@@ -56,11 +56,16 @@ TIMEOUTS = {
 """A silent peer is noticed within half a minute, in either direction."""
 
 
+Route = Callable[[Mapping[str, str]], Mapping[str, str]]
+"""Given libpq's parameters for a server, those by which it is reached instead (`hostaddr`, `port` ...); may raise."""
+
+
 @dataclass(frozen=True)
 class Connector:
-    """Opens connections to nodes and to the catalog, by one configuration."""
+    """Opens connections to nodes and to the catalog, by one configuration. route: the way there, if not straight."""
 
     config: Config
+    route: Route | None = field(default=None, compare=False)
 
     def open(self, database: Database, purpose: str = "", *, autocommit: bool = False) -> Connection:
         """Connect to a node. Raises Unreachable, Refused, UnsupportedServer."""
@@ -77,6 +82,8 @@ class Connector:
 
     def _open(self, params: Mapping[str, str], name: str, purpose: str, *, autocommit: bool) -> Connection:
         merged = {**TIMEOUTS, **params}
+        if self.route:
+            merged |= self.route(merged)
         if self.config.passfile:
             merged.setdefault("passfile", str(self.config.passfile))
         merged["application_name"] = f"pgherd {self.config.install.name} {purpose}".strip()[:63]

@@ -38,6 +38,7 @@ install = "pgherd"                  # several installs may share nodes, each und
 passfile = "passfile"               # libpq's password file, mode 0600; paths begin beside this file
 run_dir = "run"                     # process id, lock
 log_file = "log/replicator.log"
+# unit = "pgherd-replicator"        # the systemd service that runs the daemon, where one does
 
 [catalog]                           # libpq parameters; the database must exist, `replicator init` fills it
 host = "127.0.0.1"

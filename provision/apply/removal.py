@@ -1,11 +1,13 @@
-"""Takes back what deploy has made on this machine: the daemon, the servers, everything on disk.
+"""Takes back what deploy has made: the daemon, the servers, everything on disk. Of a host of its own the rest stays.
 
 The same machinery as deploying, with resources that want things gone; so it can be killed and run again too.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,27 +19,41 @@ from provision.apply.lock import held
 from provision.apply.places import Tell, Worker, converge, failed
 from provision.apply.stop import Stop
 from provision.apply.withdrawal import Withdrawal
-from provision.errors import InputError, ProvisionError
+from provision.errors import ProvisionError
 from provision.facts import Server
 from provision.inventory import Host
 from provision.plan import Item
-from provision.resources import AccountGone, Gone, Halted, Resource
-from provision.tasks import Node, Site
+from provision.resources import AccountGone, Gone, Halted, NoDaemon, NoPackages, Resource
+from provision.tasks import Node, Site, replicator
 from provision.transport import Local, Transport, connect
 
 TASK = "destroy"
 MACHINE = "what they shared"
-SHARED = ("programs", "replicator", "passfile", "secrets.yml", "secrets.yml.lock", "ca", "root.crt", "traits", "locks")
+SHARED = (
+    "programs",
+    "replicator",
+    "wheelhouse",
+    "passfile",
+    "secrets.yml",
+    "secrets.yml.lock",
+    "ca",
+    "root.crt",
+    "traits",
+    "logs",
+    "failed-hosts",
+    "locks",
+)
 """What the state directory holds besides the hosts' folders. Nothing else in it is ours to remove."""
 
 
 @dataclass(frozen=True)
 class Removal:
-    """The removal of hosts; of everything, when they are all that there are."""
+    """The removal of hosts; of everything, when they are all that there are. packages: those of the server too."""
 
     site: Site
     hosts: tuple[Host, ...]
     stop: Stop
+    packages: bool = False
 
     @property
     def everything(self) -> bool:
@@ -49,19 +65,18 @@ class Removal:
         """Where everything is."""
         return self.site.inventory.state_dir
 
-    def check(self) -> None:
-        """Raise InputError for hosts that are not this machine: theirs is not ours to remove from here."""
-        others = [host.name for host in self.hosts if not host.local]
-        if others:
-            raise InputError(
-                f"{', '.join(others)}: destroy removes what is on this machine, and a machine of its own is removed"
-                " by what made it (vagrant destroy, the cloud's console)"
-            )
-
     def remove(self) -> Iterator[Event]:
         """Remove it: the daemon first, then the servers, then what they shared."""
-        if not self.state_dir.exists():
+        known = self.state_dir.exists()
+        if not known and all(host.local for host in self.hosts):
             return
+        yield from self._work()
+        if not known:  # what is there now is our own locks
+            shutil.rmtree(self.state_dir / "locks", ignore_errors=True)
+            with suppress(OSError):
+                self.state_dir.rmdir()
+
+    def _work(self) -> Iterator[Event]:
         ended: list[PlaceEnded] = []
         for jobs in self._stages():
             for event in together(jobs, self.stop):
@@ -74,10 +89,14 @@ class Removal:
     def _stages(self) -> Iterator[list[Job]]:
         if self.everything and self.site.inventory.replication:
             yield [self.job("replication", Withdrawal(self.site))]
-        yield [self.host_job(host, removed(self.site.node(host))) for host in self.hosts]
-        if self.everything:
+        yield [self.host_job(host, self._removed(host)) for host in self.hosts]
+        if self.everything and (self.state_dir / "secrets.yml").exists():
             yield [self._locked_job(folder.name, _left_over(folder), TASK, Local) for folder in self._strangers()]
             yield [self._local(MACHINE, self._shared())]
+
+    def _removed(self, host: Host) -> Iterator[Resource]:
+        node = self.site.node(host)
+        return removed(node) if host.local else removed_from(node, packages=self.packages)
 
     def job(self, place: str, worker: Worker) -> Job:
         """A job that brings a worker's place to where it is wanted."""
@@ -137,6 +156,18 @@ def removed(node: Node) -> Iterator[Resource]:
     yield Gone(str(node.home))
     if node.host.postgresql.data_dir:
         yield Gone(str(data))
+
+
+def removed_from(node: Node, *, packages: bool) -> Iterator[Resource]:
+    """The same for a machine of its own: servers and data, and the replicator. packages: those of the server too."""
+    yield from replicator.removed(node)
+    yield Halted(node.server)
+    if node.server.unit:
+        yield NoDaemon(node.server.unit, systemd=node.server.systemd)
+        yield Gone(f"/etc/systemd/system/{node.server.unit}.service.d/pgherd.conf")
+    yield Gone(node.server.data)
+    if packages and node.packaged:
+        yield NoPackages(packages=node.packaged.packages, installer=node.release.installer)
 
 
 def _left_over(folder: Path) -> Iterator[Resource]:

@@ -1,4 +1,4 @@
-"""Takes the replicator back: its daemon stopped, the pointer to its settings gone."""
+"""Takes the replicator back from this machine: its daemon stopped, the pointer to its settings gone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from provision.apply.handing import ActingWorker
 from provision.change import Change
 from provision.plan import Plan, Step
 from provision.tasks import REPLICATION, Site
-from provision.tasks.replication import Settings, daemon_pid, stop_daemon
+from provision.tasks.replication import Settings, pid_here, stop_here
 
 
 class Withdrawal(ActingWorker):
@@ -19,7 +19,7 @@ class Withdrawal(ActingWorker):
     def look(self) -> Plan:
         """See `Worker.look`."""
         changes = []
-        if daemon_pid(self._site):
+        if pid_here(self._site):
             changes.append(Change(summary="stop the replicator's daemon", act=lambda _: self._stop()))
         if self._settings.pointed:
             pointer = self._settings.pointer
@@ -28,4 +28,4 @@ class Withdrawal(ActingWorker):
         return Plan(place=REPLICATION, tasks=self.tasks, steps=steps)
 
     def _stop(self) -> None:
-        stop_daemon(self._site)
+        stop_here(self._site)

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from provision.apply.removal import Removal
 from provision.cli.common import Command, InventoryFile, Json, Limit, Yes, confirm
+
+Packages = Annotated[bool, typer.Option("--packages", help="The servers' packages too, of machines of their own.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
     @app.command()
-    def destroy(inventory: InventoryFile, limit: Limit = "", yes: Yes = False, json: Json = False) -> int:
-        """Stop and remove everything that deploy has made on this machine: servers, data, passwords, settings."""
+    def destroy(
+        inventory: InventoryFile, limit: Limit = "", packages: Packages = False, yes: Yes = False, json: Json = False
+    ) -> int:
+        """Stop and remove the servers that deploy has made, with all data, and the replicator.
+
+        Of machines of their own the rest stays as it is: packages, repositories, names, time, monitoring, firewall.
+        """
         command = Command.begin(inventory, limit, json=json)
-        removal = Removal(command.site, command.hosts, command.stop)
-        removal.check()
+        removal = Removal(command.site, command.hosts, command.stop, packages)
         if not yes:
-            names = ", ".join(host.name for host in command.hosts)
-            folder = command.site.inventory.state_dir
-            confirm(f"This removes {names} with all data, below {folder}.", command.site.inventory.name)
+            confirm(_question(command), command.site.inventory.name)
         command.report.unchanged = "There was nothing to remove."
         command.report.changed = "It is gone: {0} made, and a second look found nothing left."
         shown = command.view()
@@ -28,4 +34,14 @@ def register(app: typer.Typer) -> None:
             command.watch(removal.remove(), shown)
         finally:
             shown.close(command.report)
+        if not json and not command.report.code and (others := [host.name for host in command.hosts if not host.local]):
+            kept = "" if packages else "packages, "
+            rest = f"{kept}repositories, names, time, monitoring and firewall stay as they are"
+            command.page.line(f"{', '.join(others)}: {rest}.", "dim")
         return command.report.code
+
+
+def _question(command: Command) -> str:
+    names = ", ".join(host.name for host in command.hosts)
+    where = f", below {command.site.inventory.state_dir}" if all(host.local for host in command.hosts) else ""
+    return f"This removes the servers of {names} with all data{where}."

@@ -13,6 +13,7 @@ from provision.errors import Differs
 from provision.render.page import Cell
 from provision.tasks.replication import summary
 from provision.tasks.replication.report import Summary
+from provision.tasks.service import UNIT
 
 
 def register(app: typer.Typer) -> None:
@@ -51,11 +52,14 @@ def _row(line: ServerLine) -> list[Cell | str]:
 
 def _show_replicator(command: Command, found: Summary) -> None:
     page = command.page
-    page.line(
-        f"replicator: {f'running, process {found.pid}' if found.pid else 'not running'}", "" if found.pid else "failed"
-    )
-    hint = "" if found.pointed else f" (replicator --config {found.config})"
-    page.line(f"configuration: {found.config}{hint}")
+    where = f" on {found.host}" if found.host else ""
+    state = f"running{where}, process {found.pid}" if found.pid else f"not running{where}"
+    page.line(f"replicator: {state}", "" if found.pid else "failed")
+    if found.host:
+        page.line(f"service: {UNIT}: {found.unit or 'not known'}")
+    else:
+        hint = "" if found.pointed else f" (replicator --config {found.config})"
+        page.line(f"configuration: {found.config}{hint}")
     if found.trouble:
         page.line(found.trouble, "failed")
     if not found.syncs:

@@ -22,6 +22,7 @@ from provision.transport import Transport, quote
 T = TypeVar("T")
 
 PRELUDE = r"""
+PATH=$PATH:/usr/sbin:/sbin
 if stat -c %a / >/dev/null 2>&1; then
   stat_of() { stat -c '%F|%a|%U|%G' "$1"; }
 else
@@ -53,7 +54,8 @@ works_in() {
 digest() { if command -v sha256sum >/dev/null 2>&1; then sha256sum <"$1"; else shasum -a 256 <"$1"; fi; }
 """
 
-TIMEOUT = 60.0
+TIMEOUT = 180.0
+"""Seconds. Mostly it takes one; asking for updates fetches the lists of all repositories, when those are old."""
 
 
 class NotYet(Exception):
@@ -94,14 +96,14 @@ class Facts:
         return probe.parse(answer.text)
 
 
-def gather(transport: Transport, probes: Iterable[AnyProbe[Any]]) -> Facts:
+def gather(transport: Transport, probes: Iterable[AnyProbe[Any]], timeout: float = TIMEOUT) -> Facts:
     """Ask a host everything at once. Raises Unreachable."""
     asked = list(dict.fromkeys(probes))
     if not asked:
         return Facts()
     mark = f"@{secrets.token_hex(8)}"
     script = PRELUDE + "exec 3>&1\n" + "".join(_fragments(asked, mark))
-    result = transport.run(script, timeout=TIMEOUT)
+    result = transport.run(script, timeout=timeout)
     if result.rc:
         raise HostFailed(f"the facts could not be gathered: {result.err.strip() or result.rc}")
     return Facts(dict(zip(asked, _answers(result.out, mark, asked), strict=True)))

@@ -27,7 +27,7 @@ class Server:
     bin, data, log: folders and the file of messages. host, port: where it listens. account: who runs it; empty: the
     account that we have there. passfile: from which psql takes the superuser's password; empty: psql is run under
     the server's account and needs none. major: its declared major version; 0: whichever is there. unit: the service of
-    the system that starts it; empty: pg_ctl does.
+    the system that starts it; empty: pg_ctl does. systemd: else that service is a SysV script.
     """
 
     bin: str
@@ -40,6 +40,7 @@ class Server:
     passfile: str = ""
     major: int = 0
     unit: str = ""
+    systemd: bool = True
 
     @property
     def listens(self) -> bool:

@@ -102,7 +102,6 @@ def _cpus() -> int:
 
 
 ASK = r"""
-PATH=$PATH:/usr/sbin:/sbin
 if [ -r /etc/os-release ]; then
   ( . /etc/os-release; printf '%s\n' "id=$ID" "name=$NAME" "version=$VERSION_ID" )
 else
@@ -114,6 +113,10 @@ else
 fi
 if [ -d /run/systemd/system ]; then init=systemd; else init=sysv; fi
 memory=$(awk '$1 == "MemTotal:" { print $2 }' /proc/meminfo) || exit 1
+# A container's memory is what it may use, not what the machine has.
+for f in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; do
+  [ ! -r $f ] || memory=$(awk -v m="$memory" '{ k = int($1 / 1024); print (k > 0 && k < m) ? k : m }' $f)
+done
 cpus=$(getconf _NPROCESSORS_ONLN 2>/dev/null) || cpus=$(grep -c '^processor' /proc/cpuinfo) || cpus=1
 selinux=$(getenforce 2>/dev/null) || selinux=
 if [ -z "$selinux" ]; then

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from provision.facts.package_trouble import PACKAGES
+
 KNOWN: tuple[tuple[str, str], ...] = (
     (
         r'password authentication failed for user "([^"]+)"',
@@ -24,6 +26,7 @@ KNOWN: tuple[tuple[str, str], ...] = (
         "there is not enough memory for the server: lower shared_buffers.",
     ),
     (r"too many clients already", "the server has no connection left: end some, or raise max_connections."),
+    *PACKAGES,
 )
 
 
@@ -36,6 +39,6 @@ def explained(said: str) -> str:
     for pattern, sentence in KNOWN:
         found = re.search(pattern, said)
         if found:
-            return sentence.format(*found.groups())
+            return sentence.format(*(group or "" for group in found.groups()))
     lines = [LOG_LINE.sub("", line).strip() for line in said.splitlines()]
     return " ".join(line for line in lines if line and not CLOSING.search(line))

@@ -7,7 +7,9 @@ from provision.inventory.access import PGBENCH_ROLE, HbaRule, hba_rules
 from provision.inventory.loading import load
 from provision.inventory.marks import Mark, Origin, SecretSource
 from provision.inventory.model import Become, ConnectionKind, Host, HostKeys, Inventory, Notice, Tls
+from provision.inventory.runner import runner
 from provision.inventory.settings import (
+    CONTROL,
     AccessRule,
     Auth,
     CatalogSettings,
@@ -25,8 +27,10 @@ from provision.inventory.settings import (
     SyncSettings,
     SyncType,
 )
+from provision.inventory.system import NtpSettings, PgdgSettings, RepositorySettings, SnmpSettings, SystemSettings
 
 __all__ = [
+    "CONTROL",
     "PGBENCH_ROLE",
     "AccessRule",
     "Auth",
@@ -44,17 +48,23 @@ __all__ = [
     "MakeDelta",
     "Mark",
     "Notice",
+    "NtpSettings",
     "OneTimeCopy",
     "Origin",
     "PgbenchSettings",
+    "PgdgSettings",
     "PostgresqlSettings",
     "ReplicationSettings",
+    "RepositorySettings",
     "SecretSource",
+    "SnmpSettings",
     "Source",
     "Strategy",
     "SyncSettings",
     "SyncType",
+    "SystemSettings",
     "Tls",
     "hba_rules",
     "load",
+    "runner",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from provision.inventory.model import Host, Inventory
+from provision.inventory.runner import runner
 from provision.inventory.settings import ReplicationSettings
 
 PGBENCH_ROLE = "pgbench"
@@ -111,7 +112,8 @@ def _pgbench(inventory: Inventory, host: Host) -> Iterator[HbaRule]:
 def _members(inventory: Inventory, declared: ReplicationSettings) -> tuple[str, ...]:
     """The addresses of all that takes part in the replication."""
     nodes = [db.host for db in declared.databases.values()]
-    origins = [*nodes, declared.catalog.host, *declared.allow_from]
+    runs_on = runner(inventory)
+    origins = [*nodes, declared.catalog.host, *([runs_on.name] if runs_on else []), *declared.allow_from]
     return tuple(dict.fromkeys(address for origin in origins for address in _addresses(inventory, origin)))
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from provision.inventory.faults import Faults
 from provision.inventory.marks import Mark, Node
 from provision.inventory.model import Host
-from provision.inventory.settings import EMBEDDED_VERSIONS, VERSIONS
+from provision.inventory.settings import CONTROL, EMBEDDED_VERSIONS, VERSIONS
 from provision.inventory.wording import known, shown, suggestion
 
 NO_NAMES = ("samehost", "samenet")
@@ -122,6 +122,8 @@ class ReplicationCheck:
     def _check_hosts(self) -> None:
         for place in [self.node.find("catalog"), *self.databases.values()]:
             self._check_known(place.find("host") if place else None, self.hosts, "host")
+        if self.node.text("runs_on") != CONTROL:
+            self._check_known(self.node.find("runs_on"), [*self.hosts, CONTROL], "host")
         check_origins(self.node.find("allow_from"), {*self.hosts, *self.groups}, self.faults)
 
     def _check_known(self, node: Node | None, names: Collection[str], what: str) -> bool:

@@ -10,9 +10,11 @@ from typing import TypeVar
 
 from provision.inventory import reach
 from provision.inventory.faults import Faults
+from provision.inventory.keys import with_keys
 from provision.inventory.marks import Mark, Node
 from provision.inventory.model import Become, ConnectionKind, Host
 from provision.inventory.settings import PgbenchSettings, PostgresqlSettings, Section
+from provision.inventory.system import SystemSettings, system_node
 from provision.inventory.tls import tls_of
 from provision.inventory.validation import validate
 
@@ -57,6 +59,8 @@ class HostBuilder:
             key_file=reach.path_of(ssh.key_file, ssh_node.place("key_file")),
             ssh_config=config if config and config.is_file() else None,
             host_keys=ssh.host_keys,
+            jump=ssh.jump or "",
+            proxy_command=ssh.proxy_command or "",
             become=self._become(reach.section("become", values, mark)),
             release=own.release,
             tuning=own.connection is not ConnectionKind.LOCAL if own.tuning is None else own.tuning,
@@ -64,6 +68,7 @@ class HostBuilder:
             groups=groups,
             vars={variable: node.plain() for variable, node in values.items()},
             postgresql=server.model_copy(update={"port": port}) if port else server,
+            system=self._system(system_node(values, mark)),
             pgbench=self._section(PgbenchSettings, values["pgbench"]) if "pgbench" in values else None,
         )
 
@@ -71,6 +76,9 @@ class HostBuilder:
         if node is None or node.value is None:
             return model()
         return validate(model, node, self.faults) or model()
+
+    def _system(self, node: Node) -> SystemSettings:
+        return with_keys(self._section(SystemSettings, node), node, self.faults)
 
     def _become(self, node: Node) -> Become | None:
         settings = self._section(reach.BecomeSettings, node)

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from provision.inventory import ssh_args
 from provision.inventory.draft import Draft
 from provision.inventory.marks import Node
 from provision.inventory.model import Notice
-from provision.inventory.reach import UNREAD, path_of
+from provision.inventory.reach import ARGUMENTS, path_of
+from provision.inventory.settings import CONTROL
 from provision.inventory.yaml_file import WRITTEN
 
 TELLING = re.compile(r"(?:^|_)(password|passwd|pass|secret|token)$")
@@ -20,7 +22,8 @@ def notices(
 ) -> tuple[Notice, ...]:
     """Every notice, by file and line. hosts: each host's variables; remote: whether a host is another machine."""
     found: dict[Notice, None] = {}
-    if replication and remote and not replication.find("allow_from"):
+    here = replication is not None and replication.text("runs_on") == CONTROL
+    if replication and remote and here and not replication.find("allow_from"):
         message = (
             "allow_from is not given: the replicator runs here, and other hosts refuse it until they know from where"
         )
@@ -56,10 +59,12 @@ def _plain(values: Mapping[str, Node]) -> Iterator[Notice]:
 
 
 def _unread(values: Mapping[str, Node]) -> Iterator[Notice]:
-    for name in UNREAD:
-        if name in values:
+    for name in (name for name in ARGUMENTS if name in values):
+        unread = ssh_args.read(values[name]).unread
+        if unread:
             yield Notice(
-                values[name].mark, f"{name} is not read; name a file with such settings as ssh: {{config: ...}}"
+                values[name].mark,
+                f"{' '.join(unread)} is not read; name a file with such settings as ssh: {{config: ...}}",
             )
 
 

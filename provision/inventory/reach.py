@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from provision.inventory import ssh_args
 from provision.inventory.marks import Mark, Node
 from provision.inventory.model import ConnectionKind, HostKeys
 from provision.inventory.settings import Port, Secretly, Section, Whole, Word
@@ -31,8 +32,8 @@ FROM_ANSIBLE: dict[str, dict[str, tuple[str, ...]]] = {
 }
 """By section and key, Ansible's variables for it, the preferred one last."""
 
-UNREAD = ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args")
-"""Variables that change how Ansible connects and that pgherd does not read; `ssh.config` serves instead."""
+ARGUMENTS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
+"""Variables with options for the ssh program, the strongest last; see `ssh_args`."""
 
 
 def _kind(value: object) -> object:
@@ -63,6 +64,8 @@ class SshSettings(Section):
     key_file: Path | None = None
     config: Path | None = None
     host_keys: Annotated[HostKeys, BeforeValidator(_host_keys)] = HostKeys.STRICT
+    jump: Word | None = None
+    proxy_command: Word | None = None
 
 
 class BecomeSettings(Section):
@@ -77,6 +80,9 @@ class BecomeSettings(Section):
 def section(name: str, values: Mapping[str, Node], mark: Mark) -> Node:
     """A section of `host`, `ssh` or `become` as one mapping, put together from pgherd's variables and Ansible's."""
     entries: dict[str, Node] = {}
+    if name == "ssh":
+        for variable in ARGUMENTS:
+            entries |= ssh_args.read(values[variable]).settings if variable in values else {}
     for key, variables in FROM_ANSIBLE[name].items():
         for variable in variables:
             if variable in values:

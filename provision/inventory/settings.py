@@ -30,6 +30,10 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 TABLE = re.compile(r'(?:(?:"(?:[^"]|"")+"|[^".]+)\.)?(?:"(?:[^"]|"")+"|[^".]+)')
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)?")
 SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?")
+INDEX = re.compile(r"(https?|file)://[^\s/'\"]*/\S*")
+CONTROL = "control"
+"""The machine that provision runs on, where an inventory speaks of it."""
+
 UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 YEAR = 366 * UNITS["d"]
 EMBEDDED_VERSIONS = (16, 18)
@@ -175,6 +179,12 @@ def _socket_dir(value: object) -> object:
     return value if value == "" else _host_path(value)
 
 
+def _index(value: object) -> object:
+    if not isinstance(value, str) or not (value == CONTROL or INDEX.fullmatch(value)):
+        raise _expected(f"{CONTROL}, or the address of a package index such as https://pypi.org/simple")
+    return value
+
+
 def _empty(value: object) -> object:
     return {} if value is None else value
 
@@ -304,14 +314,18 @@ class SyncSettings(Section):
 class ReplicationSettings(Section):
     """All that the replicator is to do.
 
-    allow_from: addresses, networks, hosts or groups besides the nodes from which the role may connect: at least this
-    machine as remote hosts see it, because the replicator runs here.
+    runs_on: the host that runs the replicator, or CONTROL; None: see `runner`. install_from: the address of a package
+    index that this host installs it from; CONTROL: what this machine sends. allow_from: addresses, networks, hosts or
+    groups besides the nodes and that host from which the role may connect: where the replicator runs on this machine,
+    at least this machine as remote hosts see it.
     """
 
     install: Name = "pgherd"
     catalog: CatalogSettings
     role: Name = "bucardo"
     role_password: Secretly | None = None
+    runs_on: Word | None = None
+    install_from: Annotated[str, BeforeValidator(_index)] = CONTROL
     allow_from: Texts = ()
     databases: dict[Name, DatabaseSettings]
     dbgroups: Annotated[dict[Name, Names], BeforeValidator(_empty)] = Field(default_factory=dict)

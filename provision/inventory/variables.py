@@ -20,10 +20,10 @@ from provision.inventory.marks import BROKEN, Mark, Node, Origin, SecretSource, 
 from provision.inventory.wording import suggestion
 from provision.inventory.yaml_file import WRITTEN
 
-MERGED = ("postgresql", "pgbench", "ssh", "tls")
-ONCE = ("replication", "secrets_file", "state_dir")
+MERGED = ("postgresql", "pgbench", "ssh", "tls", "repositories", "pgdg", "ntp", "snmp")
+ONCE = ("replication", "secrets_file", "serial", "state_dir")
 """Variables that speak of the inventory as a whole and so belong to `all`."""
-OWN = (*MERGED, *ONCE, "address", "become", "connection", "fallback_port", "release", "tuning")
+OWN = (*MERGED, *ONCE, "address", "become", "connection", "fallback_port", "release", "tuning", "updates")
 HINTS = dict.fromkeys(("lookup", "vault"), f"write {WRITTEN} instead.")
 
 

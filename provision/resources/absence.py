@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from provision.change import Change
-from provision.facts import AnyProbe, Facts, Probe, Server, ServerState
+from provision.facts import AnyProbe, Facts, Probe, Server, ServerState, text_of
 from provision.resources.accounts import COMMENT
+from provision.resources.base import Resource
 from provision.resources.datadir import server_probe
 from provision.transport import quote
 
@@ -40,6 +41,8 @@ class Halted:
     def _script(self) -> str:
         """SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one."""
         data = quote(self.server.data)
+        if self.server.unit and self.server.systemd:
+            return f"systemctl stop {quote(self.server.unit)}\n"
         return (
             f"pid=$(head -n 1 {data}/postmaster.pid) || exit 1\n"
             f"gone() {{ n=0; while works_in $pid {data}; do\n"
@@ -81,6 +84,31 @@ class Gone:
 
 
 @dataclass(frozen=True)
+class Former:
+    """Nothing of what a file shows to be ours; what is somebody else's stays. mine: lines that only our file has."""
+
+    file: str
+    mine: str
+    parts: tuple[Resource, ...]
+
+    @property
+    def name(self) -> str:
+        """See `Resource.name`."""
+        return f"nothing of ours that {self.file} stands for"
+
+    def probes(self) -> Sequence[AnyProbe[Any]]:
+        """See `Resource.probes`."""
+        return (text_of(self.file), *(probe for part in self.parts for probe in part.probes()))
+
+    def plan(self, facts: Facts) -> list[Change]:
+        """See `Resource.plan`."""
+        found = (facts[text_of(self.file)].text or "").splitlines()
+        if any(line not in found for line in self.mine.splitlines()):
+            return []
+        return [change for part in self.parts for change in part.plan(facts)]
+
+
+@dataclass(frozen=True)
 class AccountGone:
     """No account that we have made. One that was there before us stays, and one that something still runs under."""
 
@@ -108,4 +136,7 @@ class AccountGone:
         """See `Resource.plan`."""
         if not facts[self._probe]:
             return []
-        return [Change(summary=f"remove system account {self.account}", script=f"userdel {quote(self.account)}\n")]
+        account = quote(self.account)
+        # The group outlives its account while others are in it.
+        script = f"userdel {account} || exit 1\nif getent group {account} >/dev/null; then groupdel {account}; fi\n"
+        return [Change(summary=f"remove system account {self.account}", script=script)]

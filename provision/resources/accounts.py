@@ -23,6 +23,7 @@ class Account:
     """An unprivileged account that a server can run under. One that exists is taken as it is."""
 
     account: str
+    home: str = "/nonexistent"
 
     @property
     def name(self) -> str:
@@ -41,8 +42,10 @@ class Account:
         """See `Resource.plan`."""
         if facts[self._probe]:
             return []
+        account = quote(self.account)
         script = (
-            f"useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin"
-            f" --comment {COMMENT} {quote(self.account)}\n"
+            f"if getent group {account} >/dev/null; then g='--gid {account}'; else g=--user-group; fi\n"
+            f"useradd --system $g --no-create-home --home-dir {quote(self.home)} --shell /usr/sbin/nologin"
+            f" --comment {COMMENT} {account}\n"
         )
         return [Change(summary=f"create system account {self.account}", script=script)]

@@ -11,6 +11,7 @@ from provision.change import Change
 from provision.errors import HostFailed
 from provision.facts import AnyProbe, Facts, Probe, Server, ServerFact, ServerState, free_space, postmaster
 from provision.resources.base import here
+from provision.resources.files import relabel
 from provision.secrets import Secret
 from provision.transport import quote
 
@@ -88,11 +89,15 @@ class DataDirectory:
         options = f"-U {quote(self.server.superuser)} -A scram-sha-256 --locale={quote(self.locale)} -E {self.encoding}"
         if self.checksums:
             options += " --data-checksums"
-        work = (
-            f"rm -rf {new} || exit 1\n"
-            f"{self.server.program('initdb')} -D {new} {options} --pwfile=/dev/stdin {opening} || exit 1\n{body}"
-            f"if [ -d {quote(self.server.data)} ]; then rmdir {quote(self.server.data)} || exit 1; fi\n"
-            f"mv {new} {quote(self.server.data)}\n"
+        reach = f'[ -x {parent} ] || {{ echo "$(id -un) cannot enter {parent}: choose another place"; exit 1; }}\n'
+        work = f"{self.server.program('initdb')} -D {new} {options} --pwfile=/dev/stdin {opening} || exit 1\n{body}"
+        owner = f"chown {quote(self.server.account)}: {new} || exit 1\n" if self.server.account else ""
+        data = quote(self.server.data)
+        # The folder above may be somebody else's, so it is not the server's account that makes this one and renames it.
+        return (
+            f"(\n{self.server.under_account(reach)}) || exit 1\n"
+            f"rm -rf {new} && mkdir -m 700 {new} || exit 1\n{owner}"
+            f"(\n{self.server.under_account(work)}) || exit 1\n"
+            f"if [ -d {data} ]; then rmdir {data} || exit 1; fi\n"
+            f"mv {new} {data} || exit 1\n{relabel(data, '-R ')}"
         )
-        reach = f'[ -x {parent} ] || {{ echo "$(id -un) cannot enter {parent}: choose another state_dir"; exit 1; }}\n'
-        return self.server.under_account(reach + work)

@@ -130,8 +130,11 @@ class Applied:
 
 def _control(server: Server, verb: str) -> str:
     """Start, restart or reload the server, by the system's service or by pg_ctl."""
-    if server.unit:
+    if server.unit and server.systemd:
         return f"systemctl {verb} {quote(server.unit)} || exit 1\n"
+    if server.unit:
+        wait = "" if verb == "reload" else wait_ready(server)
+        return f"service {quote(server.unit)} {verb} 9>&- || exit 1\n{wait}"
     words = {
         "start": f"-w -t {START_SECONDS} -l {quote(server.log)} start",
         "restart": f"-w -t {START_SECONDS} -m fast -l {quote(server.log)} restart",
@@ -145,7 +148,7 @@ def _control(server: Server, verb: str) -> str:
 def _tell(server: Server) -> str:
     """What a server that does not start said last."""
     last = f"tail -n 8 {quote(server.log)} | cut -c 1-300"
-    if server.unit:
+    if server.unit and server.systemd:
         last = f"journalctl -q --no-pager -n 8 -o cat -u {quote(server.unit)}"
     return f"{{ echo 'its last messages:'; {last}; exit 1; }}\n"
 

@@ -44,6 +44,7 @@ class Keeper:
         self.vault = vault
         self._lock = threading.RLock()
         self._fetched: dict[tuple[str, str], Secret] = {}
+        self._asked: dict[str, Secret] = {}
         self._shown: set[str] = set()
         self._refused: InputError | None = None
 
@@ -77,6 +78,8 @@ class Keeper:
             return self._fetched[key]
 
     def _read_source(self, source: sources.Source) -> str:
+        if source.kind == "given":
+            return source.text
         if self.vault is None or source.kind not in ("secret", "vault"):
             return sources.read(source)
         if source.kind == "vault":
@@ -117,6 +120,14 @@ class Keeper:
             for kind, name in self._fetched:
                 if kind == "env":
                     os.environ.pop(name, None)
+
+    def give(self, purpose: str, value: str) -> None:
+        """Take what somebody has typed. purpose: what it is for."""
+        self._asked[purpose] = self.know(value)
+
+    def asked(self, purpose: str) -> Secret | None:
+        """What somebody has typed for a purpose, if anybody was asked."""
+        return self._asked.get(purpose)
 
     def know(self, value: str) -> Secret:
         """A value as a Secret that `mask` knows from now on."""

@@ -11,7 +11,7 @@ from typing import Any
 from provision.tasks.stage import TASKS, Task, task
 
 # The order of these imports is the order of the stages.
-from provision.tasks import base, repositories, ntp, postgresql, roles, databases  # isort: skip
+from provision.tasks import repositories, base, ntp, postgresql, roles, databases, replicator  # isort: skip
 from provision.tasks.node import OWNER, Node, Site
 
 REPLICATION = "replication"
@@ -28,6 +28,7 @@ __all__ = [
     "databases",
     "ntp",
     "postgresql",
+    "replicator",
     "repositories",
     "roles",
     "task",

@@ -157,13 +157,18 @@ class Node:
         """The names and paths of its release."""
         return platforms.RELEASES[self.traits.release]
 
+    @property
+    def systemd(self) -> bool:
+        """Whether systemd runs its services, not SysV scripts."""
+        return self.traits.init == "systemd"
+
     @cached_property
     def packaged(self) -> platforms.Packaged | None:
         """The packages that the server comes from, if it does."""
         settings = self.host.postgresql
         if self.host.local or settings.source not in (Source.PGDG, Source.DISTRIBUTION):
             return None
-        return platforms.packaged(self.release.major, settings.source, settings.version)
+        return platforms.packaged(self.release, settings.source, settings.version)
 
     @cached_property
     def server(self) -> Server:
@@ -174,7 +179,7 @@ class Node:
         return Server(
             bin=self._bin(),
             data=data,
-            log=str(self.home / "postgresql.log") if self.host.local else f"{data}/startup.log",
+            log=str(self.home / "postgresql.log") if self.host.local else f"{Path(data).parent}/pgstartup.log",
             host=(settings.socket_dir or "") if sockets else self.host.address,
             port=settings.port,
             superuser=settings.superuser,
@@ -182,6 +187,7 @@ class Node:
             passfile="" if sockets else str(self.home / "passfile"),
             major=settings.version or 0,
             unit=self.packaged.unit if self.packaged else "",
+            systemd=self.systemd,
         )
 
     def _bin(self) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 from provision.facts import Server
+from provision.platforms import Packaged
 from provision.resources import (
     Account,
     Applied,
     DataDirectory,
+    DataLabel,
     Directory,
     File,
     Packages,
@@ -16,12 +19,16 @@ from provision.resources import (
     Resource,
     Room,
     Running,
+    Unit,
+    UnitOptions,
 )
 from provision.resources.roles import known_password
 from provision.resources.service import hba_errors
 from provision.tasks import tls, tuning
+from provision.tasks.base import USUAL_PORT
 from provision.tasks.node import Node
 from provision.tasks.stage import task
+from provision.templating import MANAGED
 from provision.transport import quote
 
 CONFIGURATION = ("postgresql.conf", "pg_hba.conf")
@@ -54,7 +61,7 @@ def _copy(node: Node) -> Resource:
 
 def _place(node: Node) -> list[Resource]:
     if not node.host.local:
-        return [Packages(packages=node.packaged.packages, installer=node.release.installer)] if node.packaged else []
+        return _installed(node)
     elsewhere = node.host.postgresql.data_dir
     parents = [Directory(path=str(elsewhere.parent), owner=node.account, ours=False)] if elsewhere else []
     return [
@@ -62,6 +69,33 @@ def _place(node: Node) -> list[Resource]:
         *parents,
         Room(server=node.server, megabytes=_megabytes(node)),
     ]
+
+
+def _installed(node: Node) -> list[Resource]:
+    """The packages of a host of its own, told where its data is if that is not where they have it."""
+    packaged, release, server = node.packaged, node.release, node.server
+    found: list[Resource] = []
+    if packaged:
+        found.append(Packages(packages=packaged.packages, installer=release.installer))
+    if packaged and server.data != packaged.data:
+        found.append(Directory(path=str(PurePosixPath(server.data).parent), ours=False))
+    if packaged:
+        found += _told(packaged, server, systemd=node.systemd)
+    if packaged and server.data != packaged.data and node.traits.selinux != "disabled":
+        found.append(DataLabel(path=server.data, installer=release.installer, package=release.semanage))
+    return [*found, Room(server=server, megabytes=_megabytes(node))]
+
+
+def _told(packaged: Packaged, server: Server, *, systemd: bool) -> list[Resource]:
+    """What the service of the packages has to know. Under systemd the port stands in postgresql.conf alone."""
+    moved = server.data != packaged.data
+    if systemd:
+        text = f'# {MANAGED}\n[Service]\nEnvironment="PGDATA={server.data}"\n' if moved else ""
+        return [UnitOptions(unit=packaged.unit, text=text)]
+    if moved or server.port != USUAL_PORT:
+        text = f"# {MANAGED}\nPGDATA={quote(server.data)}\nPGPORT={server.port}\n"
+        return [Directory(path=str(PurePosixPath(packaged.defaults).parent)), File(path=packaged.defaults, text=text)]
+    return []
 
 
 def _megabytes(node: Node) -> int:
@@ -89,6 +123,7 @@ def _server(node: Node) -> list[Resource]:
         _configuration(node, "postgresql.conf", check=_judge(server)),
         _configuration(node, "pg_hba.conf", confirm=hba_errors(server)),
         Running(server),
+        *([Unit(unit=server.unit, systemd=server.systemd, running=False)] if server.unit else []),
         Applied(server),
     ]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from provision.errors import Fault, InputError
 from provision.facts import PathFact, Probe, text_of
-from provision.inventory import Host, Inventory, SecretSource
+from provision.inventory import Host, Inventory, SecretSource, runner
 from provision.resources import File, Resource
 from provision.secrets import Secret
 from provision.tasks.node import Node, Site
@@ -20,6 +20,9 @@ CERTIFICATE = "server.crt"
 KEY = "server.key"
 ROOT = "root.crt"
 """PostgreSQL's own names for them, in the data directory."""
+
+ROOT_OF_RUNNER = f"/etc/pgherd/{ROOT}"
+"""Where a host that runs the replicator has `roots`."""
 
 
 def files(node: Node) -> list[Resource]:
@@ -81,13 +84,14 @@ def roots(site: Site) -> str:
 
 
 def rootcert(inventory: Inventory) -> Path:
-    """Where the replicator has the file that holds `roots`; for people who work with the nodes from there as well."""
+    """Where this machine has the file that holds `roots`; for people who work with the nodes from here as well."""
     return inventory.state_dir / ROOT
 
 
 def options(inventory: Inventory, host: Host) -> dict[str, str]:
-    """The parameters of libpq by which the replicator makes sure that it talks to this host."""
-    return {"sslmode": "verify-full", "sslrootcert": str(rootcert(inventory))} if host.tls else {}
+    """The parameters of libpq by which the replicator, where it runs, makes sure that it talks to this host."""
+    there = ROOT_OF_RUNNER if runner(inventory) else str(rootcert(inventory))
+    return {"sslmode": "verify-full", "sslrootcert": there} if host.tls else {}
 
 
 def warnings(site: Site) -> Iterator[str]:

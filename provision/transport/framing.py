@@ -6,11 +6,12 @@ contents cannot forge the end; an answer without an end is refused.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import shlex
 
-from provision.transport.base import OnLine, Result
+from provision.transport.base import OnLine, OnSent, Result
 
 LIBPQ = (
     "PGHOST PGHOSTADDR PGPORT PGDATABASE PGUSER PGPASSWORD PGPASSFILE PGSERVICE PGSERVICEFILE PGOPTIONS PGAPPNAME"
@@ -26,8 +27,11 @@ class CutShort(Exception):
 
 
 def as_account(user: str, script: str) -> str:
-    """A fragment that runs a script under another account. The caller must be root."""
-    mark = f"as_{secrets.token_hex(8)}"
+    """A fragment that runs a script under another account. The caller must be root.
+
+    The mark is the script's own digest, which cannot stand in it: equal scripts make equal fragments.
+    """
+    mark = f"as_{hashlib.sha256(script.encode()).hexdigest()[:24]}"
     return (
         f"if runuser -u {quote(user)} -- true 2>/dev/null; then set -- runuser -u {quote(user)} -- sh -s;\n"
         f"else set -- su -s /bin/sh {quote(user)} -c 'sh -s'; fi\n"
@@ -62,6 +66,32 @@ class Envelope:
     def _errors(self, err: str) -> str:
         """Standard error ends a moment later than standard output may; what has come is what counts."""
         return err.partition(f"{self.mark}\n")[2].partition(f"\n{self.mark} end")[0]
+
+
+class Outgoing:
+    """What is still to be sent. False when nothing is."""
+
+    def __init__(self, data: bytes, on_sent: OnSent | None = None) -> None:
+        self._data = memoryview(data)
+        self._at = 0
+        self._on_sent = on_sent
+
+    def __bool__(self) -> bool:
+        return self._at < len(self._data)
+
+    def next(self, most: int) -> memoryview:
+        """The next portion."""
+        return self._data[self._at : self._at + most]
+
+    def gone(self, count: int) -> None:
+        """So many bytes of it have been taken."""
+        self._at += count
+        if self._on_sent:
+            self._on_sent(self._at, len(self._data))
+
+    def give_up(self) -> None:
+        """Nobody takes the rest."""
+        self._at = len(self._data)
 
 
 class Tap:

@@ -16,8 +16,8 @@ from io import FileIO
 from typing import Self
 
 from provision.errors import HostFailed
-from provision.transport.base import OnLine, Result
-from provision.transport.framing import CutShort, Envelope, Tap
+from provision.transport.base import OnLine, OnSent, Result
+from provision.transport.framing import CutShort, Envelope, Outgoing, Tap
 
 POLL_SECONDS = 0.2
 LOCK_FD = 9
@@ -55,6 +55,7 @@ class Process:
         env: Mapping[str, str],
         timeout: float | None = None,
         tap: Tap | None = None,
+        on_sent: OnSent | None = None,
         lock: int | None = None,
     ) -> Output:
         """Run it to its end. lock: a descriptor that it inherits as number 9. Raises HostFailed on time-out."""
@@ -63,7 +64,7 @@ class Process:
             self._pid = _spawn(argv, env, pipes.theirs, lock)
             pipes.hand_over()
             try:
-                output = self._exchange(pipes, script.encode(), timeout, tap)
+                output = self._exchange(pipes, Outgoing(script.encode(), on_sent), timeout, tap)
             except BaseException:
                 self.kill()
                 raise
@@ -73,7 +74,7 @@ class Process:
         output.status = os.waitstatus_to_exitcode(status)
         return output
 
-    def _exchange(self, pipes: Pipes, sent: bytes, timeout: float | None, tap: Tap | None) -> Output:
+    def _exchange(self, pipes: Pipes, sent: Outgoing, timeout: float | None, tap: Tap | None) -> Output:
         output = Output()
         deadline = time.monotonic() + timeout if timeout else None
         with selectors.DefaultSelector() as ready:
@@ -86,7 +87,7 @@ class Process:
                     raise HostFailed(f"no answer within {timeout:g} s; the step was ended.")
                 for key, _ in ready.select(POLL_SECONDS):
                     if key.fileobj is pipes.to:
-                        sent = _send(pipes.to, sent)
+                        _send(pipes.to, sent)
                         done = not sent
                     else:
                         done = not _receive(pipes, key.fd, output, tap)
@@ -134,6 +135,7 @@ def talk(
     env: Mapping[str, str],
     timeout: float | None,
     on_line: OnLine | None,
+    on_sent: OnSent | None = None,
     lock: int | None = None,
     first: str = "",
 ) -> tuple[Result | None, Output]:
@@ -141,7 +143,7 @@ def talk(
     envelope = Envelope()
     tap = Tap(envelope.mark, on_line) if on_line else None
     sent = first + envelope.wrap(script, as_user)
-    output = process.converse(argv, sent, env=env, timeout=timeout, tap=tap, lock=lock)
+    output = process.converse(argv, sent, env=env, timeout=timeout, tap=tap, on_sent=on_sent, lock=lock)
     try:
         return envelope.open(output.out.decode(errors="replace"), output.err.decode(errors="replace")), output
     except CutShort:
@@ -157,11 +159,11 @@ def _spawn(argv: Sequence[str], env: Mapping[str, str], theirs: tuple[int, ...],
     return os.posix_spawnp(argv[0], list(argv), env, file_actions=actions, setsid=True, setsigdef=[signal.SIGPIPE])
 
 
-def _send(stream: FileIO, sent: bytes) -> bytes:
+def _send(stream: FileIO, sent: Outgoing) -> None:
     try:
-        return sent[stream.write(sent[:65536]) or 0 :]
+        sent.gone(stream.write(sent.next(65536)) or 0)
     except BrokenPipeError:  # it has left without reading all: its answer will show that
-        return b""
+        sent.give_up()
 
 
 def _receive(pipes: Pipes, fd: int, output: Output, tap: Tap | None) -> bool:

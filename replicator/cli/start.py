@@ -20,9 +20,9 @@ def start(context: typer.Context, foreground: Foreground = False) -> int:
     """Start the daemon. A daemon that is running already is left alone."""
     session: Session = context.obj
     if foreground:
-        from replicator import master  # noqa: PLC0415  (only this path is the daemon itself)
+        from replicator import lifeline, master  # noqa: PLC0415  (only this path is the daemon itself)
 
-        return master.run(session.config, echo=True)
+        return master.run(session.config, echo=True, ready=lifeline.tell_system)
     from replicator import daemon  # noqa: PLC0415
 
     started = daemon.start(session.config)

@@ -138,7 +138,9 @@ def test_a_run_at_the_same_time_is_refused(lab: LocalLab) -> None:
     log = lab.folder / "first.out"
     first = lab.program.start("provision", "deploy", lab.inventory, "--no-proof", "--json", log=log)
     until(lambda: log.exists() and begun(log, "create data directory"), 60, "the first is at work on the hosts")
+    first.send_signal(signal.SIGSTOP)  # it must not be done before the second has begun
     second = lab.deploy("--no-proof")
+    first.send_signal(signal.SIGCONT)
     assert first.wait(120) == 0, log.read_text()
     assert second.code == 1
     assert "another provision run (process " in second.out
@@ -168,7 +170,7 @@ def test_a_host_with_no_route_is_planned_as_bare_and_not_deployed(lab: LocalLab)
     assert "install postgresql16, postgresql16-server, postgresql16-contrib, postgresql16-plperl" in planned
     for word in ("check", "deploy"):
         result = lab(word).exits(4)
-        assert "slave: base: " in result.out and "cannot be reached" in result.out
+        assert "slave: repositories: " in result.out and "cannot be reached" in result.out
 
 
 def test_an_edited_password_that_is_not_the_servers_is_told_in_one_sentence(lab: LocalLab) -> None:

@@ -22,6 +22,8 @@ from provision.inventory import (
     Source,
     Strategy,
     SyncType,
+    hba_rules,
+    runner,
 )
 
 SHIPPED = Path(__file__).parents[2] / "inventories"
@@ -386,7 +388,7 @@ def test_what_is_allowed_and_dangerous_is_said(write: Write) -> None:
               access:
                 - {user: app, database: app, from: 10.0.0.0/8, auth: trust}
             ssh: {host_keys: off}
-            ansible_ssh_common_args: -o ProxyJump=gate
+            ansible_ssh_common_args: -o PKCS11Provider=x
             db_password: hunter2
           hosts: {a: , b: }
           children: {a: {hosts: {b: }}}
@@ -398,7 +400,7 @@ def test_what_is_allowed_and_dangerous_is_said(write: Write) -> None:
         (4, "auth:"),
         (6, "auth:"),
         (7, "host_keys:"),
-        (8, "ansible_ssh_common_args"),
+        (8, "PKCS11Provider"),
         (9, "db_password"),
         (11, "'a'"),
     ]
@@ -410,10 +412,62 @@ def test_remote_hosts_must_learn_where_the_replicator_is(write: Write) -> None:
     text = (
         "all:\n  hosts: {a: }\n  vars:\n    replication:\n      catalog: {host: a}\n      databases: {x: {host: a}}\n"
     )
+    assert load(write("hosts.yml", text)).warnings == (), "it runs on one of them"
+    text += "      runs_on: control\n"
     (notice,) = load(write("hosts.yml", text)).warnings
     assert (notice.mark.line, notice.message[:28]) == (4, "allow_from is not given: the")
     assert load(write("hosts.yml", text + "      allow_from: 192.0.2.1\n")).warnings == ()
     assert load(write("hosts.yml", text + "    connection: local\n")).warnings == ()
+
+
+SYNCED = """\
+    all:
+      vars:
+        replication:
+          catalog: {host: c}
+          databases: {x: {host: a}, y: {host: b}}
+          herds: {h: {database: y, tables: [t]}}
+          syncs: {s: {type: pushdelta, source: h, targets: x}}
+      hosts: {a: , b: , c: }
+"""
+
+
+LOCAL = ", ".join(f"{name}: {{connection: local, address: 127.0.0.{n}}}" for n, name in enumerate("abc", 2))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("", ""), "b"),  # the first that a sync reads from
+        (("          syncs: {s: {type: pushdelta, source: h, targets: x}}\n", ""), "c"),  # the catalog's
+        (("catalog:", "runs_on: a\n          catalog:"), "a"),
+        (("catalog:", "runs_on: control\n          catalog:"), None),
+        (("a: , b: , c: ", LOCAL), None),
+        (("a: , b: , c: ", "a: , b: {connection: local}, c: "), None),  # that master is on this machine
+    ],
+)
+def test_who_runs_the_replicator(write: Write, change: tuple[str, str], expected: str | None) -> None:
+    found = runner(load(write("hosts.yml", SYNCED.replace(*change))))
+    assert (found and found.name) == expected
+
+
+def test_the_host_of_the_replicator_may_log_in_although_it_is_no_node(write: Write) -> None:
+    text = SYNCED.replace("catalog: {host: c}", "runs_on: d\n          catalog: {host: a}")
+    found = load(write("hosts.yml", text.replace("c: }", "d: {address: 192.0.2.7}}")))
+    rules = hba_rules(found, found.host("a"))
+    assert "192.0.2.7/32" in {rule.address for rule in rules}
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("runs_on: d", "found the unknown host 'd'"),
+        ("install_from: nowhere", "expected control, or the address of a package index"),
+    ],
+)
+def test_wrong_words_about_the_replicator(write: Write, line: str, fault: str) -> None:
+    with pytest.raises(InputError, match=fault):
+        load(write("hosts.yml", SYNCED.replace("catalog:", f"{line}\n          catalog:")))
 
 
 def test_secrets_are_named_and_not_fetched(write: Write) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from provision.inventory import reach, settings, tls
+from provision.inventory import reach, settings, system, tls
 from provision.inventory.settings import Section
 from provision.inventory.variables import OWN
 
@@ -17,6 +17,10 @@ TABLED: list[type[Section]] = [
     settings.PostgresqlSettings,
     settings.AccessRule,
     settings.PgbenchSettings,
+    system.RepositorySettings,
+    system.PgdgSettings,
+    system.NtpSettings,
+    system.SnmpSettings,
     settings.ReplicationSettings,
     settings.DatabaseSettings,
     settings.HerdSettings,

@@ -64,7 +64,7 @@ def test_nothing_comes_after_what_cannot_be() -> None:
 def test_tags_choose_tasks_in_their_own_order() -> None:
     assert chosen_tasks([])[-1] == "replication"
     assert chosen_tasks(["roles", "postgresql"]) == ("postgresql", "roles")
-    with pytest.raises(InputError, match="there is no task 'role', expected some of base, "):
+    with pytest.raises(InputError, match="there is no task 'role', expected some of repositories, base, "):
         chosen_tasks(["role"])
 
 

@@ -32,8 +32,6 @@ from provision.resources import (
     File,
     Gone,
     Halted,
-    Hostname,
-    Packages,
     ParameterGrant,
     PgbenchTables,
     Programs,
@@ -42,7 +40,6 @@ from provision.resources import (
     Role,
     Room,
     Running,
-    Unit,
 )
 from provision.resources.databases import database_query
 from provision.resources.datadir import server_probe
@@ -109,7 +106,6 @@ grant = ParameterGrant(server=SERVER, role="clerk", parameter="session_replicati
 filled = PgbenchTables(server=SERVER, dbname="shop", owner="owner", scale=3, fill=True)
 empty = replace(filled, fill=False)
 rights = ReplicationRights(server=SERVER, dbname="shop", role="clerk", owner="owner")
-packages = Packages(packages=("chrony", "vim"))
 halted = Halted(SERVER)
 
 TABLE: list[tuple[str, Resource, dict[Any, object], list[str]]] = [
@@ -252,12 +248,6 @@ TABLE: list[tuple[str, Resource, dict[Any, object], list[str]]] = [
     ("rights", rights, only(rights, ("grant a to b;",)), ["grant rights of clerk in shop"]),
     ("all rights", rights, only(rights, ()), []),
     ("rights of a role to come", rights, only(rights, None), ["grant rights of clerk in shop"]),
-    ("packages", packages, only(packages, ("vim",)), ["install vim"]),
-    ("installed", packages, only(packages, ()), []),
-    ("a service", Unit("chronyd"), only(Unit("chronyd"), ("disabled", "inactive")), ["start chronyd now and at boot"]),
-    ("that runs", Unit("chronyd"), only(Unit("chronyd"), ("enabled", "active")), []),
-    ("a name", Hostname("pg-1"), only(Hostname("pg-1"), "localhost"), ["set hostname pg-1"]),
-    ("the same name", Hostname("pg-1"), only(Hostname("pg-1"), "pg-1"), []),
     ("something to remove", Gone("/lab"), only(Gone("/lab"), True), ["remove /lab"]),
     ("nothing to remove", Gone("/lab"), only(Gone("/lab"), False), []),
 ]

@@ -13,7 +13,7 @@ from provision import platforms
 from provision.apply import Run, Stop
 from provision.errors import HostFailed, InputError, ProvisionError
 from provision.facts.trouble import explained
-from provision.inventory import Inventory, Source, load
+from provision.inventory import Inventory, load
 from provision.plan import items
 from provision.tasks import TASKS, Site
 from provision.tasks.postgresql import shared
@@ -94,39 +94,6 @@ def test_local_hosts_share_what_is_of_the_machine(local: Callable[..., Inventory
 def test_planning_makes_no_password(local: Callable[..., Inventory], tmp_path: Path) -> None:
     wanted(Site.of(local()), "master")
     assert not (tmp_path / "state").exists()
-
-
-def test_hosts_over_ssh_get_the_names_of_their_release() -> None:
-    site = Site.of(load(SHIPPED / "lab.yml"))
-    found = wanted(site, "slave")
-    assert found["base"] == ["hostname slave"]
-    assert found["repositories"] == ["packages pgdg-redhat-repo"]
-    assert found["ntp"] == ["packages chrony", "service chronyd"]
-    assert found["postgresql"][0] == (
-        "packages postgresql16, postgresql16-server, postgresql16-contrib, postgresql16-plperl"
-    )
-    server = site.node(site.inventory.host("slave")).server
-    assert (server.bin, server.data) == ("/usr/pgsql-16/bin", "/var/lib/pgsql/16/data")
-    assert (server.unit, server.account, server.passfile) == ("postgresql-16", "postgres", "")
-
-
-@pytest.mark.parametrize(
-    ("release", "source", "major", "packages", "unit", "data"),
-    [
-        (9, Source.DISTRIBUTION, None, "postgresql-server", "postgresql", "/var/lib/pgsql/data"),
-        (10, Source.DISTRIBUTION, 18, "postgresql18-server", "postgresql", "/var/lib/pgsql/data"),
-        (8, Source.PGDG, 13, "postgresql13-server", "postgresql-13", "/var/lib/pgsql/13/data"),
-    ],
-)
-def test_platforms(release: int, source: Source, major: int | None, packages: str, unit: str, data: str) -> None:
-    found = platforms.packaged(release, source, major)
-    assert packages in found.packages
-    assert (found.unit, found.data) == (unit, data)
-
-
-def test_old_releases_keep_time_otherwise() -> None:
-    assert (platforms.RELEASES[6].ntp, platforms.RELEASES[6].installer) == ("ntp", "yum")
-    assert (platforms.RELEASES[10].ntp, platforms.RELEASES[10].installer) == ("chrony", "dnf")
 
 
 def test_missing_programs_are_named_with_what_to_do(

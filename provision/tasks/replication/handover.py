@@ -1,22 +1,24 @@
 """What the replicator is to be given, planned like any other resource: files, catalog, topology, daemon.
 
-Each look stops where the next thing cannot be known yet; the changes so far are made, and it looks again.
+Each look stops where the next thing cannot be known yet; the changes so far are made, and it looks again. Where a host
+runs the replicator, its files are that host's task `replicator`; only its daemon is started from here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 from provision.change import Change, Note
-from provision.errors import HostFailed
+from provision.inventory import runner
 from provision.tasks.node import Site
+from provision.tasks.replication.daemons import start_there, stop_here, told_as_ours
 from provision.tasks.replication.declared import topology
+from provision.tasks.replication.reach import Reach
 from provision.tasks.replication.settings import Settings
 from replicator import daemon
 from replicator import topology as topologies
 from replicator.catalog import Catalog
-from replicator.errors import ConfigError, ReplicatorError
+from replicator.errors import ConfigError
 from replicator.model import Database, TableName, Topology
 from replicator.pidfile import PidFile
 from replicator.postgres import Connector
@@ -30,11 +32,17 @@ class Handover:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._settings = Settings(site)
+        self._reach = Reach(site)
+        self._runner = runner(site.inventory)
+
+    def close(self) -> None:
+        """Let go of what it has opened."""
+        self._reach.close()
 
     def plan(self) -> tuple[list[Change], str]:
         """The changes to make now, and what has to wait for them ("" when nothing has). Raises ProvisionError."""
-        changes = self._settings.changes()
-        if not self._settings.current:
+        changes = self._here()
+        if not self._ready:
             return changes, "the catalog is read once the replicator's settings are written"
         with told_as_ours():
             more, waiting = self._catalog()
@@ -44,13 +52,37 @@ class Handover:
         """The changes that a site without anything would take."""
         desired = topology(self._site.inventory, self._settings.declared, lambda _: [])
         everything = topologies.changes(Topology(), desired)
-        summaries = ["create the replicator's catalog", _summary(everything), "start the replicator's daemon"]
+        summaries = ["create the replicator's catalog", _summary(everything), self._starting]
         shown = [None, _shown(everything), None]
         later = [Change(summary=text, after=after) for text, after in zip(summaries, shown, strict=True)]
-        return [*self._settings.changes(), *later]
+        return [*self._here(), *later]
+
+    @property
+    def _ready(self) -> bool:
+        """Whether this machine has what it needs to connect."""
+        return not self._settings.root_changes() if self._runner else self._settings.current
+
+    @property
+    def _starting(self) -> str:
+        return f"start the replicator's daemon{f' on {self._runner.name}' if self._runner else ''}"
+
+    def _here(self) -> list[Change]:
+        """What changes on this machine: settings, where the daemon runs here; else a daemon that ran here goes."""
+        if self._runner is None:
+            return self._settings.changes()
+        found = self._settings.root_changes()
+        if not self._settings.file.exists():
+            return found
+        return [*found, Change(summary="stop the replicator's daemon on this machine", act=lambda _: self._leave())]
+
+    def _leave(self) -> None:
+        stop_here(self._site)
+        self._settings.withdraw()
+        self._settings.passfile.unlink(missing_ok=True)
+        self._settings.file.unlink()
 
     def _catalog(self) -> tuple[list[Change], str]:
-        connector = self._settings.connector()
+        connector = self._reach.connector()
         try:
             catalog = Catalog.open(connector, "provision")
         except ConfigError:
@@ -59,12 +91,13 @@ class Handover:
         with catalog:
             desired = self._desired(connector)
             differences = topologies.plan(catalog, desired)
+            runs = catalog.locked("master")
         changes = [self._declare(differences)] if differences else []
-        return [*changes, *self._daemon()], ""
+        return [*changes, *self._daemon(runs)], ""
 
     def _init(self) -> None:
         with told_as_ours():
-            Catalog.init(self._settings.connector())
+            Catalog.init(self._reach.connector())
 
     def _desired(self, connector: Connector) -> Topology:
         return topology(self._site.inventory, self._settings.declared, lambda database: _tables(connector, database))
@@ -79,40 +112,33 @@ class Handover:
         )
 
     def _apply(self, note: Note) -> None:
-        connector = self._settings.connector()
+        connector = self._reach.connector()
         with told_as_ours(), Catalog.open(connector, "provision") as catalog:
             differences = topologies.plan(catalog, self._desired(connector))
             topologies.apply(catalog, connector, differences, note)
 
-    def _daemon(self) -> list[Change]:
+    def _daemon(self, runs: bool) -> list[Change]:
+        """What the daemon needs. runs: whether one holds its lock in the catalog."""
+        if self._runner:
+            return [] if runs else [Change(summary=self._starting, act=self._start_there)]
         config = self._settings.config()
         if config is None:
             return []
         if not daemon.running(config):
-            return [Change(summary="start the replicator's daemon", act=lambda _: self._start())]
+            return [Change(summary=self._starting, act=lambda _: self._start())]
         if self._settings.newer_than(PidFile.of(config).path):
             return [Change(summary="restart the replicator's daemon for its new settings", act=lambda _: self._start())]
         return []
+
+    def _start_there(self, note: Note) -> None:
+        assert self._runner
+        start_there(self._site, self._runner, self._starting, note)
 
     def _start(self) -> None:
         config = self._settings.config()
         assert config is not None
         with told_as_ours():
             daemon.restart(config)
-
-
-def daemon_pid(site: Site) -> int | None:
-    """The process id of the site's daemon, if it runs."""
-    config = Settings(site).config()
-    with told_as_ours():
-        return daemon.running(config) if config else None
-
-
-def stop_daemon(site: Site) -> bool:
-    """Stop the site's daemon; whether it ran. Raises ProvisionError."""
-    config = Settings(site).config()
-    with told_as_ours():
-        return config is not None and daemon.stop(config) is not None
 
 
 def _tables(connector: Connector, database: Database) -> list[TableName]:
@@ -144,14 +170,3 @@ def _lines(difference: TopologyChange, lines: Sequence[str]) -> Iterator[str]:
     if lines:
         yield difference.object
         yield from (f"  {line}" for line in lines)
-
-
-@contextmanager
-def told_as_ours() -> Iterator[None]:
-    """Let the replicator's errors out of the block as provisioning's, with their sentence and exit code."""
-    try:
-        yield
-    except ReplicatorError as error:
-        ours = HostFailed(str(error.args[0]), hint=error.hint)
-        ours.exit_code = error.exit_code
-        raise ours from error

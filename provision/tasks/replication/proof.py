@@ -10,8 +10,8 @@ from provision.facts import Server
 from provision.inventory import Host, SyncType
 from provision.tasks.node import Site
 from provision.tasks.replication.catchup import caught_up
-from provision.tasks.replication.handover import told_as_ours
-from provision.tasks.replication.settings import Settings
+from provision.tasks.replication.daemons import told_as_ours
+from provision.tasks.replication.reach import Reach
 from provision.transport import quote
 from replicator.catalog import Catalog
 from replicator.model import Sync, TableName, Topology
@@ -69,16 +69,17 @@ class Proof:
 
 def prove(site: Site, shell: Shell, note: Note, stopped: Callable[[], bool], traffic: bool) -> Proof:
     """Make the proof. traffic: write first, a few transactions of pgbench; without, only look. Raises HostFailed."""
-    connector = Settings(site).connector()
-    with told_as_ours(), Catalog.open(connector, "proof") as catalog:
-        caught_up(catalog, connector, note, stopped)
-        written = writers(site) if traffic else []
-        for database in written:
-            note(f"pgbench on {database}")
-            shell(site.inventory.node(database), pgbench(site, database))
-            # One after the other: two masters that write the same row at once would have a winner and a loser.
+    with told_as_ours(), Reach(site) as reach:
+        connector = reach.connector()
+        with Catalog.open(connector, "proof") as catalog:
             caught_up(catalog, connector, note, stopped)
-        found = _compare(catalog.topology(), connector, note)
+            written = writers(site) if traffic else []
+            for database in written:
+                note(f"pgbench on {database}")
+                shell(site.inventory.node(database), pgbench(site, database))
+                # One after the other: two masters that write the same row at once would have a winner and a loser.
+                caught_up(catalog, connector, note, stopped)
+            found = _compare(catalog.topology(), connector, note)
     return Proof(tuple(written), TRANSACTIONS, tuple(found))
 
 

@@ -10,11 +10,13 @@ from provision.errors import HostFailed
 from provision.inventory import ReplicationSettings, SyncType
 from provision.tasks.node import Site
 from provision.tasks.replication.catchup import caught_up
-from provision.tasks.replication.handover import stop_daemon, told_as_ours
-from provision.tasks.replication.settings import Settings
+from provision.tasks.replication.daemons import stop_daemon, told_as_ours
+from provision.tasks.replication.reach import Reach
 from provision.tasks.starts import members
 from replicator import progress
 from replicator.catalog import Catalog
+from replicator.errors import ConfigError
+from replicator.postgres import Connector
 
 
 class Rebuild:
@@ -74,19 +76,20 @@ class Rebuild:
 
         Raises HostFailed. force: what has not arrived is given up.
         """
-        settings = Settings(self._site)
-        if settings.config() is None:
-            return
-        if self._writes_to_others() and not force:
-            self._wait(settings, note, stopped)
-        note("stopping the daemon")
-        stop_daemon(self._site)
-        note("forgetting the old servers")
-        with suppress(HostFailed) if force else nullcontext():
-            self._forget(settings)
+        with Reach(self._site) as reach:
+            try:
+                connector = reach.connector()
+            except ConfigError:  # it has never been set up
+                return
+            if self._writes_to_others() and not force:
+                self._wait(connector, note, stopped)
+            note("stopping the daemon")
+            stop_daemon(self._site)
+            note("forgetting the old servers")
+            with suppress(HostFailed) if force else nullcontext():
+                self._forget(connector)
 
-    def _wait(self, settings: Settings, note: Note, stopped: Callable[[], bool]) -> None:
-        connector = settings.connector()
+    def _wait(self, connector: Connector, note: Note, stopped: Callable[[], bool]) -> None:
         try:
             with told_as_ours(), Catalog.open(connector, "rebuild") as catalog:
                 caught_up(catalog, connector, note, stopped)
@@ -97,9 +100,8 @@ class Rebuild:
                 hint="Mend that first, or repeat with --force to give up what has not.",
             ) from error
 
-    def _forget(self, settings: Settings) -> None:
+    def _forget(self, connector: Connector) -> None:
         """On nodes that stay. A new server's changes count from the beginning."""
-        connector = settings.connector()
         install = connector.config.install
         with told_as_ours(), Catalog.open(connector, "rebuild") as catalog:
             for link in catalog.topology().all_links(install):

