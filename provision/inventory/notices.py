@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,8 +11,7 @@ from provision.inventory.marks import Node
 from provision.inventory.model import Notice
 from provision.inventory.reach import ARGUMENTS, path_of
 from provision.inventory.settings import CONTROL
-
-TELLING = re.compile(r"(?:^|_)(password|passwd|pass|secret|token)$")
+from provision.inventory.variables import SECRET
 
 
 def notices(
@@ -30,6 +28,9 @@ def notices(
     for group in draft.groups.values():
         if group.name in draft.hosts and group.mark:
             found[Notice(group.mark, f"{group.name!r} is the name of a group and of a host; patterns mean both")] = None
+    for mark in draft.encrypted:
+        message = "is encrypted by ansible-vault and not read; what pgherd needs of it, give as !env or !command"
+        found[Notice(mark, message)] = None
     for values in hosts.values():
         found.update(dict.fromkeys([*_trust(values), *_unread(values), *_clear(values), *_ssh(values)]))
     return tuple(sorted(found, key=lambda notice: (notice.mark.file, notice.mark.line)))
@@ -60,7 +61,7 @@ def _unread(values: Mapping[str, Node]) -> Iterator[Notice]:
 def _clear(values: Mapping[str, Node]) -> Iterator[Notice]:
     for name, node in values.items():
         yield from _clear(node.items)
-        if TELLING.search(name) and isinstance(node.value, str) and node.value:
+        if SECRET.search(name) and isinstance(node.value, str) and node.value:
             yield Notice(node.mark, f'{name} seems to be a secret in clear; write !env NAME or !command "COMMAND"')
 
 

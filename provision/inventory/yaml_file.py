@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from provision.inventory.faults import Faults, read_text
-from provision.inventory.marks import BROKEN, Broken, Mark, Node, SecretSource, Steps
+from provision.inventory.marks import BROKEN, Broken, Mark, Node, SecretSource, Steps, Unread
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MERGE = "tag:yaml.org,2002:merge"
@@ -116,7 +116,7 @@ class _Converter:
             self.faults.add(mark, f"found {raw.tag} without a value, expected {what}")
         else:
             hint = HINTS.get(raw.tag, "")
-            self.faults.add(mark, f'found the tag {raw.tag}, expected !env NAME or !command "COMMAND"{hint}')
+            return Unread(f'found the tag {raw.tag}, expected !env NAME or !command "COMMAND"{hint}')
         return BROKEN
 
 
