@@ -1,7 +1,8 @@
 """Renders the Jinja2 templates of configuration files. Whether a result is good is the server's to say, later.
 
 Templates are looked for beside the inventory (`templates/`), then among those that come with pgherd. A template sees
-the host's variables by name, and `host`, `inventory`, `postgresql` (the server's settings) and `hba_rules`.
+the host's variables by name, and `host`, `inventory`, `postgresql` (the server's settings), `hba_rules` and `tuned`
+(what the host's size makes of the settings).
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def _context(inventory: Inventory, host: Host) -> dict[str, object]:
         "postgresql": host.postgresql,
         "hba_rules": hba_rules(inventory, host),
         "managed": MANAGED,
+        "tuned": (),
     }
 
 

@@ -49,14 +49,15 @@ class HostWorker:
         found = tuple(dict.fromkeys(item.task for item in self.wanted))
         return found or (self._wants.tasks if self._wants else ())
 
-    def _want(self, wanted: Sequence[Item]) -> None:
+    def _want(self, wanted: Sequence[Item], taken_for: Traits | None = None) -> None:
         self.wanted = wanted
+        self._taken_for = taken_for
         self._probes: list[AnyProbe[Any]] = probes(wanted)
 
     def _presume(self, wants: Wants) -> None:
         """What a host like the presumed one cannot have, this one may: then only the host itself can tell."""
         try:
-            self._want(wants.of(wants.presumed))
+            self._want(wants.of(wants.presumed), wants.presumed)
         except Impossible:
             self._want(())
 
@@ -70,9 +71,11 @@ class HostWorker:
         facts = gather(self._transport, [TRAITS, *self._probes])
         traits = facts[TRAITS]
         self._wants.learn(traits)
-        wanted = self._wants.of(traits)
-        if wanted != self.wanted:
-            self._want(wanted)
+        if traits == self._taken_for:
+            return facts
+        asked = set(self._probes)
+        self._want(self._wants.of(traits), traits)
+        if not asked.issuperset(self._probes):
             facts = gather(self._transport, [TRAITS, *self._probes])
         return facts
 

@@ -39,6 +39,8 @@ SHARED = (
     "traits",
     "logs",
     "failed-hosts",
+    "ca",
+    "root.crt",
     "locks",
 )
 """What the state directory holds besides the hosts' folders. Nothing else in it is ours to remove."""

@@ -9,18 +9,19 @@ from provision.errors import ProvisionError
 from provision.facts import ServerState, gather
 from provision.inventory import Host
 from provision.resources.datadir import server_probe
-from provision.tasks import Site
+from provision.tasks import Site, tls
 from provision.transport import connect
 
 
 @dataclass(frozen=True)
 class ServerLine:
-    """A server in short. state: a ServerState, or why it is not known."""
+    """A server in short. state: a ServerState, or why it is not known. certificate: until when its own is valid."""
 
     host: str
     address: str
     version: str
     state: str
+    certificate: str = ""
 
     @property
     def up(self) -> bool:
@@ -37,13 +38,15 @@ def _server(site: Site, host: Host) -> ServerLine:
     where = f"{host.address}:{host.postgresql.port}"
     transport = None
     try:
-        probe = server_probe(site.node(host).server)
+        node = site.node(host)
+        probe, certificate = server_probe(node.server), tls.certificate_probe(node)
         transport = connect(host, site.keeper)
-        found = gather(transport, [probe])[probe]
+        facts = gather(transport, [probe, certificate] if host.tls else [probe])
+        found, end = facts[probe], tls.end_of_certificate(facts[certificate]) if host.tls else ""
     except ProvisionError as error:
         return ServerLine(host.name, where, "", str(error))
     finally:
         if transport:
             transport.close()
     state = "not deployed" if found.state is ServerState.BARE else str(found.state)
-    return ServerLine(host.name, where, found.version, state)
+    return ServerLine(host.name, where, found.version, state, end)

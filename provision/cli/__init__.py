@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -32,6 +33,7 @@ COMMANDS = {
     "lab": "Three virtual machines by Vagrant: up, down, status.",
     "render": "Show the configuration files of hosts.",
     "facts": "Show what is found on hosts.",
+    "secret": "Keep secrets in an encrypted file, for `!secret NAME`.",
 }
 """The words, in the order of the help page, with the line that the help page says of each."""
 
@@ -76,6 +78,10 @@ def _print_version(wanted: bool) -> None:
 def options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option("--passphrase-file", metavar="FILE", help="Take the passphrase of secrets from its first line."),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and leave.")
     ] = False,
@@ -85,6 +91,8 @@ def options(
     Exit codes: 0 as declared, 1 failed, 2 bad input, 3 differs (check), 4 unreachable, 130 interrupted.
     """
     context.obj["debug"] = debug
+    if passphrase_file:
+        os.environ["PGHERD_PASSPHRASE_FILE"] = str(passphrase_file)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,6 +25,7 @@ from provision.render.logfile import LogFile
 from provision.render.report import conclusion
 from provision.render.summary import summary, write
 from provision.tasks import Site
+from provision.tasks.tls import warnings as certificate_warnings
 from provision.transport.claim import who
 
 FORKS = 20
@@ -98,8 +99,9 @@ class Command:
         site = Site.of(loaded)
         if asking:
             asking.ask(site.keeper)
+        warnings = (*loaded.warnings, *certificate_warnings(site))
         if not json:
-            for warning in loaded.warnings:
+            for warning in warnings:
                 print(f"warning: {warning}", file=sys.stderr)
         return cls(site, hosts, Page.standard(site.keeper.mask), json, diff, verbose, forks)
 

@@ -105,6 +105,7 @@ def _show_ways_in(command: Command) -> None:
     psql = f"psql -h {host.address} -p {server.port} -U {server.superuser} {dbname}"
     option = "" if settings.pointed else f" --config {settings.file}"
     command.page.line(f"Look at the syncs: replicator{option} status --watch", "dim")
-    command.page.line(f"Log in: PGPASSFILE={settings.passfile} {psql}", "dim")
+    tls = f"PGSSLMODE=verify-full PGSSLROOTCERT={settings.rootcert} " if host.tls else ""
+    command.page.line(f"Log in: PGPASSFILE={settings.passfile} {tls}{psql}", "dim")
     if server.bin.startswith(str(command.site.inventory.state_dir)):
         command.page.line(f"psql and pgbench: {server.bin}", "dim")

@@ -8,7 +8,7 @@ import typer
 
 from provision.cli.common import Command, InventoryFile, Limit
 from provision.errors import InputError
-from provision.tasks.postgresql import CONFIGURATION
+from provision.tasks.postgresql import CONFIGURATION, rendered
 
 Name = Annotated[str, typer.Argument(metavar="[FILE]", help="One of the files; all without.")]
 
@@ -25,5 +25,5 @@ def register(app: typer.Typer) -> None:
         for host in command.hosts:
             for name in (file,) if file else CONFIGURATION:
                 command.page.line(f"==> {host.name}: {name} <==", "bold")
-                command.page.line(command.site.templates.render(f"{name}.j2", host).rstrip("\n"))
+                command.page.line(rendered(command.site.node(host), name).rstrip("\n"))
         return 0

@@ -35,14 +35,19 @@ def register(app: typer.Typer) -> None:
 
 
 def _show(command: Command, lines: list[ServerLine], found: Summary | None) -> None:
-    header = [Cell(word, "bold") for word in ("host", "server", "version", "state")]
-    rows: list[list[Cell | str]] = [
-        [line.host, line.address, line.version, Cell(line.state, "ok" if line.up else "failed")] for line in lines
-    ]
+    encrypted = any(line.certificate for line in lines)
+    words = ("host", "server", "version", "state", "certificate until")[: 5 if encrypted else 4]
+    header = [Cell(word, "bold") for word in words]
+    rows = [_row(line)[: len(words)] for line in lines]
     command.page.table([header, *rows], indent="")
     if found:
         command.page.line()
         _show_replicator(command, found)
+
+
+def _row(line: ServerLine) -> list[Cell | str]:
+    state = Cell(line.state, "ok" if line.up else "failed")
+    return [line.host, line.address, line.version, state, line.certificate]
 
 
 def _show_replicator(command: Command, found: Summary) -> None:

@@ -54,7 +54,8 @@ works_in() {
 digest() { if command -v sha256sum >/dev/null 2>&1; then sha256sum <"$1"; else shasum -a 256 <"$1"; fi; }
 """
 
-TIMEOUT = 60.0
+TIMEOUT = 180.0
+"""Seconds. Mostly it takes one; asking for updates fetches the lists of all repositories, when those are old."""
 
 
 class NotYet(Exception):

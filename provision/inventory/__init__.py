@@ -6,7 +6,7 @@
 from provision.inventory.access import PGBENCH_ROLE, HbaRule, hba_rules
 from provision.inventory.loading import load
 from provision.inventory.marks import Mark, Origin, SecretSource
-from provision.inventory.model import Become, ConnectionKind, Host, HostKeys, Inventory, Notice
+from provision.inventory.model import Become, ConnectionKind, Host, HostKeys, Inventory, Notice, Tls
 from provision.inventory.runner import runner
 from provision.inventory.settings import (
     CONTROL,
@@ -63,6 +63,7 @@ __all__ = [
     "SyncSettings",
     "SyncType",
     "SystemSettings",
+    "Tls",
     "hba_rules",
     "load",
     "runner",

@@ -20,12 +20,16 @@ PGBENCH_ROLE = "pgbench"
 LOOPBACK = "127.0.0.0/8"
 """Connections between loopback addresses come from 127.0.0.1 or from the address itself, as the system likes."""
 
+INSIDE = (LOOPBACK, "::1/128", "samehost")
+"""What never leaves the host."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class HbaRule:
     """A line of pg_hba.conf.
 
-    kind: local or host; address: empty for local; literal: the names mean just themselves, whatever they look like;
+    kind: local, host, or hostssl (which lets nobody in without TLS).
+    address: empty for local; literal: the names mean just themselves, whatever they look like;
     why: for the reader of the file.
     """
 
@@ -73,7 +77,7 @@ def _replication(inventory: Inventory, host: Host) -> Iterator[HbaRule]:
         databases = tuple(sorted(database for database, owner in here if owner == user))
         for address in _members(inventory, declared):
             yield HbaRule(
-                kind="host",
+                kind=_kind(host, address),
                 databases=databases,
                 users=(user,),
                 address=address,
@@ -95,7 +99,7 @@ def _pgbench(inventory: Inventory, host: Host) -> Iterator[HbaRule]:
     }
     for address in _members(inventory, declared) if databases else ():
         yield HbaRule(
-            kind="host",
+            kind=_kind(host, address),
             databases=tuple(sorted(databases)),
             users=(PGBENCH_ROLE,),
             address=address,
@@ -117,13 +121,19 @@ def _applications(inventory: Inventory, host: Host) -> Iterator[HbaRule]:
     for rule in host.postgresql.access:
         for address in dict.fromkeys(found for origin in rule.origins for found in _addresses(inventory, origin)):
             yield HbaRule(
-                kind="host",
+                kind=_kind(host, address),
                 databases=rule.database,
                 users=rule.user,
                 address=address,
                 method=rule.auth or host.postgresql.auth,
                 why="postgresql.access",
             )
+
+
+def _kind(host: Host, address: str) -> str:
+    """With TLS nothing crosses a network without it. Between hosts of this machine loopback is the network."""
+    inside = address in INSIDE and not host.local
+    return "hostssl" if host.tls and not inside else "host"
 
 
 def _addresses(inventory: Inventory, origin: str) -> list[str]:

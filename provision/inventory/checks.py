@@ -64,6 +64,9 @@ def _check_embedded(host: Host, node: Node, faults: Faults) -> None:
     if not host.local and remote:
         message = f"found embedded for {host.name}, which is another machine; expected pgdg or distribution"
         faults.add(node.place("source"), message)
+    elif host.tls and host.local:
+        message = "found embedded, whose programs are built without TLS; expected system, or tls: no"
+        faults.add(node.place("source"), message)
     version = node.find("version")
     if version and version.value in [number for number in VERSIONS if number not in EMBEDDED_VERSIONS]:
         versions = " or ".join(map(str, EMBEDDED_VERSIONS))

@@ -10,17 +10,11 @@ from provision.inventory.draft import ALL, Draft
 from provision.inventory.faults import Faults
 from provision.inventory.marks import Node, Origin
 from provision.inventory.reach import ARGUMENTS, FROM_ANSIBLE
-from provision.inventory.variables import OWN, HostVars, Resolver, check_names, merge
+from provision.inventory.variables import ONCE, OWN, HostVars, Resolver, check_names, merge
 from provision.inventory.wording import shown
 
-ONCE = ("replication", "serial", "state_dir")
-"""Variables that speak of the inventory as a whole and so belong to `all`."""
-
-NEEDED = {
-    *OWN,
-    *ARGUMENTS,
-    *(name for section in FROM_ANSIBLE.values() for names in section.values() for name in names),
-}
+ANSIBLE = {name for section in FROM_ANSIBLE.values() for names in section.values() for name in names}
+NEEDED = {*OWN, *ARGUMENTS, *ANSIBLE}
 """Variables that pgherd reads of hosts."""
 
 

@@ -18,8 +18,9 @@ from provision.inventory.marks import Mark, Node
 from provision.inventory.wording import shown
 
 YAML = (".yml", ".yaml", ".json")
-IGNORED = (".bak", ".cfg", ".csv", ".j2", ".md", ".orig", ".pyc", ".pyo", ".retry", ".rst", ".rpm", ".swp", ".txt", "~")
 VAULT = "$ANSIBLE_VAULT;"
+IGNORED_BY_ANSIBLE = (".bak", ".cfg", ".csv", ".j2", ".md", ".orig", ".pyc", ".pyo", ".retry", ".rst", ".rpm", ".swp")
+IGNORED = (*IGNORED_BY_ANSIBLE, ".txt", "~", ".enc")
 VARS = ("group_vars", "host_vars")
 
 

@@ -15,6 +15,7 @@ from provision.inventory.marks import Mark, Node
 from provision.inventory.model import Become, ConnectionKind, Host
 from provision.inventory.settings import PgbenchSettings, PostgresqlSettings, Section
 from provision.inventory.system import SystemSettings, system_node
+from provision.inventory.tls import tls_of
 from provision.inventory.validation import validate
 
 S = TypeVar("S", bound=Section)
@@ -62,6 +63,8 @@ class HostBuilder:
             proxy_command=ssh.proxy_command or "",
             become=self._become(reach.section("become", values, mark)),
             release=own.release,
+            tuning=own.connection is not ConnectionKind.LOCAL if own.tuning is None else own.tuning,
+            tls=tls_of(values.get("tls"), self.faults, local=own.connection is ConnectionKind.LOCAL),
             groups=groups,
             vars={variable: node.plain() for variable, node in values.items()},
             postgresql=server.model_copy(update={"port": port}) if port else server,

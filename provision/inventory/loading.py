@@ -19,6 +19,9 @@ from provision.inventory.settings import ReplicationSettings
 from provision.inventory.validation import validate
 from provision.inventory.wording import shown
 
+SECRETS_FILE = "secrets.enc"
+"""What `!secret` refers to, beside the inventory, unless `secrets_file` names another."""
+
 
 def load(path: Path | str, *more: Path | str, listens: Callable[[str], bool] = can_listen) -> Inventory:
     """Read an inventory: a file, several, or a folder. Raises InputError with every fault that is in it.
@@ -28,6 +31,7 @@ def load(path: Path | str, *more: Path | str, listens: Callable[[str], bool] = c
     faults = Faults()
     draft = Draft(faults)
     first = Path(path)
+    folder = first if first.is_dir() else first.parent
     files = read_all([first, *(Path(other) for other in more)], draft, faults)
     if not draft.check_loops() or faults.fatal:
         faults.raise_if_any()
@@ -39,12 +43,14 @@ def load(path: Path | str, *more: Path | str, listens: Callable[[str], bool] = c
     _check(draft, found, hosts, faults)
     state_dir = _state_dir(first, found, faults)
     serial = _serial(found, faults)
+    secrets_file = _named_path("secrets_file", found, faults) or folder / SECRETS_FILE
     faults.raise_if_any()
     return Inventory(
         name=_name(first),
-        folder=first if first.is_dir() else first.parent,
+        folder=folder,
         state_dir=state_dir,
         serial=serial,
+        secrets_file=secrets_file,
         files=files,
         hosts=tuple(hosts.values()),
         groups=found.groups,
@@ -104,12 +110,20 @@ def _serial(found: Effective, faults: Faults) -> int:
 
 def _state_dir(path: Path, found: Effective, faults: Faults) -> Path:
     """Where this machine keeps what belongs to the inventory: secrets, and for local hosts the servers themselves."""
-    node: Node | None = found.shared.get("state_dir")
-    if node is not None and isinstance(node.value, str) and node.value:
-        return (Path(node.mark.file).parent / Path(node.value).expanduser()).resolve()
-    if node is not None and not node.broken:
-        faults.add(node.mark, f"found {shown(node.plain())}, expected a path")
+    named = _named_path("state_dir", found, faults)
+    if named:
+        return named
     if os.geteuid() == 0:
         return Path("/var/lib/pgherd") / _name(path)
     home = os.environ.get("XDG_STATE_HOME")
     return (Path(home) if home else Path.home() / ".local" / "state") / "pgherd" / _name(path)
+
+
+def _named_path(name: str, found: Effective, faults: Faults) -> Path | None:
+    """A path on this machine that a variable of the inventory names; a relative one begins beside its file."""
+    node: Node | None = found.shared.get(name)
+    if node is not None and isinstance(node.value, str) and node.value:
+        return (Path(node.mark.file).parent / Path(node.value).expanduser()).resolve()
+    if node is not None and not node.broken:
+        faults.add(node.mark, f"found {shown(node.plain())}, expected a path")
+    return None

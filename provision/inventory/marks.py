@@ -41,9 +41,12 @@ class Origin:
 
 @dataclass(frozen=True)
 class SecretSource:
-    """Where a secret is to be had, not the secret: `!env NAME` or `!command "pass show x"`. `secrets` reads it."""
+    """Where a secret is to be had, not the secret: `!env NAME`, `!command "pass show x"`, `!secret NAME`.
 
-    kind: Literal["env", "command"]
+    `provision.secrets` reads it.
+    """
+
+    kind: Literal["env", "command", "secret"]
     text: str
     mark: Mark = field(compare=False, repr=False)
 

@@ -41,13 +41,22 @@ class Become:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tls:
+    """Encrypted connections. certificate, key, ca: given ones; without them provision makes its own."""
+
+    certificate: Path | None = None
+    key: Path | SecretSource | None = None
+    ca: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Host:
     """A machine (or, when it is local, a node of its own on this machine).
 
     address: where the other nodes find it, and where its PostgreSQL listens. ssh_host, port: where SSH finds it; port
     None: what ssh_config says; jump, proxy_command: the way there, as ssh's ProxyJump and ProxyCommand. release: the
-    major one of Enterprise Linux, None when it is not said. groups: nearest last, without `all`. vars: every variable,
-    resolved.
+    major one of Enterprise Linux, None when it is not said. tls: None: its connections are in clear. tuning: its
+    settings follow from its size. groups: nearest last, without `all`. vars: every variable, resolved.
     """
 
     name: str
@@ -64,6 +73,8 @@ class Host:
     proxy_command: str = ""
     become: Become | None = None
     release: int | None = None
+    tls: Tls | None = None
+    tuning: bool = False
     groups: tuple[str, ...] = ()
     vars: Mapping[str, object] = field(default_factory=dict, repr=False, hash=False)
     postgresql: PostgresqlSettings = field(default_factory=PostgresqlSettings, hash=False)
@@ -108,6 +119,7 @@ class Inventory:
     """Everything that is declared. groups: each group's hosts by name, nested ones included.
 
     folder: where its first file is; serial: how many hosts a run takes through all stages before others, 0: all.
+    secrets_file: what `!secret` refers to.
     origins: by host and variable every place that set it, the one that won last.
     """
 
@@ -115,6 +127,7 @@ class Inventory:
     folder: Path
     state_dir: Path
     serial: int = 0
+    secrets_file: Path = Path("secrets.enc")
     files: tuple[Path, ...] = ()
     hosts: tuple[Host, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

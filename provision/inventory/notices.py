@@ -12,6 +12,7 @@ from provision.inventory.model import Notice
 from provision.inventory.reach import ARGUMENTS, path_of
 from provision.inventory.settings import CONTROL
 from provision.inventory.variables import SECRET
+from provision.inventory.yaml_file import WRITTEN
 
 
 def notices(
@@ -32,7 +33,9 @@ def notices(
         message = "is encrypted by ansible-vault and not read; what pgherd needs of it, give as !env or !command"
         found[Notice(mark, message)] = None
     for values in hosts.values():
-        found.update(dict.fromkeys([*_trust(values), *_unread(values), *_clear(values), *_ssh(values)]))
+        found.update(
+            dict.fromkeys([*_plain(values), *_trust(values), *_unread(values), *_clear(values), *_ssh(values)])
+        )
     return tuple(sorted(found, key=lambda notice: (notice.mark.file, notice.mark.line)))
 
 
@@ -46,6 +49,14 @@ def _trust(values: Mapping[str, Node]) -> Iterator[Notice]:
     for index, _ in enumerate(rules.elements if (rules := server.find("access")) else ()):
         if server.text("access", index, "auth") == "trust":
             yield Notice(server.place("access", index, "auth"), "auth: trust lets these users in without a password")
+
+
+def _plain(values: Mapping[str, Node]) -> Iterator[Notice]:
+    tls = values.get("tls")
+    chosen = tls.find("enabled") if tls and tls.items else tls
+    kind = values.get("connection") or values.get("ansible_connection")
+    if chosen and chosen.value is False and not (kind and kind.value == "local"):
+        yield Notice(chosen.mark, "tls: no sends rows in clear over the network, for whoever listens")
 
 
 def _unread(values: Mapping[str, Node]) -> Iterator[Notice]:
@@ -62,7 +73,7 @@ def _clear(values: Mapping[str, Node]) -> Iterator[Notice]:
     for name, node in values.items():
         yield from _clear(node.items)
         if SECRET.search(name) and isinstance(node.value, str) and node.value:
-            yield Notice(node.mark, f'{name} seems to be a secret in clear; write !env NAME or !command "COMMAND"')
+            yield Notice(node.mark, f"{name} seems to be a secret in clear; write {WRITTEN}")
 
 
 def _ssh(values: Mapping[str, Node]) -> Iterator[Notice]:

@@ -51,6 +51,7 @@ class HostSettings(Section):
     address: Word | None = None
     fallback_port: Port | None = None
     release: Annotated[Whole, Field(ge=6, le=10)] | None = None
+    tuning: bool | None = None
 
 
 class SshSettings(Section):

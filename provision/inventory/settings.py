@@ -45,6 +45,9 @@ OWNED_SETTINGS = {
     "data_directory": "postgresql.data_dir",
     "unix_socket_directories": "postgresql.socket_dir",
     "password_encryption": "postgresql.auth",
+    "ssl": "tls",
+    "ssl_cert_file": "tls.certificate",
+    "ssl_key_file": "tls.key",
 }
 """Server settings that have a key of their own in the inventory."""
 

@@ -45,11 +45,12 @@ def _line(value: object) -> object:
     return value
 
 
-def _origin(value: object) -> object:
+def _origins(value: object) -> object:
+    given = value if isinstance(value, list | tuple) else (value,)
     try:
-        return str(ipaddress.ip_network(str(value), strict=False))
+        return tuple(str(ipaddress.ip_network(str(origin), strict=False)) for origin in given)
     except ValueError as error:
-        raise expected("an address or a network") from error
+        raise expected("addresses and networks") from error
 
 
 def _many(value: object) -> object:
@@ -68,7 +69,7 @@ def _updates(value: object) -> object:
 Line = Annotated[Word, BeforeValidator(_line)]
 Lines = Annotated[tuple[Line, ...], BeforeValidator(_many)]
 Fingerprint = Annotated[str, BeforeValidator(_fingerprint)]
-Origins = Annotated[tuple[Annotated[str, BeforeValidator(_origin)], ...], BeforeValidator(_many)]
+Origins = Annotated[tuple[str, ...], BeforeValidator(_origins)]
 
 
 class RepositorySettings(Section):

@@ -12,6 +12,7 @@ from provision.inventory.faults import Faults
 from provision.inventory.marks import Broken, Node
 from provision.inventory.settings import Section
 from provision.inventory.wording import nearest, shown, suggestion
+from provision.inventory.yaml_file import WRITTEN
 
 S = TypeVar("S", bound=Section)
 
@@ -36,7 +37,7 @@ EXPECTED = {
 }
 """What was expected, by pydantic's name of the complaint."""
 
-IN_CLEAR = 'found a secret in clear, expected !env NAME or !command "COMMAND" that gives it'
+IN_CLEAR = f"found a secret in clear, expected {WRITTEN} that gives it"
 Step = str | int
 TAGS = ("~all", "~list")
 """Steps that pydantic adds where a value may have two shapes (see `settings.Tables`); they are in no file."""

@@ -21,21 +21,13 @@ from provision.inventory.draft import Scope
 from provision.inventory.faults import Faults
 from provision.inventory.marks import BROKEN, Mark, Node, Origin, SecretSource, Unread, wrap
 from provision.inventory.wording import suggestion
+from provision.inventory.yaml_file import WRITTEN
 
-MERGED = ("postgresql", "pgbench", "ssh", "repositories", "pgdg", "ntp", "snmp")
-OWN = (
-    *MERGED,
-    "address",
-    "become",
-    "connection",
-    "fallback_port",
-    "release",
-    "replication",
-    "serial",
-    "state_dir",
-    "updates",
-)
-HINTS = {"query": 'write !env NAME or !command "COMMAND" instead.', "vault": 'write !command "COMMAND" instead.'}
+MERGED = ("postgresql", "pgbench", "ssh", "tls", "repositories", "pgdg", "ntp", "snmp")
+ONCE = ("replication", "secrets_file", "serial", "state_dir")
+"""Variables that speak of the inventory as a whole and so belong to `all`."""
+OWN = (*MERGED, *ONCE, "address", "become", "connection", "fallback_port", "release", "tuning", "updates")
+HINTS = dict.fromkeys(("query", "vault"), f"write {WRITTEN} instead.")
 MAPPINGS = (*MERGED, "become", "replication")
 """Those of OWN that are sections."""
 
@@ -197,7 +189,7 @@ def lookup(plugin: str, name: str, *_: object, **__: object) -> LookedUp:
     """Ansible's lookup, of what there is here: `env`, and `pipe` where a secret belongs. Raises LookupError."""
     plugin = plugin.removeprefix("ansible.builtin.")
     if plugin not in ("env", "pipe"):
-        raise LookupError(f'lookup({plugin!r}) is not known here; write !env NAME or !command "COMMAND" instead')
+        raise LookupError(f"lookup({plugin!r}) is not known here; write {WRITTEN} instead")
     found = LookedUp(os.environ.get(name, "") if plugin == "env" else f"lookup('pipe', {name!r})")
     found.kind, found.name = ("env" if plugin == "env" else "command"), name
     return found

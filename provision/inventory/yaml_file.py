@@ -6,7 +6,7 @@ It judges YAML alone: syntax, keys given twice, tags. What the tree should look 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -15,6 +15,13 @@ from provision.inventory.marks import BROKEN, Broken, Mark, Node, SecretSource, 
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MERGE = "tag:yaml.org,2002:merge"
+WRITTEN = '!secret NAME, !env NAME or !command "COMMAND"'
+"""How a secret is written in an inventory."""
+SOURCES: dict[str, tuple[Literal["env", "command", "secret"], str]] = {
+    "!secret": ("secret", "the name of an entry of the secrets file"),
+    "!env": ("env", "the name of a variable"),
+    "!command": ("command", "a command line in quotes"),
+}
 HINTS = {"!vault": "; use !command with `ansible-vault decrypt --output -` on a file of its own"}
 
 
@@ -106,17 +113,14 @@ class _Converter:
         return merged
 
     def _tagged(self, raw: yaml.Node, mark: Mark) -> SecretSource | Broken:
-        if isinstance(raw, yaml.ScalarNode) and raw.value.strip():
-            if raw.tag == "!env":
-                return SecretSource("env", raw.value.strip(), mark)
-            if raw.tag == "!command":
-                return SecretSource("command", raw.value.strip(), mark)
-        if raw.tag in ("!env", "!command"):
-            what = "the name of a variable" if raw.tag == "!env" else "a command line in quotes"
-            self.faults.add(mark, f"found {raw.tag} without a value, expected {what}")
-        else:
+        source = SOURCES.get(raw.tag)
+        if source is None:
             hint = HINTS.get(raw.tag, "")
-            return Unread(f'found the tag {raw.tag}, expected !env NAME or !command "COMMAND"{hint}')
+            return Unread(f"found the tag {raw.tag}, expected {WRITTEN}{hint}")
+        kind, what = source
+        if isinstance(raw, yaml.ScalarNode) and raw.value.strip():
+            return SecretSource(kind, raw.value.strip(), mark)
+        self.faults.add(mark, f"found {raw.tag} without a value, expected {what}")
         return BROKEN
 
 

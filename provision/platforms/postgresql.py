@@ -18,7 +18,7 @@ class Packaged:
     """A server from packages.
 
     stream: the stream of the module `postgresql` that they are in; "disabled": the module must not hide them; empty:
-    they have to do with no module. defaults: the file that the SysV script reads, on EL 6. pgbench: the package that
+    they have to do with no module. defaults: the file that a SysV script of it reads. pgbench: the package that
     pgbench is in.
     """
 
@@ -54,7 +54,7 @@ def _pgdg(release: Release, major: int) -> Packaged:
         bin=f"/usr/pgsql-{major}/bin",
         data=f"/var/lib/pgsql/{major}/data",
         stream="disabled" if release.modular else "",  # S: else "filtered out by modular filtering"
-        defaults="" if release.systemd else f"/etc/sysconfig/pgsql/{unit}",  # S: the script sources it
+        defaults=f"/etc/sysconfig/pgsql/{unit}",  # S: the script of 12 sources it
         pgbench=names[0],  # S: the client package, from PGDG
     )
 

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 class Release:
     """A major release of the CentOS family.
 
-    installer: yum or dnf. modular: packages of a module hide others of the same name until it is disabled. systemd:
-    else SysV init. ntp, ntp_unit, ntp_config: package, service and file of the time service; ntp_template: what the
-    file is made from. semanage: the package of that program. security_plugin: the package that teaches the installer
-    `--security`; empty: it can. python: the package of a Python that runs the replicator (3.11 or later); empty: there
-    is none. postgresql: the major versions that the distribution brings, the default one first; streams: those of them
-    that are streams of a module. pgdg: the major versions that PGDG has for it.
+    installer: yum or dnf. modular: packages of a module hide others of the same name until it is disabled. ntp,
+    ntp_unit, ntp_config: package, service and file of the time service; ntp_template: what the file is made from.
+    semanage: the package of that program. security_plugin: the package that teaches the installer `--security`; empty:
+    it can. python: the package of a Python that runs the replicator (3.11 or later); empty: there is none. postgresql:
+    the major versions that the distribution brings, the default one first; streams: those of them that are streams of
+    a module. pgdg: the major versions that PGDG has for it.
     """
 
     major: int
     installer: str = "dnf"
     modular: bool = False
-    systemd: bool = True
     ntp: str = "chrony"
     ntp_unit: str = "chronyd"
     ntp_config: str = "/etc/chrony.conf"
@@ -37,7 +36,6 @@ RELEASES = {
     6: Release(
         major=6,
         installer="yum",  # K
-        systemd=False,  # K: upstart, with SysV scripts, `service` and `chkconfig`
         ntp="ntp",  # S: chrony is not the default before 7
         ntp_unit="ntpd",
         ntp_config="/etc/ntp.conf",

@@ -17,7 +17,7 @@ from provision.resources.firewall import Firewall, Opening
 from provision.resources.hostname import Hostname
 from provision.resources.hosts_file import HostsFile
 from provision.resources.modules import Module
-from provision.resources.packages import NoPackages, Packages, Updates
+from provision.resources.packages import NoPackages, Packages, Updates, WholePackages
 from provision.resources.pgbench import PgbenchTables
 from provision.resources.programs import Programs
 from provision.resources.repositories import RepositoryOptions, TrustedKey
@@ -67,4 +67,5 @@ __all__ = [
     "Unit",
     "UnitOptions",
     "Updates",
+    "WholePackages",
 ]

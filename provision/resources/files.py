@@ -119,7 +119,7 @@ class File:
         return MASK if self.secret else text
 
     def script(self, *, backup: bool) -> str:
-        """Write beside, judge, keep the old one, rename. Killed anywhere, the old or the new file is there, whole."""
+        """Write beside, judge, keep the old one, rename. Killed at any time, it leaves the old or the new file, whole."""
         place, path = PurePosixPath(self.path), quote(self.path)
         candidate = quote(f"{place.parent}/.{place.name}")
         opening, body = here(self.text)
@@ -129,7 +129,8 @@ class File:
             "trap 'rm -f \"$t\"' EXIT\n"
             f'cat >"$t" {opening} || exit 1\n{body}'
             f"{_belong(CANDIDATE, self.mode, self._whose)}"
-            f'{self._judge()}{keep}mv -f "$t" {path} || exit 1\n{relabel(path)}{self._look_again(backup=backup)}'
+            f'{self._judge()}{keep}sync "$t" 2>/dev/null; mv -f "$t" {path} || exit 1\n'
+            f"{relabel(path)}{self._look_again(backup=backup)}"
         )
 
     def _judge(self) -> str:

@@ -11,6 +11,9 @@ from provision.facts import AnyProbe, Facts, Probe
 from provision.transport import quote
 
 LOCK_SECONDS = 60
+CUT = "/var/lib/rpm/.pgherd-installing"
+"""There while the package manager works for us. After a power cut rpm counts packages as installed whose files are
+empty, and only this says that there may be some."""
 
 UNLOCKED = f"""\
 # Wait until nobody else installs packages; say who does when that takes too long.
@@ -44,11 +47,16 @@ def missing_of(names: Sequence[str]) -> str:
     return f'for p in {words}; do rpm -q --whatprovides "$p" >/dev/null 2>&1 || echo "$p"; done\n'
 
 
+def transaction(command: str) -> str:
+    """A fragment that lets the package manager work, alone, and leaves a trace if it is cut short."""
+    return f"{UNLOCKED}: >{CUT} && sync {CUT}\n{command}; c=$?\nsync; rm -f {CUT}\n[ $c = 0 ] || exit 1\n"
+
+
 def install(installer: str, names: Sequence[str]) -> str:
     """A fragment that installs packages. yum is content when only some of several are to be had; this is not."""
     words = " ".join(quote(name) for name in names)
     return (
-        f"{UNLOCKED}{installer} -y -q install {words} || exit 1\n"
+        f"{transaction(f'{installer} -y -q install {words}')}"
         f"left=$(\n{missing_of(names)})\n"
         '[ -z "$left" ] || { echo "Unable to find a match:" $left; exit 1; }\n'
     )
@@ -114,6 +122,38 @@ class NoPackages:
 
 
 @dataclass(frozen=True)
+class WholePackages:
+    """No packages that an installation of ours has left in pieces, because it was cut short."""
+
+    installer: str = "dnf"
+
+    @property
+    def name(self) -> str:
+        """See `Resource.name`."""
+        return "whole packages"
+
+    @property
+    def _cut(self) -> Probe[bool]:
+        return Probe(f"if [ -e {CUT} ]; then echo yes; else echo no; fi", lambda text: text.strip() == "yes", False)
+
+    def probes(self) -> Sequence[AnyProbe[Any]]:
+        """See `Resource.probes`."""
+        return (self._cut,)
+
+    def plan(self, facts: Facts) -> list[Change]:
+        """See `Resource.plan`."""
+        if not facts[self._cut]:
+            return []
+        script = (
+            f"[ -e {CUT} ] || exit 0\n{UNLOCKED}since=$(stat -c %Y {CUT}) || exit 1\n"
+            "again=$(rpm -qa --qf '%{INSTALLTIME} %{NAME}\\n' |"
+            ' awk -v s="$since" \'$1 >= s - 5 && $2 != "gpg-pubkey" { print $2 }\')\n'
+            f'[ -z "$again" ] || {self.installer} -y -q reinstall $again || exit 1\nsync; rm -f {CUT}\n'
+        )
+        return [Change(summary="install again what a cut installation left", script=script)]
+
+
+@dataclass(frozen=True)
 class UpdateFact:
     """packages: those that are to be had newer. reboot: the kernel that waits for one; empty: none."""
 
@@ -167,7 +207,7 @@ class Updates:
         if found.packages == (self.plugin,):
             return [Change(summary=f"install {self.plugin}", script=install(self.installer, found.packages))]
         number = f"{len(found.packages)} package{'' if len(found.packages) == 1 else 's'}"
-        script = f"{UNLOCKED}{self.installer} -y -q{self._option} update || exit 1\n{REBOOT}"
+        script = f"{transaction(f'{self.installer} -y -q{self._option} update')}{REBOOT}"
         return [Change(summary=f"update {number}", script=script, after="\n".join(found.packages))]
 
 

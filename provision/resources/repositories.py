@@ -89,9 +89,9 @@ class TrustedKey:
             return f'cat >"$t" {opening} || exit 1\n{body}'
         address = quote(self.source)
         return (
-            f'curl -fsSL --connect-timeout 10 --max-time 60 -o "$t" {address} ||\n'
-            f"  {{ echo the key of {quote(self.label)} cannot be fetched from {address}: correct its address."
-            "; exit 1; }\n"
+            f'said=$(curl -fsSL --connect-timeout 10 --max-time 60 -o "$t" {address} 2>&1) || {{\n'
+            f'  echo the key of {quote(self.label)} cannot be fetched from {address} "($said):"'
+            " correct its address, or let the host reach it.\n  exit 1\n}\n"
         )
 
 
@@ -163,7 +163,8 @@ class RepositoryOptions:
             f"f=$(grep -il {pattern} {FOLDER}/*.repo 2>/dev/null | head -n 1)\n"
             'if [ -n "$f" ]; then echo "$f"; base64 <"$f"; fi\n'
         )
-        return Probe(script, _found, FoundRepository())
+        path, text = f"{FOLDER}/{self.repository}.repo", f"[{self.repository}]\n"
+        return Probe(script, _found, FoundRepository(path, text))
 
     def probes(self) -> Sequence[AnyProbe[Any]]:
         """See `Resource.probes`."""

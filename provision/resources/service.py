@@ -21,7 +21,10 @@ select json_build_object(
   'version', split_part(current_setting('server_version'), ' ', 1),
   'stale', date_trunc('second', pg_conf_load_time()) < greatest(
     (pg_stat_file(current_setting('config_file'))).modification,
-    (pg_stat_file(current_setting('hba_file'))).modification),
+    (pg_stat_file(current_setting('hba_file'))).modification,
+    case when current_setting('ssl')::bool then greatest(
+      (pg_stat_file(current_setting('ssl_cert_file'), true)).modification,
+      (pg_stat_file(current_setting('ssl_key_file'), true)).modification) end),
   'pending', (select coalesce(json_agg(name order by name), '[]') from pg_settings where pending_restart),
   'overridden', (
     select coalesce(json_agg(distinct a.name order by a.name), '[]')
@@ -32,7 +35,7 @@ select json_build_object(
 
 @dataclass(frozen=True)
 class ServiceFact:
-    """stale: the files are newer than what the server has read. pending: settings that wait for a restart.
+    """stale: the files (of TLS, too) are newer than what the server has read. pending: what waits for a restart.
 
     overridden: settings of our file that ALTER SYSTEM has set as well, and so decides. version: what runs.
     """
@@ -180,7 +183,9 @@ def wait_ready(server: Server) -> str:
 def hba_errors(server: Server) -> str:
     """A fragment that fails, saying why, when a running server cannot read its pg_hba.conf."""
     ask = server.psql(
-        "select format('line %s: %s', line_number, error) from pg_hba_file_rules where error is not null;"
+        "select format('line %s: %s', line_number, error) from pg_hba_file_rules where error is not null"
+        # A rule that waits for TLS to be switched on, by the reload that comes, is read well all the same.
+        " and (type is distinct from 'hostssl' or current_setting('ssl')::bool);"
     )
     return (
         f"{server.ready()} || exit 0\nbad=$(\n{ask}) || exit 1\n"

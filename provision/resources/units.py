@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provision.change import Change
-from provision.facts import AnyProbe, Facts, Probe
+from provision.facts import AnyProbe, Facts, Probe, text_of
 from provision.resources.files import File
 from provision.transport import quote
 
@@ -19,30 +19,28 @@ class UnitFact:
     enabled: bool = False
     active: bool = False
     stale: bool = False
-    there: bool = True
 
 
 def _parse(text: str) -> UnitFact:
     words = text.split()
-    return UnitFact("enabled" in words, "active" in words, "stale" in words, "absent" not in words)
+    return UnitFact("enabled" in words, "active" in words, "stale" in words)
 
 
 SYSTEMD = r"""
 case $(systemctl is-enabled $u 2>/dev/null) in enabled*|static|generated|alias|indirect) echo enabled ;; esac
-[ "$(systemctl show -p LoadState $u)" != LoadState=not-found ] || echo absent
 if systemctl -q is-active $u; then
   echo active
-  # The link is made at every start; before systemd 240 there is only the time by the clock.
-  since=$(stat -c %Y "/run/systemd/units/invocation:$u.service" 2>/dev/null) ||
-    since=$(date -d "$(systemctl show -p ActiveEnterTimestamp $u | cut -d= -f2)" +%s) || exit 1
+  # The link is made anew at every start; before systemd 240 there is only the time, in seconds.
+  started=/run/systemd/units/invocation:$u.service
+  if [ -L "$started" ]; then set -- -newer "$started"
+  else set -- -newermt "$(systemctl show -p ActiveEnterTimestamp $u | cut -d= -f2)"; fi
 fi
 """
 SYSV = r"""
-if [ ! -e /etc/init.d/$u ]; then echo absent
-elif chkconfig --list $u 2>/dev/null | grep -q '3:on'; then echo enabled; fi
+if chkconfig --list $u 2>/dev/null | grep -q '3:on'; then echo enabled; fi
 if service $u status >/dev/null 2>&1; then
   echo active
-  since=$(stat -c %Y /var/lock/subsys/$u 2>/dev/null) || since=
+  if [ -e /var/lock/subsys/$u ]; then set -- -newer /var/lock/subsys/$u; fi
 fi
 """
 
@@ -69,10 +67,11 @@ class Unit:
     def _state(self) -> Probe[UnitFact]:
         files = " ".join(quote(path) for path in self.config)
         newer = (
-            f'if [ -n "$since" ]; then for f in {files}; do\n'
-            '  if [ -e "$f" ] && [ "$(stat -c %Y "$f")" -ge "$since" ]; then echo stale; fi\ndone; fi\n'
+            f"if [ $# -gt 0 ]; then for f in {files}; do\n"
+            '  if [ -e "$f" ] && [ -n "$(find "$f" "$@")" ]; then echo stale; fi\ndone; fi\n'
         )
-        script = f"u={quote(self.unit)} since=\n{SYSTEMD if self.systemd else SYSV}{newer if self.config else 'true'}\n"
+        asks = SYSTEMD if self.systemd else SYSV
+        script = f"u={quote(self.unit)}\nset --\n{asks}{newer if self.config else ''}true\n"
         return Probe(script, _parse, UnitFact())
 
     def probes(self) -> Sequence[AnyProbe[Any]]:
@@ -109,7 +108,7 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitOptions:
-    """Settings of a systemd service beside those of its package, known to systemd."""
+    """Settings of a systemd service beside those of its package, known to systemd; text "": there are none."""
 
     unit: str
     text: str
@@ -134,6 +133,8 @@ class UnitOptions:
 
     def plan(self, facts: Facts) -> list[Change]:
         """See `Resource.plan`."""
+        if not self.text:
+            return self._none(facts)
         folder = f"mkdir -p -m 755 {quote(self._file.path.rpartition('/')[0])} || exit 1\n"
         reload = "systemctl daemon-reload\n"
         changes = [
@@ -148,3 +149,11 @@ class UnitOptions:
         if changes or not facts[self._outdated]:
             return changes
         return [Change(summary="let systemd read its files again", script=reload)]
+
+    def _none(self, facts: Facts) -> list[Change]:
+        path = self._file.path
+        found = facts[text_of(path)]
+        if found.kind == "absent":
+            return []
+        script = f"rm -f {quote(path)} && systemctl daemon-reload\n"
+        return [Change(summary=f"remove {path}", script=script, before=found.text)]

@@ -20,21 +20,25 @@ from provision.secrets import sources
 from provision.secrets.passfile import escaped
 from provision.secrets.private import check_private, write_private
 from provision.secrets.secret import MASK, Secret
+from provision.secrets.vault import Vault
 from provision.secrets.verifiers import VERIFIER
 
 SHORTEST_MASKED = 4
 """Shorter values would mask half of every text; a password of three letters is no secret anyway."""
+SHORTEST_LINE = 16
+"""Of a secret of several lines (a private key), lines of this length are masked by themselves too."""
 
 
 class Keeper:
     """The secrets of one inventory: those it fetches, and those it generates and keeps in a file.
 
-    path: the file, mode 0600; made when the first secret is generated. Safe to share between threads, and between
-    processes that work on the same file.
+    path: the file, mode 0600; made when the first secret is generated. vault: the sealed file that `!secret` refers to.
+    Safe to share between threads, and between processes that work on the same file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, vault: Vault | None = None) -> None:
         self.path = path
+        self.vault = vault
         self._lock = threading.RLock()
         self._fetched: dict[tuple[str, str], Secret] = {}
         self._asked: dict[str, Secret] = {}
@@ -66,8 +70,16 @@ class Keeper:
         key = (source.kind, source.text)
         with self._lock:
             if key not in self._fetched:
-                self._fetched[key] = self.know(sources.read(source))
+                self._fetched[key] = self.know(self._read_source(source))
             return self._fetched[key]
+
+    def _read_source(self, source: sources.Source) -> str:
+        if source.kind != "secret" or self.vault is None:
+            return sources.read(source)
+        entries = self.vault.entries()
+        if source.text not in entries:
+            raise sources.not_given(source, self.vault.missing(source.text))
+        return entries[source.text]
 
     def fetch_all(self, wanted: Iterable[sources.Source]) -> None:
         """Fetch all of them, so that whatever is missing is known before anything is touched. Raises InputError."""
@@ -78,7 +90,7 @@ class Keeper:
             except InputError as error:
                 faults += error.faults
         if faults:
-            raise InputError(faults)
+            raise InputError(dict.fromkeys(faults))
 
     def give(self, purpose: str, value: str) -> None:
         """Take what somebody has typed. purpose: what it is for."""
@@ -149,6 +161,8 @@ class Keeper:
 def _disguises(value: str) -> Iterator[str]:
     """The forms in which a value may turn up in a text."""
     yield value
+    if "\n" in value:
+        yield from (line for line in value.splitlines() if len(line) >= SHORTEST_LINE and not line.startswith("-----"))
     yield escaped(value)
     yield value.replace("'", "''")
     yield shlex.quote(value).strip("'")

@@ -25,11 +25,11 @@ class Place(Protocol):
 
 
 class Source(Protocol):
-    """What the inventory says of a secret: `env` and a variable's name, or `command` and a command line."""
+    """What the inventory says of a secret: `env` and a variable, `command` and a command line, `secret` and a name."""
 
     @property
     def kind(self) -> str:
-        """Either `env` or `command`."""
+        """One of `env`, `command`, `secret`."""
 
     @property
     def text(self) -> str:
@@ -48,7 +48,7 @@ def read(source: Source) -> str:
 def _environment(source: Source) -> str:
     value = os.environ.get(source.text)
     if not value:
-        raise _not_given(source, f"the environment variable {source.text} is not set, expected it to hold the secret")
+        raise not_given(source, f"the environment variable {source.text} is not set, expected it to hold the secret")
     return value
 
 
@@ -63,17 +63,18 @@ def _output(source: Source) -> str:
             timeout=COMMAND_TIMEOUT,
         )
     except UnicodeDecodeError:
-        raise _not_given(source, f"`{source.text}` printed something else than text in UTF-8") from None
+        raise not_given(source, f"`{source.text}` printed something else than text in UTF-8") from None
     except subprocess.TimeoutExpired:
-        raise _not_given(source, f"`{source.text}` did not end within {COMMAND_TIMEOUT:.0f} s") from None
+        raise not_given(source, f"`{source.text}` did not end within {COMMAND_TIMEOUT:.0f} s") from None
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["without a word"])[-1]
-        raise _not_given(source, f"`{source.text}` failed with code {done.returncode}: {why}")
+        raise not_given(source, f"`{source.text}` failed with code {done.returncode}: {why}")
     value = done.stdout.split("\n")[0].rstrip("\r")
     if not value:
-        raise _not_given(source, f"`{source.text}` printed nothing, expected the secret in its first line")
+        raise not_given(source, f"`{source.text}` printed nothing, expected the secret in its first line")
     return value
 
 
-def _not_given(source: Source, message: str) -> InputError:
+def not_given(source: Source, message: str) -> InputError:
+    """A secret that cannot be had, with the line that wants it."""
     return InputError([Fault(source.mark.file, source.mark.line, "", message)])

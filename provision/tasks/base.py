@@ -18,6 +18,7 @@ from provision.resources import (
     Resource,
     Unit,
     Updates,
+    WholePackages,
 )
 from provision.tasks.node import Node
 from provision.tasks.stage import task
@@ -35,11 +36,11 @@ def base(node: Node) -> list[Resource]:
     """The host's name, /etc/hosts, updates, SNMP agent, firewall. This machine's are its own business."""
     if node.host.local:
         return []
-    release = node.release
     return [
-        Hostname(hostname=node.name, systemd=release.systemd),
+        Hostname(hostname=node.name, systemd=node.systemd),
         _hosts(node),
-        *([] if release.systemd else [NetworkCards()]),
+        *([] if node.systemd else [NetworkCards()]),
+        WholePackages(node.release.installer),
         *_updates(node),
         *_snmp(node),
         *_labels(node),
@@ -72,7 +73,7 @@ def _snmp(node: Node) -> list[Resource]:
     return [
         Packages(packages=(SNMP_PACKAGE,), installer=node.release.installer),
         File(path=SNMP_CONFIG, text=text, mode=0o600, secret=settings.community is not None),
-        Unit(unit=SNMP_UNIT, config=(SNMP_CONFIG,), systemd=node.release.systemd),
+        Unit(unit=SNMP_UNIT, config=(SNMP_CONFIG,), systemd=node.systemd),
     ]
 
 

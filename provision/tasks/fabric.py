@@ -19,6 +19,7 @@ from provision.facts import TRAITS, gather
 from provision.inventory import load
 from provision.resources import Resource
 from provision.resources.steps import StepEvent, carry_out
+from provision.secrets import Passphrase
 from provision.tasks.node import Site
 from provision.tasks.stage import TASKS, Task
 from provision.transport import Transport, connect
@@ -31,15 +32,16 @@ ROUNDS = 8
 def collection() -> Collection:
     """All stages, by name."""
     found = Collection()
+    passphrase = Passphrase()
     for name, function in TASKS.items():
-        found.add_task(_fabric_task(name, function))
+        found.add_task(_fabric_task(name, function, passphrase))
     return found
 
 
-def _fabric_task(name: str, function: Task) -> Any:
+def _fabric_task(name: str, function: Task, passphrase: Passphrase) -> Any:
     def body(connection: Connection, inventory: str = "inventories/lab.yml") -> None:
         try:
-            _run(function, connection, inventory)
+            _run(function, connection, inventory, passphrase)
         except ProvisionError as error:
             raise Exit(str(error), code=error.exit_code) from error
 
@@ -47,8 +49,8 @@ def _fabric_task(name: str, function: Task) -> Any:
     return fabric_task(name=name, help={"inventory": "The inventory that the host is in."})(body)
 
 
-def _run(function: Task, connection: Connection, inventory: str) -> None:
-    site = Site.of(load(inventory), generate=True)
+def _run(function: Task, connection: Connection, inventory: str, passphrase: Passphrase) -> None:
+    site = Site.of(load(inventory), generate=True, passphrase=passphrase)
     address = connection.original_host
     for host in site.inventory.hosts:
         if address in (host.name, host.address, host.ssh_host):

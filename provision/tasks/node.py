@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from provision import platforms
 from provision.facts import KeptTraits, Server, Traits
 from provision.inventory import PGBENCH_ROLE, DatabaseSettings, Host, Inventory, Source
-from provision.secrets import Keeper, PassEntry, Secret, passfile
+from provision.secrets import Keeper, PassEntry, Passphrase, Secret, Vault, passfile
 from provision.templating import Templates
+
+if TYPE_CHECKING:
+    from provision.certificates import Authority
 
 OWNER = PGBENCH_ROLE
 """The role that owns the databases that are filled with pgbench's tables."""
@@ -35,9 +39,10 @@ class Site:
     generate: bool = False
 
     @classmethod
-    def of(cls, inventory: Inventory, *, generate: bool = False) -> Site:
+    def of(cls, inventory: Inventory, *, generate: bool = False, passphrase: Passphrase | None = None) -> Site:
         """The site of an inventory; its secrets are fetched. Raises InputError for those that cannot be had."""
-        keeper = Keeper(inventory.state_dir / "secrets.yml")
+        vault = Vault(inventory.secrets_file, passphrase)
+        keeper = Keeper(inventory.state_dir / "secrets.yml", vault)
         keeper.fetch_all(inventory.secrets)
         return cls(inventory=inventory, keeper=keeper, templates=Templates(inventory), generate=generate)
 
@@ -71,6 +76,13 @@ class Site:
     def password(self, name: str) -> Secret:
         """The generated password of a role, or what stands for it while there is none."""
         return self.keeper.keep(name) if self.generate else self.keeper.get(name) or NOT_YET_MADE
+
+    @cached_property
+    def authority(self) -> Authority:
+        """What signs the certificates of its hosts."""
+        from provision.certificates import Authority  # noqa: PLC0415 - loads slowly, and not every site has TLS
+
+        return Authority(self.inventory.state_dir / "ca", self.inventory.name, keep=self.generate)
 
     @property
     def role_password(self) -> Secret:
@@ -145,6 +157,11 @@ class Node:
         """The names and paths of its release."""
         return platforms.RELEASES[self.traits.release]
 
+    @property
+    def systemd(self) -> bool:
+        """Whether systemd runs its services, not SysV scripts."""
+        return self.traits.init == "systemd"
+
     @cached_property
     def packaged(self) -> platforms.Packaged | None:
         """The packages that the server comes from, if it does."""
@@ -170,7 +187,7 @@ class Node:
             passfile="" if sockets else str(self.home / "passfile"),
             major=settings.version or 0,
             unit=self.packaged.unit if self.packaged else "",
-            systemd=self.traits.init == "systemd",
+            systemd=self.systemd,
         )
 
     def _bin(self) -> str:

@@ -17,6 +17,6 @@ def ntp(node: Node) -> list[Resource]:
     return [
         Packages(packages=(release.ntp,), installer=release.installer),
         File(path=release.ntp_config, text=text),
-        Unit(unit=release.ntp_unit, config=(release.ntp_config,), systemd=release.systemd),
+        Unit(unit=release.ntp_unit, config=(release.ntp_config,), systemd=node.systemd),
         Clock(release.ntp_unit),
     ]

@@ -21,9 +21,11 @@ from provision.resources import (
     Running,
     Unit,
     UnitOptions,
+    WholePackages,
 )
 from provision.resources.roles import known_password
 from provision.resources.service import hba_errors
+from provision.tasks import tls, tuning
 from provision.tasks.base import USUAL_PORT
 from provision.tasks.node import Node
 from provision.tasks.stage import task
@@ -75,11 +77,12 @@ def _installed(node: Node) -> list[Resource]:
     packaged, release, server = node.packaged, node.release, node.server
     found: list[Resource] = []
     if packaged:
+        found.append(WholePackages(release.installer))
         found.append(Packages(packages=packaged.packages, installer=release.installer))
     if packaged and server.data != packaged.data:
         found.append(Directory(path=str(PurePosixPath(server.data).parent), ours=False))
-    if packaged and (server.data, server.port) != (packaged.data, USUAL_PORT):
-        found += _told(packaged, server, systemd=release.systemd)
+    if packaged:
+        found += _told(packaged, server, systemd=node.systemd)
     if packaged and server.data != packaged.data and node.traits.selinux != "disabled":
         found.append(DataLabel(path=server.data, installer=release.installer, package=release.semanage))
     return [*found, Room(server=server, megabytes=_megabytes(node))]
@@ -87,12 +90,14 @@ def _installed(node: Node) -> list[Resource]:
 
 def _told(packaged: Packaged, server: Server, *, systemd: bool) -> list[Resource]:
     """What the service of the packages has to know. Under systemd the port stands in postgresql.conf alone."""
-    if not systemd:
+    moved = server.data != packaged.data
+    if systemd:
+        text = f'# {MANAGED}\n[Service]\nEnvironment="PGDATA={server.data}"\n' if moved else ""
+        return [UnitOptions(unit=packaged.unit, text=text)]
+    if moved or server.port != USUAL_PORT:
         text = f"# {MANAGED}\nPGDATA={quote(server.data)}\nPGPORT={server.port}\n"
         return [Directory(path=str(PurePosixPath(packaged.defaults).parent)), File(path=packaged.defaults, text=text)]
-    if server.data == packaged.data:
-        return []
-    return [UnitOptions(unit=packaged.unit, text=f'# {MANAGED}\n[Service]\nEnvironment="PGDATA={server.data}"\n')]
+    return []
 
 
 def _megabytes(node: Node) -> int:
@@ -116,6 +121,7 @@ def _server(node: Node) -> list[Resource]:
             checksums=settings.initdb.data_checksums,
             password=node.superuser_password,
         ),
+        *tls.files(node),
         _configuration(node, "postgresql.conf", check=_judge(server)),
         _configuration(node, "pg_hba.conf", confirm=hba_errors(server)),
         Running(server),
@@ -124,10 +130,15 @@ def _server(node: Node) -> list[Resource]:
     ]
 
 
+def rendered(node: Node, name: str) -> str:
+    """One of the server's files of configuration. Raises InputError."""
+    return node.site.templates.render(f"{name}.j2", node.host, tuned=tuning.rows(node))
+
+
 def _configuration(node: Node, name: str, *, check: str = "", confirm: str = "") -> File:
     return File(
         path=f"{node.server.data}/{name}",
-        text=node.site.templates.render(f"{name}.j2", node.host),
+        text=rendered(node, name),
         mode=0o600,
         owner=node.account,
         check=check,

@@ -19,6 +19,7 @@ from provision.resources import (
     OnlyCurrent,
     Resource,
 )
+from provision.tasks import tls
 from provision.tasks.node import Node
 from provision.tasks.service import (
     ACCOUNT,
@@ -71,6 +72,8 @@ def _settings(node: Node, declared: ReplicationSettings) -> Iterator[Resource]:
     service = Service(node.site, declared)
     yield Directory(path=SETTINGS, mode=0o750, owner="root", group=ACCOUNT)
     yield File(path=CONFIG, text=service.config, mode=0o640, owner="root", group=ACCOUNT, follows="restart")
+    if roots := tls.roots(node.site):
+        yield File(path=tls.ROOT_OF_RUNNER, text=roots, mode=0o644, owner="root", group=ACCOUNT)
     yield File(path=PASSFILE, text=service.passfile, mode=0o600, owner=ACCOUNT, group=ACCOUNT, secret=True)
 
 

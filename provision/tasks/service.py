@@ -7,6 +7,7 @@ from functools import cached_property
 
 from provision.inventory import ReplicationSettings
 from provision.secrets import PassEntry, passfile
+from provision.tasks import tls
 from provision.tasks.node import Site
 
 UNIT = "pgherd-replicator"
@@ -52,6 +53,7 @@ def catalog_parameters(site: Site, declared: ReplicationSettings) -> dict[str, s
         "port": str(host.postgresql.port),
         "dbname": declared.catalog.dbname,
         "user": declared.role,
+        **tls.options(site.inventory, host),
     }
 
 

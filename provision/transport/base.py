@@ -50,11 +50,12 @@ class Transport(Protocol):
         """Connect, if there is no connection yet. May be called from any thread. Raises Unreachable."""
         ...
 
-    def join(self, peer: socket.socket, address: str, port: int) -> None:
+    def join(self, peer: socket.socket, address: str, port: int, *, sure: bool = False) -> None:
         """Join a connection of ours (`peer`) to a port as the host itself reaches it, until either side closes.
 
-        Returns at once, and takes charge of the socket. May be called from any thread, many times at once. Raises
-        Unreachable when the host does not answer; that nobody listens there shows by the peer being closed.
+        Returns soon, and takes charge of the socket. May be called from any thread, many times at once. Raises
+        Unreachable when the host does not answer. Where it does not join, that is raised too, or the peer is closed:
+        with `sure` it is raised in any case, and it may take a moment to know.
         """
         ...
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from contextlib import suppress
 
-from provision.errors import HostFailed
+from provision.errors import HostFailed, Unreachable
 from provision.transport import become
 from provision.transport.base import OnLine, OnSent, Result
 from provision.transport.process import Process, talk
@@ -54,12 +53,17 @@ class Local:
     def prepare(self) -> None:
         """There is nothing to connect to."""
 
-    def join(self, peer: socket.socket, address: str, port: int) -> None:
+    def join(self, peer: socket.socket, address: str, port: int, *, sure: bool = False) -> None:  # noqa: ARG002
         """See `Transport.join`."""
+        try:
+            other = socket.create_connection((address, port))
+        except OSError as error:
+            peer.close()
+            raise Unreachable(f"{address}:{port} does not answer: {error.strerror}.") from error
 
         def work() -> None:
-            with peer, suppress(OSError), socket.create_connection((address, port)) as other:
-                relay(peer, other)
+            with peer, other:
+                relay(peer, other, lambda: other.shutdown(socket.SHUT_RDWR))
 
         threading.Thread(target=work, daemon=True).start()
 

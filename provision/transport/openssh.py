@@ -26,6 +26,9 @@ LONGEST_SOCKET = 88
 """Bytes: the system takes 107, and ssh itself puts 17 behind the name while it makes the socket."""
 
 KEPT_SECONDS = 60
+REFUSAL_SECONDS = 0.5
+"""How long to wait for ssh to say that it is not joined to a port; that it is, it does not say."""
+
 ITS_OWN_ERROR = 255
 """The exit code with which ssh says that the trouble is its own."""
 
@@ -117,22 +120,26 @@ class OpenSSH:
         with answering(self._login.password, _socket(self._login).parent) as more:
             yield {**os.environ, **more}
 
-    def join(self, peer: socket.socket, address: str, port: int) -> None:
+    def join(self, peer: socket.socket, address: str, port: int, *, sure: bool = False) -> None:
         """See `Transport.join`."""
         with peer:
             self.prepare()
             place = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
             command = ["ssh", *self._options, "-W", place, "--", self._login.host]
-            self._joined = [one for one in self._joined if one.poll() is None]
-            self._joined.append(
-                subprocess.Popen(
-                    command,
-                    stdin=peer.fileno(),
-                    stdout=peer.fileno(),
-                    stderr=subprocess.DEVNULL,
-                    start_new_session=True,
+            with tempfile.TemporaryFile() as said:
+                joined = subprocess.Popen(
+                    command, stdin=peer.fileno(), stdout=peer.fileno(), stderr=said, start_new_session=True
                 )
-            )
+                self._joined = [*(one for one in self._joined if one.poll() is None), joined]
+                if sure and _ends_within(joined, REFUSAL_SECONDS):
+                    said.seek(0)
+                    raise self._not_joined(place, said.read().decode(errors="replace"))
+
+    def _not_joined(self, place: str, said: str) -> Unreachable:
+        why = f"{(said.strip() or 'it gave no reason').splitlines()[-1]}."
+        if "refused by peer" in said or "open failed" in said:
+            why = "nobody listens there, or its sshd does not allow it (AllowTcpForwarding)."
+        return Unreachable(f"{self._login.host} does not join us to {place}: {why}")
 
     def prepare(self) -> None:
         """See `Transport.prepare`."""
@@ -216,3 +223,11 @@ def _socket(login: Login) -> Path:
     if folder.stat().st_uid != os.geteuid():
         raise HostFailed(f"{folder} belongs to somebody else.", hint="Set XDG_RUNTIME_DIR to a folder of yours.")
     return path
+
+
+def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True

@@ -30,6 +30,10 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
 KEEPALIVE_SECONDS = 15
+FAREWELL_SECONDS = 1.0
+PROHIBITED = 1
+"""SSH_OPEN_ADMINISTRATIVELY_PROHIBITED (RFC 4254)."""
+
 POLL_SECONDS = 0.05
 
 
@@ -41,6 +45,7 @@ class SSH:
         self._connection = connection or _connection(login)
         self._channel: Any = None
         self._opening = threading.Lock()
+        self._relays: list[threading.Thread] = []
         for hop in hops(self._connection):
             hostkeys.demand(hop, login.host_keys)
             _leave_out_missing_keys(hop)
@@ -114,16 +119,19 @@ class SSH:
         with self._opening:
             self._open()
 
-    def join(self, peer: socket.socket, address: str, port: int) -> None:
+    def join(self, peer: socket.socket, address: str, port: int, *, sure: bool = False) -> None:  # noqa: ARG002
         """See `Transport.join`."""
         self.prepare()
-        threading.Thread(target=self._relay, args=(peer, address, port), daemon=True).start()
-
-    def _relay(self, peer: socket.socket, address: str, port: int) -> None:
-        with peer, contextlib.suppress(paramiko.SSHException, OSError, EOFError):
-            channel = self._connection.transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0))
-            with contextlib.closing(channel):
-                relay(peer, channel)
+        try:
+            channel = self._connection.transport.open_channel(
+                "direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=CONNECT_SECONDS
+            )
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            peer.close()
+            raise Unreachable(f"{self._login.host} does not join us to {address}:{port}: {_refusal(error)}") from error
+        work = threading.Thread(target=_relay, args=(peer, channel), daemon=True)
+        work.start()
+        self._relays = [one for one in self._relays if one.is_alive()] + [work]
 
     def kill(self) -> None:
         """See `Transport.kill`."""
@@ -132,7 +140,10 @@ class SSH:
             channel.close()
 
     def close(self) -> None:
-        """See `Transport.close`."""
+        """See `Transport.close`. What the ends of joined connections have just said still gets through."""
+        deadline = time.monotonic() + FAREWELL_SECONDS
+        for relay_thread in self._relays:
+            relay_thread.join(max(0.0, deadline - time.monotonic()))
         for hop in reversed(hops(self._connection)):
             with contextlib.suppress(Exception):
                 hop.close()
@@ -206,6 +217,20 @@ def _converse(channel: Any, sent: Outgoing, tap: Tap | None, timeout: float | No
         if deadline and time.monotonic() > deadline:
             raise HostFailed(f"no answer within {timeout:g} s; the step was ended.")
         time.sleep(POLL_SECONDS)
+
+
+def _relay(peer: socket.socket, channel: Any) -> None:
+    with peer, contextlib.closing(channel):
+        relay(peer, channel, channel.close)
+
+
+def _refusal(error: Exception) -> str:
+    """Why sshd does not open a channel to a port: it may not, or nobody listens there."""
+    if isinstance(error, paramiko.ChannelException):
+        if error.code == PROHIBITED:
+            return "its sshd does not allow it (AllowTcpForwarding)."
+        return "nobody listens there."
+    return f"{str(error).rstrip('.') or type(error).__name__}."
 
 
 def _hint(error: Exception) -> str:

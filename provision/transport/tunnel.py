@@ -6,9 +6,9 @@ everybody; it listens at 127.0.0.1 only.
 
 from __future__ import annotations
 
-import select
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -39,6 +39,15 @@ class Tunnel:
             except ProvisionError:
                 peer.close()
 
+    def check(self) -> None:
+        """Make sure that somebody listens at the other end. Raises Unreachable, with the reason.
+
+        Nothing is said to whoever listens: a server that hears half a greeting logs it.
+        """
+        ours, theirs = socket.socketpair()
+        with ours:
+            self._transport.join(theirs, *self._place, sure=True)
+
     def close(self) -> None:
         """Listen no more. The transport is closed by whoever opened it, and ends what is joined."""
         with suppress(OSError):
@@ -46,13 +55,26 @@ class Tunnel:
         self._listener.close()
 
 
-def relay(peer: socket.socket, other: Any) -> None:
-    """Pass on what comes from either side (sockets, or channels that act alike) until one of them has no more."""
-    while True:
-        ready, _, _ = select.select([peer, other], [], [])
-        for one, another in ((peer, other), (other, peer)):
-            if one in ready:
-                data = one.recv(PORTION)
-                if not data:
-                    return
-                another.sendall(data)
+def relay(peer: socket.socket, other: Any, end_other: Callable[[], None]) -> None:
+    """Pass on what comes from either side (sockets, or channels that act alike) until one of them has no more.
+
+    A thread for each direction, which waits in `recv`: paramiko's channels can be waited for by `select` as well, but
+    one that is closed while data comes in then takes the whole connection with it. end_other: wakes a `recv` there.
+    """
+
+    def end() -> None:
+        with suppress(OSError):
+            peer.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            end_other()
+
+    def pump(source: Any, sink: Any) -> None:
+        with suppress(OSError, EOFError):
+            while data := source.recv(PORTION):
+                sink.sendall(data)
+        end()
+
+    back = threading.Thread(target=pump, args=(other, peer), daemon=True)
+    back.start()
+    pump(peer, other)
+    back.join()

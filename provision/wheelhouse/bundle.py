@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import subprocess
 import sys
@@ -66,6 +67,11 @@ class Bundle:
         self._forget_old()
 
     def _fetch(self, wheels: Path, names: list[str]) -> None:
+        if importlib.util.find_spec("pip") is None:
+            raise HostFailed(
+                f"the Python environment of this program ({sys.prefix}) has no pip, which fetches wheels for hosts.",
+                hint=f"Run `{sys.executable} -m ensurepip`.",
+            )
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
         command += ["--only-binary=:all:", "--dest", str(wheels), "--constraint", str(wheels / "constraints.txt")]
         command += [*self.target.tags, *names]

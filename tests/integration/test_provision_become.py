@@ -27,12 +27,12 @@ ASKS_NOTHING = '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done; shift\nexec "$@
 REFUSES = '#!/bin/sh\necho "$(id -un) is not in the sudoers file." >&2\nexit 1\n'
 
 
-def answer(folder: Path, sudo: str, password: Secret | None) -> tuple[str, str]:
+def answer(folder: Path, sudo: str, password: Secret | None, size: int = 0) -> tuple[str, str]:
     """Standard output of a script behind a sudo, and what its shell said; raises CutShort as a transport sees it."""
     program = folder / "sudo"
     program.write_text(sudo)
     program.chmod(0o755)
-    remote, first = become.command(root=True, password=password)
+    remote, first = become.command(root=True, password=password, size=size)
     envelope = Envelope()
     script = "cat; echo ran; ls /tmp/tmp.* 2>/dev/null | wc -l"
     done = subprocess.run(
@@ -59,6 +59,10 @@ def answer(folder: Path, sudo: str, password: Secret | None) -> tuple[str, str]:
 )
 def test_the_script_runs(sudo: str, password: Secret | None, tmp_path: Path) -> None:
     assert answer(tmp_path, sudo, password)[0].startswith("ran\n")
+
+
+def test_a_large_script_runs_from_a_file_that_is_gone_afterwards(tmp_path: Path) -> None:
+    assert answer(tmp_path, ASKS_NOTHING, None, become.LARGE + 1)[0].startswith("ran\n")
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,10 @@ def host(tmp_path: Path) -> Callable[..., Host]:
 
 @dataclass(frozen=True)
 class Thing:
-    """Wants what it is called, and asks the host to echo it."""
+    """Wants what it is called, and asks the host to echo it. mark: as in here-documents, never twice the same."""
 
     name: str
+    mark: str = field(default_factory=lambda: secrets.token_hex(4))
 
     @property
     def _echo(self) -> Probe[str]:
@@ -94,7 +96,7 @@ def test_releases_without_os_release_tell_it_too(host: Callable[..., Host]) -> N
 
 def test_a_host_that_is_what_it_was_taken_for_is_asked_once(host: Callable[..., Host]) -> None:
     there = host(os_release=ALMA)
-    asked, seen = worker(there, Traits(memory_mb=1))
+    asked, seen = worker(there, Traits(memory_mb=1, cpus=1))
     assert [change.summary for change in asked.look().changes] == ["make for-9"]
     assert there.sent == 1, "another size, and nothing that depends on it"
     assert len(seen) == 1

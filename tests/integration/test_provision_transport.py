@@ -72,6 +72,16 @@ def test_scripts_of_any_size_both_ways(transport: Transport) -> None:
     assert transport.run("cat <<'end'\n" + "line\n" * 50_000 + "end\n").out == "line\n" * 50_000
 
 
+def test_a_large_script_says_how_far_it_is(transport: Transport) -> None:
+    seen: list[tuple[int, int]] = []
+    lines = "line\n" * 100_000
+    shown = transport.run(f"cat <<'end'\n{lines}end\numask; pwd; cat", on_sent=lambda sent, of: seen.append((sent, of)))
+    assert shown.out == f"{lines}0077\n/\n"
+    assert len(seen) > 5 and seen[-1][0] == seen[-1][1] > len(lines)
+    with pytest.raises(HostFailed, match="ended early"):
+        transport.run(f"echo begun\nif true; then\n: {'x' * 300_000}")
+
+
 def test_scripts_begin_alike_everywhere(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "elsewhere")
     shown = transport.run("echo $LC_ALL $(umask) $PWD ${PGHOST:-none}; cat; echo end").out

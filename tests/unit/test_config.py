@@ -14,6 +14,7 @@ install = "east"
 passfile = "passwords"
 run_dir = "run"
 log_file = "/var/log/x.log"
+unit = "pgherd-replicator"
 
 [catalog]
 dbname = "pgherd"
@@ -44,12 +45,14 @@ def test_all_settings_are_read(tmp_path: Path) -> None:
     assert loaded.passfile == tmp_path / "passwords"
     assert loaded.run_dir == tmp_path / "run"
     assert loaded.log_file == Path("/var/log/x.log")
+    assert loaded.unit == "pgherd-replicator"
 
 
 def test_only_the_catalog_is_needed(tmp_path: Path) -> None:
     loaded = config.load(write(tmp_path / "replicator.toml", '[catalog]\ndbname = "pgherd"'))
     assert loaded.install.name == "pgherd"
     assert loaded.passfile is None
+    assert loaded.unit == ""
     assert loaded.run_dir == config.Config.run_dir
 
 
@@ -72,6 +75,7 @@ def test_paths_do_not_depend_on_the_working_directory(home: Path) -> None:
         ('install = 7\n[catalog]\ndbname = "x"', "7 is not a name"),
         ('run_dir = ""\n[catalog]\ndbname = "x"', "run_dir must be a path"),
         ('passfile = 3\n[catalog]\ndbname = "x"', "passfile must be a path"),
+        ('unit = "a b"\n[catalog]\ndbname = "x"', "unit: 'a b' is not the name of a service"),
         ("[catalog\n", "line 1"),
     ],
 )

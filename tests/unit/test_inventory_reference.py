@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from provision.inventory import reach, settings, system
+from provision.inventory import reach, settings, system, tls
 from provision.inventory.settings import Section
 from provision.inventory.variables import OWN
 
@@ -13,6 +13,7 @@ TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "inventory.md").read_
 TABLED: list[type[Section]] = [
     reach.SshSettings,
     reach.BecomeSettings,
+    tls.TlsSettings,
     settings.PostgresqlSettings,
     settings.AccessRule,
     settings.PgbenchSettings,

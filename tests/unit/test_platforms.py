@@ -192,7 +192,7 @@ def pgdg(version: int) -> dict[str, object]:
                 "key of PGDG",
                 "file /etc/yum.repos.d/pgdg.repo",
             ],
-            ["hostname slave", "nodes in /etc/hosts", "network cards", "firewall: 5432/tcp"],
+            ["hostname slave", "nodes in /etc/hosts", "network cards", "whole packages", "firewall: 5432/tcp"],
             ["packages ntp", "file /etc/ntp.conf", "service ntpd", "clock"],
             "packages postgresql12, postgresql12-server, postgresql12-contrib, postgresql12-plperl",
         ),
@@ -206,7 +206,7 @@ def pgdg(version: int) -> dict[str, object]:
                 "key of PGDG",
                 "file /etc/yum.repos.d/pgdg.repo",
             ],
-            ["hostname slave", "nodes in /etc/hosts", "firewall: 5432/tcp"],
+            ["hostname slave", "nodes in /etc/hosts", "whole packages", "firewall: 5432/tcp"],
             ["packages chrony", "file /etc/chrony.conf", "service chronyd", "clock"],
             "packages postgresql15, postgresql15-server, postgresql15-contrib, postgresql15-plperl",
         ),
@@ -221,7 +221,7 @@ def pgdg(version: int) -> dict[str, object]:
                 "file /etc/yum.repos.d/pgdg.repo",
                 "module postgresql disabled",
             ],
-            ["hostname slave", "nodes in /etc/hosts", "firewall: 5432/tcp"],
+            ["hostname slave", "nodes in /etc/hosts", "whole packages", "firewall: 5432/tcp"],
             ["packages chrony", "file /etc/chrony.conf", "service chronyd", "clock"],
             "packages postgresql16, postgresql16-server, postgresql16-contrib, postgresql16-plperl",
         ),
@@ -229,7 +229,7 @@ def pgdg(version: int) -> dict[str, object]:
             ALMA[9],
             16,
             ["key of PGDG", "file /etc/yum.repos.d/pgdg.repo", "module postgresql disabled"],
-            ["hostname slave", "nodes in /etc/hosts", "firewall: 5432/tcp"],
+            ["hostname slave", "nodes in /etc/hosts", "whole packages", "firewall: 5432/tcp"],
             ["packages chrony", "file /etc/chrony.conf", "service chronyd", "clock"],
             "packages postgresql16, postgresql16-server, postgresql16-contrib, postgresql16-plperl",
         ),
@@ -237,7 +237,7 @@ def pgdg(version: int) -> dict[str, object]:
             ALMA[10],
             18,
             ["key of PGDG", "file /etc/yum.repos.d/pgdg.repo"],
-            ["hostname slave", "nodes in /etc/hosts", "firewall: 5432/tcp"],
+            ["hostname slave", "nodes in /etc/hosts", "whole packages", "firewall: 5432/tcp"],
             ["packages chrony", "file /etc/chrony.conf", "service chronyd", "clock"],
             "packages postgresql18, postgresql18-server, postgresql18-contrib, postgresql18-plperl",
         ),
@@ -253,10 +253,14 @@ def test_a_node_of_each_release(
     assert names(found["base"]) == base
     assert names(found["ntp"]) == ntp
     data = f"/var/lib/pgsql/{version}/data"
+    told = [] if traits is CENTOS_6 else [f"settings of service postgresql-{version}"]
     assert names(found["postgresql"]) == [
+        "whole packages",
         packages,
+        *told,
         f"room for {data}",
         f"data directory {data}",
+        *(f"file {data}/{name}" for name in ("server.key", "server.crt", "root.crt")),
         f"file {data}/postgresql.conf",
         f"file {data}/pg_hba.conf",
         "server :5432",
@@ -327,15 +331,15 @@ def test_time_comes_from_the_declared_servers_else_from_a_pool(lab: Lab) -> None
 
 def test_snmp_is_on_when_declared_and_its_community_is_a_secret(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     own = lab(snmp={})(ALMA[9])["base"]
-    assert names(own)[2:5] == ["packages net-snmp", "file /etc/snmp/snmpd.conf", "service snmpd"]
+    assert names(own)[3:6] == ["packages net-snmp", "file /etc/snmp/snmpd.conf", "service snmpd"]
     assert "rocommunity public localhost\nagentAddress udp:127.0.0.1:161\n" in text(own, "/etc/snmp/snmpd.conf")
 
 
 def test_everything_else_of_base(lab: Lab) -> None:
     enforcing = Traits(selinux="enforcing")
     found = lab(updates="security", postgresql={**pgdg(16), "port": 5433, "data_dir": "/srv/pg/data"})(enforcing)
-    assert names(found["base"])[2:] == ["security updates", "SELinux label of port 5433", "firewall: 5433/tcp"]
-    assert names(found["postgresql"])[1:4] == [
+    assert names(found["base"])[3:] == ["security updates", "SELinux label of port 5433", "firewall: 5433/tcp"]
+    assert names(found["postgresql"])[2:5] == [
         "folder /srv/pg",
         "settings of service postgresql-16",
         "SELinux label of /srv/pg/data",

@@ -102,15 +102,15 @@ def test_pg_hba_lets_in_who_is_declared(three: Inventory) -> None:
     text = Templates(three).render("pg_hba.conf.j2", three.host("two"))
     assert rules(text) == [
         ["local", "all", "postgres", "peer"],
-        ["host", "ledger", "clerk", "10.0.0.1/32", "scram-sha-256"],
-        ["host", "ledger", "clerk", "10.0.0.2/32", "scram-sha-256"],
-        ["host", "ledger", "clerk", "203.0.113.0/24", "scram-sha-256"],
-        ["host", "shop", "herder", "10.0.0.1/32", "scram-sha-256"],
-        ["host", "shop", "herder", "10.0.0.2/32", "scram-sha-256"],
-        ["host", "shop", "herder", "203.0.113.0/24", "scram-sha-256"],
-        ["host", "shop", "web,worker", "10.0.1.1/32", "scram-sha-256"],
-        ["host", "shop", "web,worker", "10.0.1.2/32", "scram-sha-256"],
-        ["host", "shop", "web,worker", "192.0.2.0/24", "scram-sha-256"],
+        ["hostssl", "ledger", "clerk", "10.0.0.1/32", "scram-sha-256"],
+        ["hostssl", "ledger", "clerk", "10.0.0.2/32", "scram-sha-256"],
+        ["hostssl", "ledger", "clerk", "203.0.113.0/24", "scram-sha-256"],
+        ["hostssl", "shop", "herder", "10.0.0.1/32", "scram-sha-256"],
+        ["hostssl", "shop", "herder", "10.0.0.2/32", "scram-sha-256"],
+        ["hostssl", "shop", "herder", "203.0.113.0/24", "scram-sha-256"],
+        ["hostssl", "shop", "web,worker", "10.0.1.1/32", "scram-sha-256"],
+        ["hostssl", "shop", "web,worker", "10.0.1.2/32", "scram-sha-256"],
+        ["hostssl", "shop", "web,worker", "192.0.2.0/24", "scram-sha-256"],
         ["host", "sameuser", "all", "samehost", "trust"],
     ]
     assert text.count("# the replicator\n") == 1
@@ -118,7 +118,7 @@ def test_pg_hba_lets_in_who_is_declared(three: Inventory) -> None:
 
 def test_pg_hba_of_the_catalog_names_its_database(three: Inventory) -> None:
     found = rules(Templates(three).render("pg_hba.conf.j2", three.host("one")))
-    assert ["host", "pgherd,shop", "herder", "10.0.0.2/32", "scram-sha-256"] in found
+    assert ["hostssl", "pgherd,shop", "herder", "10.0.0.2/32", "scram-sha-256"] in found
     assert not any("ledger" in rule[1] for rule in found)
 
 

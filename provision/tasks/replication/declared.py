@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from provision.inventory import HerdSettings, Inventory, MakeDelta, ReplicationSettings, SyncSettings
+from provision.tasks import tls
 from provision.tasks.starts import members
 from replicator.model import (
     CopyMethod,
@@ -49,7 +50,7 @@ def _databases(inventory: Inventory, declared: ReplicationSettings) -> dict[str,
             host=host.address,
             port=host.postgresql.port,
             user=settings.user or declared.role,
-            options=dict(settings.options),
+            options={**tls.options(inventory, host), **settings.options},
         )
     return found
 

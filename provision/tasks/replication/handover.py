@@ -42,7 +42,7 @@ class Handover:
     def plan(self) -> tuple[list[Change], str]:
         """The changes to make now, and what has to wait for them ("" when nothing has). Raises ProvisionError."""
         changes = self._here()
-        if self._runner is None and not self._settings.current:
+        if not self._ready:
             return changes, "the catalog is read once the replicator's settings are written"
         with told_as_ours():
             more, waiting = self._catalog()
@@ -58,6 +58,11 @@ class Handover:
         return [*self._here(), *later]
 
     @property
+    def _ready(self) -> bool:
+        """Whether this machine has what it needs to connect."""
+        return not self._settings.root_changes() if self._runner else self._settings.current
+
+    @property
     def _starting(self) -> str:
         return f"start the replicator's daemon{f' on {self._runner.name}' if self._runner else ''}"
 
@@ -65,9 +70,10 @@ class Handover:
         """What changes on this machine: settings, where the daemon runs here; else a daemon that ran here goes."""
         if self._runner is None:
             return self._settings.changes()
+        found = self._settings.root_changes()
         if not self._settings.file.exists():
-            return []
-        return [Change(summary="stop the replicator's daemon on this machine", act=lambda _: self._leave())]
+            return found
+        return [*found, Change(summary="stop the replicator's daemon on this machine", act=lambda _: self._leave())]
 
     def _leave(self) -> None:
         stop_here(self._site)

@@ -13,6 +13,7 @@ from typing import Self
 
 from provision.errors import ProvisionError
 from provision.inventory import Host, runner
+from provision.tasks import tls
 from provision.tasks.node import Site
 from provision.tasks.replication.settings import Settings
 from provision.tasks.service import catalog_parameters
@@ -29,6 +30,11 @@ class _Way:
 
     transport: Transport
     tunnel: Tunnel
+
+    def close(self) -> None:
+        """Close it, and every connection that goes through it."""
+        self.tunnel.close()
+        self.transport.close()
 
 
 class Reach:
@@ -57,6 +63,8 @@ class Reach:
         if host is None:
             return {}
         found = {} if host.local else {"hostaddr": "127.0.0.1", "port": str(self._way(host).tunnel.port)}
+        if "sslrootcert" in wanted and runner(self._site.inventory):
+            found["sslrootcert"] = str(tls.rootcert(self._site.inventory))
         passwords = {entry.user: entry.password for entry in self._site.pass_entries(host)}
         if password := passwords.get(wanted.get("user", "")):
             found["password"] = password.reveal()
@@ -69,21 +77,25 @@ class Reach:
     def _way(self, host: Host) -> _Way:
         with self._lock:
             if host.name not in self._ways:
-                transport = connect(host, self._site.keeper)
-                try:
-                    transport.prepare()
-                except ProvisionError as error:
-                    transport.close()
-                    raise Unreachable(f"{host.name}: {error.args[0]}", hint=error.hint) from error
-                self._ways[host.name] = _Way(transport, Tunnel(transport, host.address, host.postgresql.port))
+                self._ways[host.name] = self._open(host)
             return self._ways[host.name]
+
+    def _open(self, host: Host) -> _Way:
+        transport = connect(host, self._site.keeper)
+        way = _Way(transport, Tunnel(transport, host.address, host.postgresql.port))
+        try:
+            transport.prepare()
+            way.tunnel.check()
+        except ProvisionError as error:
+            way.close()
+            raise Unreachable(f"{host.name}: {error.args[0]}", hint=error.hint) from error
+        return way
 
     def close(self) -> None:
         """Close the tunnels."""
         with self._lock:
             for way in self._ways.values():
-                way.tunnel.close()
-                way.transport.close()
+                way.close()
             self._ways.clear()
 
     def __enter__(self) -> Self:

@@ -10,6 +10,7 @@ from pathlib import Path
 from provision.change import Change, Note
 from provision.inventory import ReplicationSettings
 from provision.secrets import MASK, passfile, write_private
+from provision.tasks import tls
 from provision.tasks.node import Site
 from provision.tasks.service import catalog_section, toml
 from replicator.config import Config, load, search_path
@@ -45,6 +46,11 @@ class Settings:
         return self.site.inventory.state_dir / "passfile"
 
     @property
+    def rootcert(self) -> Path:
+        """The authorities that it checks servers by, where they have TLS."""
+        return tls.rootcert(self.site.inventory)
+
+    @property
     def pointer(self) -> Path:
         """Where `replicator` looks when it is not told: the configuration folder of whoever deploys."""
         return search_path()[-2]
@@ -60,6 +66,11 @@ class Settings:
             f"log_file = {toml(str(self.folder / 'replicator.log'))}\n" + catalog_section(self.site, self.declared)
         )
 
+    @cached_property
+    def roots(self) -> str:
+        """The content of `rootcert`."""
+        return tls.roots(self.site)
+
     @property
     def passwords(self) -> str:
         """The content of the password file."""
@@ -72,8 +83,12 @@ class Settings:
 
     @property
     def current(self) -> bool:
-        """Whether both files are as they should be."""
-        return _read(self.file) == self.text and self._passwords_current
+        """Whether all files are as they should be."""
+        return _read(self.file) == self.text and self._passwords_current and self._roots_current
+
+    @property
+    def _roots_current(self) -> bool:
+        return not self.roots or _read(self.rootcert) == self.roots
 
     @property
     def _passwords_current(self) -> bool:
@@ -83,9 +98,16 @@ class Settings:
         """Whether the configuration was written after something else was: after the daemon began."""
         return self.file.stat().st_mtime > path.stat().st_mtime
 
+    def root_changes(self) -> list[Change]:
+        """What makes the file of authorities as it should be."""
+        if self._roots_current:
+            return []
+        before, after = _read(self.rootcert), self.roots
+        return [Change(summary=f"write {self.rootcert}", act=self._write_roots, before=before, after=after)]
+
     def changes(self) -> list[Change]:
         """What makes the files as they should be."""
-        found = []
+        found = self.root_changes()
         text = _read(self.file)
         if text != self.text:
             found.append(
@@ -118,6 +140,10 @@ class Settings:
 
     def _write_passwords(self, _: Note) -> None:
         write_private(self.passfile, self.passwords)
+
+    def _write_roots(self, _: Note) -> None:
+        write_private(self.rootcert, self.roots)
+        self.rootcert.chmod(0o644)
 
     def _point(self, _: Note) -> None:
         self.pointer.parent.mkdir(parents=True, exist_ok=True)
