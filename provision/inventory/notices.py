@@ -34,7 +34,16 @@ def notices(
         found[Notice(mark, message)] = None
     for values in hosts.values():
         found.update(
-            dict.fromkeys([*_plain(values), *_trust(values), *_unread(values), *_clear(values), *_ssh(values)])
+            dict.fromkeys(
+                [
+                    *_plain(values),
+                    *_trust(values),
+                    *_unread(values),
+                    *_forwarded(values),
+                    *_clear(values),
+                    *_ssh(values),
+                ]
+            )
         )
     return tuple(sorted(found, key=lambda notice: (notice.mark.file, notice.mark.line)))
 
@@ -57,6 +66,14 @@ def _plain(values: Mapping[str, Node]) -> Iterator[Notice]:
     kind = values.get("connection") or values.get("ansible_connection")
     if chosen and chosen.value is False and not (kind and kind.value == "local"):
         yield Notice(chosen.mark, "tls: no sends rows in clear over the network, for whoever listens")
+
+
+def _forwarded(values: Mapping[str, Node]) -> Iterator[Notice]:
+    host = values.get("ansible_host")
+    if host and str(host.value).startswith("127.") and "address" not in values:
+        if values.get("ansible_connection", host).value != "local" and "connection" not in values:
+            message = "this leads from here to the host; say by address where the other nodes find it"
+            yield Notice(host.mark, message)
 
 
 def _unread(values: Mapping[str, Node]) -> Iterator[Notice]:
