@@ -70,10 +70,11 @@ def _plain(values: Mapping[str, Node]) -> Iterator[Notice]:
 
 def _forwarded(values: Mapping[str, Node]) -> Iterator[Notice]:
     host = values.get("ansible_host")
-    if host and str(host.value).startswith("127.") and "address" not in values:
-        if values.get("ansible_connection", host).value != "local" and "connection" not in values:
-            message = "this leads from here to the host; say by address where the other nodes find it"
-            yield Notice(host.mark, message)
+    if host is None or "address" in values or "connection" in values or "ansible_connection" in values:
+        return
+    if str(host.value).startswith("127."):
+        message = "this leads from here to the host; say by address where the other nodes find it"
+        yield Notice(host.mark, message)
 
 
 def _unread(values: Mapping[str, Node]) -> Iterator[Notice]:
