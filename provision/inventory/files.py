@@ -7,6 +7,7 @@ or .json are YAML, all others Ansible's INI.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -51,32 +52,54 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _read(file: Path, draft: Draft, faults: Faults) -> None:
-    if file.suffix in YAML:
+    if file.suffix in YAML or _looks_like_yaml(file):
         root = yaml_file.read(file, faults)
         if root is not None:
             yaml_layout.fill(draft, root, faults)
-    elif os.access(file, os.X_OK):
+    elif os.access(file, os.X_OK) and _start(file).startswith("#!"):
         faults.add(Mark(str(file)), "found a program, expected a file of hosts; keep what it prints as a .json file")
     else:
         ini_file.read(file, draft, faults)
 
 
+def _start(file: Path) -> str:
+    """The first lines of a file; nothing of one that is no text or cannot be read."""
+    try:
+        with file.open(encoding="utf-8") as text:
+            return text.read(4096)
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _looks_like_yaml(file: Path) -> bool:
+    """Whether a file without an ending that says so is YAML: it begins with `---` or a group's name and a colon."""
+    if file.suffix == ".ini":
+        return False
+    lines = (line.rstrip() for line in _start(file).splitlines() if line.strip() and line.lstrip()[0] not in "#;")
+    return re.fullmatch(r"---|[\w.-]+:\s*(#.*)?", next(lines, "")) is not None
+
+
 def _read_vars(folder: Path, draft: Draft, faults: Faults, unlock: Unlock | None) -> list[Path]:
     read: list[Path] = []
     for name, group in draft.groups.items():
-        for file, node in _variables(folder / "group_vars", name, faults, unlock):
+        for file, node in _variables(folder / "group_vars", name, draft, faults, unlock):
             read.append(file)
             group.files += [node] if node else []
     for name, host in draft.hosts.items():
-        for file, node in _variables(folder / "host_vars", name, faults, unlock):
+        for file, node in _variables(folder / "host_vars", name, draft, faults, unlock):
             read.append(file)
             host.files += [node] if node else []
     return read
 
 
-def _variables(folder: Path, name: str, faults: Faults, unlock: Unlock | None) -> Iterator[tuple[Path, Node | None]]:
+def _variables(
+    folder: Path, name: str, draft: Draft, faults: Faults, unlock: Unlock | None
+) -> Iterator[tuple[Path, Node | None]]:
     """The variable files of a group or host: `name`, `name.yml` ..., or all in a folder `name/`."""
     for file in _variable_files(folder, name):
+        if unlock is None and _start(file).startswith(yaml_file.VAULTED):
+            draft.encrypted.append(Mark(str(file)))
+            continue
         node = yaml_file.read(file, faults, unlock)
         if node is not None and not isinstance(node.value, dict):
             faults.add(node.mark, f"found {shown(node.plain())}, expected variables (`name: value` lines)")

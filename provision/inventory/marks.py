@@ -65,6 +65,13 @@ class Broken:
 BROKEN = Broken()
 
 
+class Unread(Broken):
+    """A value that pgherd cannot read: a fault where pgherd needs it, nobody's business elsewhere."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
 @dataclass(frozen=True)
 class Node:
     """A value and its place. value: a scalar, a SecretSource, a tuple of nodes or a dict of nodes.
@@ -102,7 +109,7 @@ class Node:
     @property
     def broken(self) -> bool:
         """Whether it is, or holds, a value that could not be had."""
-        return self.value is BROKEN or any(child.broken for child in (*self.items.values(), *self.elements))
+        return isinstance(self.value, Broken) or any(child.broken for child in (*self.items.values(), *self.elements))
 
     @property
     def texts(self) -> tuple[tuple[str, Mark], ...]:

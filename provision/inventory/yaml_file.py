@@ -13,7 +13,7 @@ import yaml
 
 from provision.errors import InputError
 from provision.inventory.faults import Faults, read_text
-from provision.inventory.marks import BROKEN, Broken, Mark, Node, SecretSource, Steps
+from provision.inventory.marks import BROKEN, Broken, Mark, Node, SecretSource, Steps, Unread
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MERGE = "tag:yaml.org,2002:merge"
@@ -139,8 +139,7 @@ class _Converter:
     def _tagged(self, raw: yaml.Node, mark: Mark) -> SecretSource | Broken:
         source = SOURCES.get(raw.tag)
         if source is None:
-            self.faults.add(mark, f"found the tag {raw.tag}, expected {WRITTEN}")
-            return BROKEN
+            return Unread(f"found the tag {raw.tag}, expected {WRITTEN}")
         kind, what = source
         if isinstance(raw, yaml.ScalarNode) and raw.value.strip():
             return SecretSource(kind, raw.value.strip(), mark)

@@ -119,7 +119,7 @@ class File:
         return MASK if self.secret else text
 
     def script(self, *, backup: bool) -> str:
-        """Write beside, judge, keep the old one, rename. Killed anywhere, the old or the new file is there, whole."""
+        """Write beside, judge, keep the old one, rename. Killed anywhere, it leaves the old or the new file, whole."""
         place, path = PurePosixPath(self.path), quote(self.path)
         candidate = quote(f"{place.parent}/.{place.name}")
         opening, body = here(self.text)
