@@ -33,9 +33,10 @@ deploy: $(VENV)/.installed
 destroy: $(VENV)/.installed
 	$(BIN)/provision destroy $(INVENTORY)
 
+# The tests on real hosts come after the others: they need the processors for themselves. 5: ARGS choose none of them.
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest --ignore=tests/lab --numprocesses=$(JOBS) --dist=worksteal $(ARGS)
-	$(BIN)/pytest tests/lab $(ARGS)
+	$(BIN)/pytest tests/lab $(ARGS) || [ $$? -eq 5 ]
 
 unit integration acceptance: $(VENV)/.installed-dev
 	$(BIN)/pytest tests/$@ $(ARGS)
