@@ -120,6 +120,8 @@ def test_a_module_is_off_where_dnf_looks(host: Host) -> None:
     assert converge(host, module) == ["disable module postgresql"]
     assert "\nstate=disabled\n" in host.read("/etc/dnf/modules.d/postgresql.module")
     chosen = "[postgresql]\nname=postgresql\nstream=13\nprofiles=server\nstate=enabled\n"
+    host.write("/etc/dnf/modules.d/postgresql.module", chosen.replace("enabled", ""))
+    assert Module(module="postgresql", stream="13").plan(gather(host, module.probes())), "named, and not on"
     host.write("/etc/dnf/modules.d/postgresql.module", chosen)
     assert Module(module="postgresql", stream="13").plan(gather(host, module.probes())) == []
     assert converge(host, module) == ["disable module postgresql"]
