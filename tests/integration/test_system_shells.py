@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from provision.resources.packages import UNLOCKED, UpdateFact
 from provision.resources.steps import carry_out
 from provision.transport import Local
 from provision.transport.base import OnLine, Result
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="these hosts have GNU's tools and Linux's /proc")
 
 MOVED = (
     "/etc/",
