@@ -80,6 +80,22 @@ class Unreachable(ProvisionError):
     exit_code = 4
 
 
+class HostKeyTrouble(Unreachable):
+    """A host's key is not known, or has changed."""
+
+
+class LoginRefused(Unreachable):
+    """A host lets us not in."""
+
+
+class SudoRefused(HostFailed):
+    """A host lets us in, but sudo does not make us root."""
+
+
+class Busy(HostFailed):
+    """Another run is at work on a host."""
+
+
 class Interrupted(ProvisionError):
     """The work was interrupted; what was begun on a host has ended, nothing new was started."""
 

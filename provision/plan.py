@@ -75,13 +75,21 @@ class Plan:
         return tuple(step.change for step in self.steps)
 
 
-def chosen_tasks(tags: Sequence[str]) -> tuple[str, ...]:
-    """The tasks that tags name, in their own order; all without tags. Raises InputError for one that does not exist."""
+def chosen_tasks(tags: Sequence[str], start_at: str = "") -> tuple[str, ...]:
+    """The tasks that tags name, in their own order; all without tags. start_at: leave out those before it.
+
+    Raises InputError for one that does not exist.
+    """
     known = (*TASKS, REPLICATION)
-    unknown = [tag for tag in tags if tag not in known]
-    if unknown:
-        raise InputError(f"--tags: there is no task {unknown[0]!r}, expected some of {', '.join(known)}")
-    return tuple(name for name in known if not tags or name in tags)
+    for option, names in (("--tags", tags), ("--start-at", [start_at] if start_at else [])):
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise InputError(f"{option}: there is no task {unknown[0]!r}, expected some of {', '.join(known)}")
+    first = known.index(start_at) if start_at else 0
+    chosen = tuple(name for name in known[first:] if not tags or name in tags)
+    if not chosen:
+        raise InputError(f"--start-at {start_at}: none of the tasks in --tags comes at or after it")
+    return chosen
 
 
 def items(node: Node, tasks: Iterable[str]) -> tuple[Item, ...]:

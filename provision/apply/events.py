@@ -68,6 +68,17 @@ class StepEnded:
 
 
 @dataclass(frozen=True)
+class StepFailed:
+    """A step has failed. output: the last that it said."""
+
+    place: str
+    task: str
+    summary: str
+    seconds: float
+    output: str = ""
+
+
+@dataclass(frozen=True)
 class TaskResult:
     """How a task ended at a place."""
 
@@ -102,4 +113,4 @@ class Proved:
     proof: Proof
 
 
-Event = Tick | Proved | Looking | Planned | StepBegan | StepSaid | StepEnded | PlaceEnded
+Event = Tick | Proved | Looking | Planned | StepBegan | StepSaid | StepEnded | StepFailed | PlaceEnded

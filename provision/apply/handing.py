@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+from provision.errors import ProvisionError
 from provision.plan import Obstacle, Plan, Step
 from provision.resources.steps import StepEvent, Watch
 from provision.tasks import REPLICATION, Site
@@ -27,8 +28,12 @@ class ActingWorker:
         for number, step in enumerate(steps):
             began = time.monotonic()
             watch(StepEvent(number, "begins"))
-            if step.change.act:
-                step.change.act(partial(_say, watch, number))
+            try:
+                if step.change.act:
+                    step.change.act(partial(_say, watch, number))
+            except ProvisionError as error:
+                watch(StepEvent(number, "fails", str(error), time.monotonic() - began))
+                raise
             watch(StepEvent(number, "ends", seconds=time.monotonic() - began))
 
 

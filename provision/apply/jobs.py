@@ -31,11 +31,15 @@ class _Done:
     error: BaseException | None
 
 
-def together(jobs: Sequence[Job], stop: Stop) -> Iterator[Event]:
-    """Do all jobs at once; yields what they tell, until all have ended. A defect in one is raised at the end."""
+def together(jobs: Sequence[Job], stop: Stop, forks: int = 0) -> Iterator[Event]:
+    """Do all jobs at once, or so many at once; yields what they tell, until all have ended.
+
+    A defect in one is raised at the end.
+    """
     told: queue.SimpleQueue[Event | _Done] = queue.SimpleQueue()
-    for job in jobs:
-        threading.Thread(target=_run, args=(job, told), name=job.name, daemon=True).start()
+    waiting = list(reversed(jobs))
+    for _ in range(forks or len(jobs)):
+        _begin(waiting, told)
     running = len(jobs)
     defect: BaseException | None = None
     while running:
@@ -49,11 +53,19 @@ def together(jobs: Sequence[Job], stop: Stop) -> Iterator[Event]:
             continue
         if isinstance(item, _Done):
             running -= 1
+            _begin(waiting, told)
             defect = defect or item.error
         else:
             yield item
     if defect:
         raise defect
+
+
+def _begin(waiting: list[Job], told: queue.SimpleQueue[Event | _Done]) -> None:
+    """Begin the next job, if there is one."""
+    if waiting:
+        job = waiting.pop()
+        threading.Thread(target=_run, args=(job, told), name=job.name, daemon=True).start()
 
 
 def _run(job: Job, told: queue.SimpleQueue[Event | _Done]) -> None:

@@ -19,6 +19,7 @@ from provision.apply.events import (
     Planned,
     StepBegan,
     StepEnded,
+    StepFailed,
     StepSaid,
     TaskResult,
 )
@@ -175,6 +176,8 @@ class _Follower:
             self._tell(StepBegan(self._place, step.task, summary, event.number + 1, len(self._steps)))
         elif event.kind == "says":
             self._tell(StepSaid(self._place, event.text))
+        elif event.kind == "fails":
+            self._tell(StepFailed(self._place, step.task, summary, event.seconds, event.text))
         else:
             self._account.ended(step, event.seconds)
             self._tell(StepEnded(self._place, step.task, summary, event.seconds, tuple(step.change.diff())))

@@ -39,6 +39,8 @@ SHARED = (
     "ca",
     "root.crt",
     "traits",
+    "logs",
+    "failed-hosts",
     "locks",
 )
 """What the state directory holds besides the hosts' folders. Nothing else in it is ours to remove."""

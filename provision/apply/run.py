@@ -26,12 +26,18 @@ Begin = Callable[[int | None], HostWorker]
 
 @dataclass(frozen=True)
 class Run:
-    """Hosts of a site, tasks, and the wish to stop."""
+    """Hosts of a site, tasks, and the wish to stop.
+
+    forks: at how many hosts to be at work at once; 0: all. serial: how many to bring through all of their stages before
+    the next ones begin; 0: all together.
+    """
 
     site: Site
     hosts: tuple[Host, ...]
     tasks: tuple[str, ...]
     stop: Stop
+    forks: int = 0
+    serial: int = 0
 
     @property
     def inventory(self) -> Inventory:

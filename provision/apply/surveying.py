@@ -25,7 +25,7 @@ def survey(run: Run, *, assume_bare: bool) -> Iterator[Event]:
     begins = {**run.machine_begin(), **run.host_begins()}
     jobs = [Job(place, _look(run, place, begin, assume_bare)) for place, begin in begins.items()]
     reached = True
-    for event in together(jobs, run.stop):
+    for event in together(jobs, run.stop, run.forks):
         if isinstance(event, Planned):
             plans.append(event)
         if isinstance(event, PlaceEnded) and event.code:

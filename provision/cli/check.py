@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from provision.apply import survey
-from provision.cli.common import Command, Diff, InventoryFile, Json, Limit, Tags
+from provision.apply import Run, survey
+from provision.cli.asking import Asking
+from provision.cli.common import (
+    FORKS,
+    AskBecomePass,
+    AskPass,
+    Command,
+    Diff,
+    Forks,
+    InventoryFile,
+    Json,
+    Limit,
+    StartAt,
+    Tags,
+)
 from provision.errors import Differs
 from provision.render import JsonLines, Report
 from provision.render.report import counted, show_plan
@@ -16,17 +29,26 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def check(
-        inventory: InventoryFile, limit: Limit = "", tags: Tags = "", diff: Diff = False, json: Json = False
+        inventory: InventoryFile,
+        limit: Limit = "",
+        tags: Tags = "",
+        start_at: StartAt = "",
+        diff: Diff = False,
+        json: Json = False,
+        forks: Forks = FORKS,
+        ask_pass: AskPass = False,
+        ask_become_pass: AskBecomePass = False,
     ) -> int:
         """Show what differs from the inventory; touch nothing. Exit code 3 if anything does."""
-        command = Command.begin(inventory, limit, json=json, diff=diff)
-        return examine(command, tags, assume_bare=False, code=Differs.exit_code)
+        asking = Asking(ask_pass, ask_become_pass)
+        command = Command.begin(inventory, limit, json=json, diff=diff, forks=forks, asking=asking)
+        return examine(command, command.run(tags, start_at=start_at), assume_bare=False, code=Differs.exit_code)
 
 
-def examine(command: Command, tags: str, *, assume_bare: bool, code: int) -> int:
+def examine(command: Command, run: Run, *, assume_bare: bool, code: int) -> int:
     """Show a plan. code: what to end with when it is not empty."""
     shown = JsonLines(command.page) if command.json else None
-    for event in survey(command.run(tags), assume_bare=assume_bare):
+    for event in survey(run, assume_bare=assume_bare):
         command.report.take(event)
         if shown:
             shown.show(event)

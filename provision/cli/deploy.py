@@ -6,10 +6,27 @@ from typing import Annotated
 
 import typer
 
+from provision.apply import Run, prove
 from provision.apply import deploy as deploying
-from provision.apply import prove
+from provision.cli.asking import Asking
 from provision.cli.check import examine
-from provision.cli.common import Command, Diff, InventoryFile, Json, Limit, Tags, Yes
+from provision.cli.common import (
+    FORKS,
+    AskBecomePass,
+    AskPass,
+    Command,
+    Diff,
+    Forks,
+    InventoryFile,
+    Json,
+    Limit,
+    ReportFile,
+    Serial,
+    StartAt,
+    Tags,
+    Verbose,
+    Yes,
+)
 from provision.errors import Differs
 from provision.inventory import runner
 from provision.render import View
@@ -29,26 +46,38 @@ def register(app: typer.Typer) -> None:
         inventory: InventoryFile,
         limit: Limit = "",
         tags: Tags = "",
+        start_at: StartAt = "",
         check: Check = False,
         diff: Diff = False,
         yes: Yes = False,  # noqa: ARG001 - accepted everywhere; deploy has nothing to ask
         json: Json = False,
         proof: Proof = None,
+        forks: Forks = FORKS,
+        serial: Serial = None,
+        ask_pass: AskPass = False,
+        ask_become_pass: AskBecomePass = False,
+        report: ReportFile = None,
+        verbose: Verbose = False,
     ) -> int:
         """Make everything as the inventory says, and prove that the syncs work.
 
         The proof compares every table on every node; if anything was changed, after a few pgbench transactions.
         """
-        command = Command.begin(inventory, limit, json=json, diff=diff)
+        asking = Asking(ask_pass, ask_become_pass)
+        command = Command.begin(inventory, limit, json=json, diff=diff, verbose=verbose, forks=forks, asking=asking)
         if check:
-            return examine(command, tags, assume_bare=False, code=Differs.exit_code)
-        return converge(command, tags, proof)
+            return examine(command, command.run(tags, start_at=start_at), assume_bare=False, code=Differs.exit_code)
+        command.run(tags).wanted()  # what is wrong with templates or programs comes out before anything is made
+        run = command.run(tags, generate=True, start_at=start_at, serial=serial)
+        command.keep_log("deploy")
+        try:
+            return converge(command, run, proof)
+        finally:
+            command.close(report, command="deploy")
 
 
-def converge(command: Command, tags: str = "", proof: bool | None = None, shown: View | None = None) -> int:
+def converge(command: Command, run: Run, proof: bool | None = None, shown: View | None = None) -> int:
     """Deploy, and show it. proof: whether to make one; None: yes, but writing only if anything was changed."""
-    command.run(tags).wanted()  # what is wrong with templates or programs comes out before anything is made
-    run = command.run(tags, generate=True)
     shown = shown or command.view()
     try:
         command.watch(deploying(run), shown)

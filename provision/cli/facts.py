@@ -2,61 +2,98 @@
 
 from __future__ import annotations
 
-import json as json_format
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, is_dataclass
+from enum import Enum
 from typing import Any
 
 import typer
 
-from provision.cli.common import Command, InventoryFile, Json, Limit, Tags
-from provision.errors import HostFailed, ProvisionError
+from provision.apply.knowing import Known, known
+from provision.cli.asking import Asking
+from provision.cli.common import FORKS, AskBecomePass, AskPass, Command, Forks, InventoryFile, Json, Limit, Tags
+from provision.errors import HostFailed
 from provision.facts import TRAITS, Facts, NotYet
 from provision.plan import Impossible, Item
+
+HIDDEN = ("text", "verifier", "digest")
+"""Parts of facts that may hold secrets, or that nobody can read."""
+
+WIDEST = 140
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
     @app.command()
-    def facts(inventory: InventoryFile, limit: Limit = "", tags: Tags = "", json: Json = False) -> int:
+    def facts(
+        inventory: InventoryFile,
+        limit: Limit = "",
+        tags: Tags = "",
+        json: Json = False,
+        forks: Forks = FORKS,
+        ask_pass: AskPass = False,
+        ask_become_pass: AskBecomePass = False,
+    ) -> int:
         """Show what is found on hosts: what they are, and for each resource the facts that decide about it."""
-        command = Command.begin(inventory, limit, json=json)
+        command = Command.begin(inventory, limit, json=json, forks=forks, asking=Asking(ask_pass, ask_become_pass))
         code = 0
-        for name, begin in command.run(tags).host_begins().items():
-            worker = None
-            try:
-                worker = begin(None)
-                found = worker.facts()
-                if not command.site.inventory.host(name).local:
-                    _show_traits(command, name, found)
-                _show(command, name, worker.wanted, found)
-            except ProvisionError as error:
-                said = str(error) if isinstance(error, Impossible) else f"{name}: {error}"
-                command.page.line(said, "failed")
-                code = max(code, error.exit_code)
-            finally:
-                if worker:
-                    worker.close()
+        for found in known(command.run(tags)):
+            if found.error:
+                said = str(found.error) if isinstance(found.error, Impossible) else f"{found.host}: {found.error}"
+                command.page.line(said, "failed") if not json else command.json_line(_failed(found))
+                code = max(code, found.error.exit_code)
+            elif json:
+                _print_json(command, found)
+            else:
+                _show(command, found)
         return code
 
 
-def _show_traits(command: Command, host: str, found: Facts) -> None:
-    if command.json:
-        line = {"host": host, "task": "", "resource": "traits", "facts": [asdict(found[TRAITS])]}
-        command.page.line(json_format.dumps(line))
-    else:
-        command.page.line(f"{host}: {found[TRAITS]}")
+def _failed(found: Known) -> dict[str, object]:
+    return {"host": found.host, "task": "", "resource": "", "facts": [], "error": str(found.error)}
 
 
-def _show(command: Command, host: str, wanted: Sequence[Item], found: Facts) -> None:
-    for item in wanted:
-        values = [_value(found, probe) for probe in item.resource.probes()]
-        if command.json:
-            line = {"host": host, "task": item.task, "resource": item.resource.name, "facts": values}
-            command.page.line(json_format.dumps(line, default=str, ensure_ascii=False))
-        else:
-            command.page.line(f"{host}: {item.resource.name}: {'; '.join(str(value) for value in values)}")
+def _print_json(command: Command, found: Known) -> None:
+    if not command.site.inventory.host(found.host).local:
+        traits = [asdict(found.facts[TRAITS])]
+        command.json_line({"host": found.host, "task": "", "resource": "traits", "facts": traits})
+    for item in found.wanted:
+        values = [_value(found.facts, probe) for probe in item.resource.probes()]
+        command.json_line({"host": found.host, "task": item.task, "resource": item.resource.name, "facts": values})
+
+
+def _show(command: Command, found: Known) -> None:
+    host = command.site.inventory.host(found.host)
+    what = f": {found.facts[TRAITS]}" if not host.local else ": this machine"
+    command.page.line(f"{host.name} ({host.address}){what}", "bold")
+    task = ""
+    for item in found.wanted:
+        if item.task != task:
+            task = item.task
+            command.page.line(f"  {task}", "dim")
+        for line in _lines(found.facts, item):
+            command.page.line(f"    {line}")
+
+
+def _lines(facts: Facts, item: Item) -> Iterator[str]:
+    values = [words for probe in item.resource.probes() if (words := _words(_value(facts, probe)))]
+    line = f"{item.resource.name}: {'; '.join(dict.fromkeys(values)) or 'there'}"
+    yield line if len(line) <= WIDEST else line[: WIDEST - 3] + "..."
+
+
+def _words(value: object) -> str:
+    """A fact as people read it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        parts = ((str(key), _words(part)) for key, part in value.items() if part not in ("", None, (), [], {}))
+        return ", ".join(f"{key.replace('_', ' ')} {words}" for key, words in parts)
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(_words(part) for part in value)
+    return str(value.value if isinstance(value, Enum) else value)
 
 
 def _value(found: Facts, probe: Any) -> object:
@@ -67,5 +104,9 @@ def _value(found: Facts, probe: Any) -> object:
     except HostFailed as why:
         return f"cannot be known: {why}"
     if is_dataclass(value) and not isinstance(value, type):
-        return {key: part for key, part in asdict(value).items() if key not in ("text", "verifier")}
+        return {key: _readable(key, part) for key, part in asdict(value).items() if key not in HIDDEN}
     return value
+
+
+def _readable(key: str, part: object) -> object:
+    return f"{part:04o}" if key == "mode" and isinstance(part, int) else part

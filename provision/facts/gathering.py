@@ -96,14 +96,14 @@ class Facts:
         return probe.parse(answer.text)
 
 
-def gather(transport: Transport, probes: Iterable[AnyProbe[Any]]) -> Facts:
+def gather(transport: Transport, probes: Iterable[AnyProbe[Any]], timeout: float = TIMEOUT) -> Facts:
     """Ask a host everything at once. Raises Unreachable."""
     asked = list(dict.fromkeys(probes))
     if not asked:
         return Facts()
     mark = f"@{secrets.token_hex(8)}"
     script = PRELUDE + "exec 3>&1\n" + "".join(_fragments(asked, mark))
-    result = transport.run(script, timeout=TIMEOUT)
+    result = transport.run(script, timeout=timeout)
     if result.rc:
         raise HostFailed(f"the facts could not be gathered: {result.err.strip() or result.rc}")
     return Facts(dict(zip(asked, _answers(result.out, mark, asked), strict=True)))

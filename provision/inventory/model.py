@@ -54,9 +54,9 @@ class Host:
     """A machine (or, when it is local, a node of its own on this machine).
 
     address: where the other nodes find it, and where its PostgreSQL listens. ssh_host, port: where SSH finds it; port
-    None: what ssh_config says. release: the major one of Enterprise Linux, None when it is not said. tls: None: its
-    connections are in clear. tuning: its settings follow from its size. groups: nearest last, without `all`. vars:
-    every variable, resolved.
+    None: what ssh_config says; jump, proxy_command: the way there, as ssh's ProxyJump and ProxyCommand. release: the
+    major one of Enterprise Linux, None when it is not said. tls: None: its connections are in clear. tuning: its
+    settings follow from its size. groups: nearest last, without `all`. vars: every variable, resolved.
     """
 
     name: str
@@ -69,6 +69,8 @@ class Host:
     key_file: Path | None = None
     ssh_config: Path | None = None
     host_keys: HostKeys = HostKeys.STRICT
+    jump: str = ""
+    proxy_command: str = ""
     become: Become | None = None
     release: int | None = None
     tls: Tls | None = None
@@ -116,7 +118,8 @@ class Notice:
 class Inventory:
     """Everything that is declared. groups: each group's hosts by name, nested ones included.
 
-    folder: where its first file is; secrets_file: what `!secret` refers to.
+    folder: where its first file is; secrets_file: what `!secret` refers to; serial: how many hosts a run takes through
+    all stages before others, 0: all.
     origins: by host and variable every place that set it, the one that won last.
     """
 
@@ -124,6 +127,7 @@ class Inventory:
     folder: Path
     state_dir: Path
     secrets_file: Path = Path("secrets.enc")
+    serial: int = 0
     files: tuple[Path, ...] = ()
     hosts: tuple[Host, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

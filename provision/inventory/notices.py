@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from provision.inventory import ssh_args
 from provision.inventory.draft import Draft
 from provision.inventory.marks import Node
 from provision.inventory.model import Notice
-from provision.inventory.reach import UNREAD, path_of
+from provision.inventory.reach import ARGUMENTS, path_of
 from provision.inventory.settings import CONTROL
 from provision.inventory.yaml_file import WRITTEN
 
@@ -58,10 +59,12 @@ def _plain(values: Mapping[str, Node]) -> Iterator[Notice]:
 
 
 def _unread(values: Mapping[str, Node]) -> Iterator[Notice]:
-    for name in UNREAD:
-        if name in values:
+    for name in (name for name in ARGUMENTS if name in values):
+        unread = ssh_args.read(values[name]).unread
+        if unread:
             yield Notice(
-                values[name].mark, f"{name} is not read; name a file with such settings as ssh: {{config: ...}}"
+                values[name].mark,
+                f"{' '.join(unread)} is not read; name a file with such settings as ssh: {{config: ...}}",
             )
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
+import paramiko
 from pydantic import BeforeValidator, Field
 
+from provision.inventory import ssh_args
 from provision.inventory.marks import Mark, Node
 from provision.inventory.model import ConnectionKind, HostKeys
 from provision.inventory.settings import Port, Secretly, Section, Whole, Word
@@ -31,8 +33,8 @@ FROM_ANSIBLE: dict[str, dict[str, tuple[str, ...]]] = {
 }
 """By section and key, Ansible's variables for it, the preferred one last."""
 
-UNREAD = ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args")
-"""Variables that change how Ansible connects and that pgherd does not read; `ssh.config` serves instead."""
+ARGUMENTS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
+"""Variables with options for the ssh program, the strongest last; see `ssh_args`."""
 
 
 def _kind(value: object) -> object:
@@ -63,6 +65,8 @@ class SshSettings(Section):
     key_file: Path | None = None
     config: Path | None = None
     host_keys: Annotated[HostKeys, BeforeValidator(_host_keys)] = HostKeys.STRICT
+    jump: Word | None = None
+    proxy_command: Word | None = None
 
 
 class BecomeSettings(Section):
@@ -77,6 +81,9 @@ class BecomeSettings(Section):
 def section(name: str, values: Mapping[str, Node], mark: Mark) -> Node:
     """A section of `host`, `ssh` or `become` as one mapping, put together from pgherd's variables and Ansible's."""
     entries: dict[str, Node] = {}
+    if name == "ssh":
+        for variable in ARGUMENTS:
+            entries |= ssh_args.read(values[variable]).settings if variable in values else {}
     for key, variables in FROM_ANSIBLE[name].items():
         for variable in variables:
             if variable in values:
@@ -98,3 +105,11 @@ def section(name: str, values: Mapping[str, Node], mark: Mark) -> Node:
 def path_of(path: Path | None, mark: Mark) -> Path | None:
     """A path as written, made absolute: `~` is the user's home, a relative one starts beside the file that names it."""
     return None if path is None else (Path(mark.file).parent / path.expanduser()).resolve()
+
+
+def is_named_in(config: Path | None, name: str) -> bool:
+    """Whether an ssh_config has a host of that very name, as the one that Vagrant writes has; patterns do not count."""
+    try:
+        return config is not None and name in paramiko.SSHConfig.from_path(str(config)).get_hostnames()
+    except (OSError, paramiko.ConfigParseError):
+        return False

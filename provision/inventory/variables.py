@@ -21,7 +21,7 @@ from provision.inventory.wording import suggestion
 from provision.inventory.yaml_file import WRITTEN
 
 MERGED = ("postgresql", "pgbench", "ssh", "tls", "repositories", "pgdg", "ntp", "snmp")
-ONCE = ("replication", "secrets_file", "state_dir")
+ONCE = ("replication", "secrets_file", "serial", "state_dir")
 """Variables that speak of the inventory as a whole and so belong to `all`."""
 OWN = (*MERGED, *ONCE, "address", "become", "connection", "fallback_port", "release", "tuning", "updates")
 HINTS = dict.fromkeys(("lookup", "vault"), f"write {WRITTEN} instead.")

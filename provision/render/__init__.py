@@ -29,12 +29,12 @@ class View(Protocol):
         ...
 
 
-def view(page: Page, *, json: bool, diff: bool) -> View:
-    """The view for this output."""
+def view(page: Page, *, json: bool, diff: bool, verbose: bool = False) -> View:
+    """The view for this output. verbose: show what steps say, too."""
     if json:
         return JsonLines(page)
     if sys.stdout.isatty():
         from provision.render.live import Live  # noqa: PLC0415 - only a terminal has use for it
 
-        return Live(page, diff=diff)
-    return Lines(page, diff=diff)
+        return Live(page, diff=diff, verbose=verbose)
+    return Lines(page, diff=diff, verbose=verbose)

@@ -14,6 +14,7 @@ from provision.apply.events import (
     Proved,
     StepBegan,
     StepEnded,
+    StepFailed,
     StepSaid,
 )
 from provision.apply.places import reason
@@ -28,6 +29,7 @@ NAMES = {
     StepBegan: "step_began",
     StepSaid: "step_said",
     StepEnded: "step_ended",
+    StepFailed: "step_failed",
     PlaceEnded: "place_ended",
 }
 
@@ -56,7 +58,9 @@ class JsonLines:
     def conclude(self, report: Report, code: int, text: str) -> None:
         """The last line."""
         results = [asdict(result) for result in report.results]
-        self._write({"event": "report", "code": code, "changes": report.changes, "results": results, "text": text})
+        hosts = {place.place: round(place.seconds, 3) for place in report.places}
+        found = {"code": code, "changes": report.changes, "results": results, "seconds": hosts, "text": text}
+        self._write({"event": "report", **found, "log": report.log})
 
     def _write(self, value: dict[str, Any]) -> None:
         self._page.line(json.dumps({"schema": SCHEMA, **value}, default=str, ensure_ascii=False))

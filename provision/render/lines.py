@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from provision.apply.events import Event, Planned, StepBegan, StepEnded, StepSaid
+from provision.apply.events import Event, Looking, Planned, StepBegan, StepEnded, StepFailed, StepSaid
 from provision.render.page import Page
 from provision.render.report import Report, show_results
 
@@ -25,17 +25,28 @@ class Running:
 class Lines:
     """See the module."""
 
-    def __init__(self, page: Page, *, diff: bool) -> None:
+    def __init__(self, page: Page, *, diff: bool, verbose: bool = False) -> None:
         self._page = page
         self._diff = diff
+        self._verbose = verbose
         self._running: dict[str, Running] = {}
 
     def show(self, event: Event) -> None:
         """See `View.show`."""
         if isinstance(event, StepBegan):
             self._running[event.place] = Running(event)
+            if self._verbose:
+                self._page.line(
+                    f"{event.place}: {event.task}: {event.number} of {event.of}: {event.summary} ...", "dim"
+                )
         elif isinstance(event, StepSaid) and event.place in self._running:
             self._running[event.place].said = event.text
+            if self._verbose and event.text.strip():
+                self._page.line(f"{event.place}: {event.text}", "dim")
+        elif isinstance(event, Looking) and self._verbose:
+            self._page.line(f"{event.place}: looking", "dim")
+        elif isinstance(event, StepFailed):
+            self._running.pop(event.place, None)
         elif isinstance(event, StepEnded):
             self._running.pop(event.place, None)
             self._page.line(f"{event.place}: {event.task}: {event.summary} ({event.seconds:.1f} s)")

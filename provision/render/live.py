@@ -30,9 +30,10 @@ class Place:
 class Live:
     """See the module."""
 
-    def __init__(self, page: Page, *, diff: bool) -> None:
+    def __init__(self, page: Page, *, diff: bool, verbose: bool = False) -> None:
         self._page = page
         self._diff = diff
+        self._verbose = verbose
         self._places: dict[str, Place] = {}
         self._console = Console(highlight=False)
         # Redrawn by the events (time passing is one), so that there is no further thread.
@@ -48,6 +49,8 @@ class Live:
             self._places[event.place] = Place(f"{event.task}: {event.summary}")
         elif isinstance(event, StepSaid) and event.place in self._places:
             self._places[event.place].said = event.text.strip()
+            if self._verbose and event.text.strip():
+                self._print("", self._page.mask(f"{event.place}: {event.text}"))
         elif isinstance(event, StepEnded):
             self._places[event.place] = Place("looking again")
             self._done(event)

@@ -15,7 +15,7 @@ class Report:
     """Collects events while they go by.
 
     order: the places as people expect them; others come last. unchanged, changed: what to say at the end when all went
-    well; {0} is the number of changes.
+    well; {0} is the number of changes. log: where the run's log file is. verbose: tell the time that places took, too.
     """
 
     order: tuple[str, ...] = ()
@@ -24,6 +24,8 @@ class Report:
     ended: list[PlaceEnded] = field(default_factory=list)
     planned: list[Planned] = field(default_factory=list)
     proved: Proved | None = None
+    log: str = ""
+    verbose: bool = False
 
     def take(self, event: Event) -> None:
         """Take what matters later."""
@@ -40,10 +42,14 @@ class Report:
         return exit_code(self.ended)
 
     @property
+    def places(self) -> list[PlaceEnded]:
+        """The places as they ended; of one that was worked on twice, both."""
+        return sorted(self.ended, key=lambda place: self._rank(place.place))
+
+    @property
     def results(self) -> list[TaskResult]:
         """How every task ended at every place."""
-        ended = sorted(self.ended, key=lambda place: self._rank(place.place))
-        return [result for place in ended for result in place.results]
+        return [result for place in self.places for result in place.results]
 
     @property
     def plans(self) -> list[Planned]:
@@ -80,6 +86,10 @@ def show_results(page: Page, report: Report) -> None:
         page.line()
         header = [Cell(word, "bold") for word in ("host", "task", "result", "changes", "seconds")]
         page.table([header, *(_row(result) for result in report.results)])
+    if report.verbose and report.places:
+        page.line()
+        header = [Cell(word, "bold") for word in ("host", "seconds in all")]
+        page.table([header, *([place.place, f"{place.seconds:.1f}"] for place in report.places)])
     if report.proved:
         show_proof(page, report.proved)
     for result in report.failures:
@@ -87,6 +97,8 @@ def show_results(page: Page, report: Report) -> None:
         page.line(f"{result.place}: {result.task}: {result.message}", "failed")
     page.line()
     page.line(conclusion(report), "failed" if report.code else "ok")
+    if report.code and report.log:
+        page.line(f"All that was said is in {report.log}", "dim")
 
 
 def _row(result: TaskResult) -> list[Cell | str]:

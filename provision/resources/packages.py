@@ -191,7 +191,9 @@ class Updates:
             "newest=$(rpm -q --last kernel-core kernel 2>/dev/null"
             " | awk '/^kernel/ { sub(/^kernel-(core-)?/, \"\", $1); print $1; exit }')\n"
             'if [ -n "$newest" ] && [ "$newest" != "$(uname -r)" ]; then echo "reboot $newest"; fi\n'
-            "[ $c = 0 ] || printf '%s\\n' \"$said\" | awk '/^Obsoleting/ { exit } NF == 3 && $1 ~ /\\./ { print $1 }'\n"
+            # A name too long for its column has a line of its own.
+            "[ $c = 0 ] || printf '%s\\n' \"$said\" |"
+            " awk '/^Obsoleting/ { exit } (NF == 3 || NF == 1) && $1 ~ /\\./ { print $1 }'\n"
         )
         return Probe(script, _updates, UpdateFact())
 

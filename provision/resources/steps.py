@@ -18,13 +18,19 @@ from provision.facts.gathering import PRELUDE
 from provision.facts.trouble import explained
 from provision.transport import Transport, as_account
 
-KEPT_LINES = 15
+KEPT_LINES = 200
+TOLD_LINES = 15
+"""How many of its last lines are kept of a step that fails, and how many of them are told."""
+
 MEGABYTE = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class StepEvent:
-    """What happens to a step: it begins, says something, ends. number: of the change, from 0; seconds: it took."""
+    """What happens to a step: it begins, says something, ends, fails. number: of the change, from 0; seconds: it took.
+
+    text: what it says; of one that has failed, all that it said last.
+    """
 
     number: int
     kind: str
@@ -133,9 +139,11 @@ class _Follower:
             self._number, self._began = int(number), time.monotonic()
             self._lines.clear()
             self._watch(StepEvent(self._number, "begins"))
-        elif rest == ["0"]:
-            self._watch(StepEvent(self._number, "ends", seconds=time.monotonic() - self._began))
+        else:
+            kind = "ends" if rest == ["0"] else "fails"
+            text = "" if kind == "ends" else "\n".join(self._lines)
+            self._watch(StepEvent(self._number, kind, text, time.monotonic() - self._began))
 
     def failure(self, changes: Sequence[Change], err: str) -> str:
-        said = "\n".join(self._lines).strip() or err.strip() or "it gave no reason"
+        said = "\n".join(list(self._lines)[-TOLD_LINES:]).strip() or err.strip() or "it gave no reason"
         return f"{changes[self._number].summary}: {explained(said)}"

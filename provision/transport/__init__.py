@@ -16,9 +16,21 @@ __all__ = ["Local", "Result", "Transport", "Tunnel", "as_account", "connect", "q
 
 
 def connect(host: Host, keeper: Keeper, lock: int | None = None) -> Transport:
-    """The transport of a host; it connects when it is first used. lock: see `Local`."""
+    """The transport of a host; it connects when it is first used.
+
+    lock: the host's lock here (see `Local`); on a host of its own, the claim that the run makes there (see `claim`).
+    """
     if host.local:
         return Local(lock)
+    transport = _remote(host, keeper)
+    if lock is None:
+        return transport
+    from provision.transport.claim import Claimed  # noqa: PLC0415
+
+    return Claimed(transport)
+
+
+def _remote(host: Host, keeper: Keeper) -> Transport:
     # Imported when needed: Fabric takes half a second, and a local lab has no use for it.
     from provision.transport.login import login_to  # noqa: PLC0415
 

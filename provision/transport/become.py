@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from provision.errors import HostFailed, SudoRefused
 from provision.secrets import Secret
 
 PLAIN = "exec sh -s"
 
-WITHOUT_PASSWORD = "exec sudo -n -H -- sh -s"  # noqa: S105
+# Whatever the login shell is, it understands these words; sudo is to complain in English.
+WITHOUT_PASSWORD = "exec env LC_ALL=C sudo -n -H -- sh -s"  # noqa: S105
 
 # The password is the first line of standard input. It is read away before the script is, and the script is put where
 # sudo's own reading cannot reach it: a sudo that asks nothing would otherwise run the password as a command.
 WITH_PASSWORD = (
     'umask 077; IFS= read -r p && t=$(mktemp) && trap \'rm -f "$t"\' EXIT HUP TERM && cat >"$t"'  # noqa: S105
-    " && printf '%s\\n' \"$p\" | sudo -S -H -p '' -- sh \"$t\""
+    " && printf '%s\\n' \"$p\" | LC_ALL=C sudo -S -H -p '' -- sh \"$t\""
 )
 
 
@@ -40,14 +42,43 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
+REASONS = (
+    (
+        ("must have a tty", "no tty present"),
+        "sudo wants a terminal there: let this account go without (`Defaults:NAME !requiretty` in /etc/sudoers).",
+    ),
+    (
+        ("incorrect password", "try again", "no password was provided"),
+        "sudo refuses the password: correct become.password (or what you typed for --ask-become-pass).",
+    ),
+    (
+        ("password is required",),
+        "sudo asks for a password there: give it by --ask-become-pass or as become.password"
+        " (or allow this account to go without: NOPASSWD).",
+    ),
+    (
+        ("not in the sudoers", "is not allowed to", "may not run sudo", "not allowed"),
+        "This account may not use sudo there: log in as another, or add it to the sudoers (group wheel).",
+    ),
+    (("account validation failure", "expired"), "The account or its password has expired there: renew it."),
+)
+"""What sudo says, and what to do about it."""
+
+
 def why_not(err: str) -> str:
     """What sudo had against it, as a hint; empty when it was not sudo."""
-    if "password is required" in err or "a password" in err:
-        return "sudo asks for a password there: set become.password (or allow this account to go without)."
-    if "incorrect password" in err or "try again" in err:
-        return "sudo refuses the password: correct become.password."
-    if "not in the sudoers" in err or "not allowed" in err:
-        return "This account may not use sudo there: log in as another, or add it to the sudoers."
-    if "sudo" in err and "not found" in err:
+    for words, hint in REASONS:
+        if any(word in err for word in words):
+            return hint
+    if "sudo" in err and ("not found" in err or "No such file" in err):
         return "There is no sudo there: log in as root, or install it."
     return ""
+
+
+def refusal(host: str, err: str) -> HostFailed:
+    """The error for a shell that ended before it had read the script."""
+    hint = why_not(err)
+    if hint:
+        return SudoRefused(f"{host} lets us in, but not become root.", hint=hint)
+    last = err.strip().splitlines()[-1:]
+    return HostFailed(f"the shell of {host} ended early.", hint=" ".join(last))

@@ -6,6 +6,7 @@ contents cannot forge the end; an answer without an end is refused.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import shlex
@@ -26,8 +27,11 @@ class CutShort(Exception):
 
 
 def as_account(user: str, script: str) -> str:
-    """A fragment that runs a script under another account. The caller must be root."""
-    mark = f"as_{secrets.token_hex(8)}"
+    """A fragment that runs a script under another account. The caller must be root.
+
+    The mark is the script's own digest, which cannot stand in it: equal scripts make equal fragments.
+    """
+    mark = f"as_{hashlib.sha256(script.encode()).hexdigest()[:24]}"
     return (
         f"if runuser -u {quote(user)} -- true 2>/dev/null; then set -- runuser -u {quote(user)} -- sh -s;\n"
         f"else set -- su -s /bin/sh {quote(user)} -c 'sh -s'; fi\n"

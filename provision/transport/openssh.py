@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from provision.errors import HostFailed, Unreachable
 from provision.inventory import HostKeys
-from provision.transport import become
+from provision.transport import become, trouble
+from provision.transport.askpass import answering
 from provision.transport.base import OnLine, OnSent, Result
 from provision.transport.login import Login
 from provision.transport.process import Process, talk
@@ -35,6 +39,9 @@ class OpenSSH:
     """Runs scripts by the ssh program, over one connection that stays open for a minute (ControlPersist)."""
 
     def __init__(self, login: Login) -> None:
+        if not shutil.which("ssh"):
+            hint = "Install OpenSSH's client, or say `connection: ssh`."
+            raise HostFailed("there is no ssh program on this machine.", hint=hint)
         self._login = login
         self._process = Process()
         self._options = _options(login)
@@ -54,26 +61,64 @@ class OpenSSH:
         login = self._login
         remote, first = become.command(root=login.sudo, password=login.become_password, size=len(script))
         argv = ["ssh", *self._options, "--", self._login.host, remote]
-        result, output = talk(
-            self._process,
-            argv,
-            script,
-            first=first,
-            as_user=as_user,
-            env=os.environ,
-            timeout=timeout,
-            on_line=on_line,
-            on_sent=on_sent,
-        )
+        with self._password() as environment:
+            result, output = talk(
+                self._process,
+                argv,
+                script,
+                first=first,
+                as_user=as_user,
+                env=environment,
+                timeout=timeout,
+                on_line=on_line,
+                on_sent=on_sent,
+            )
         if result:
             return result
         said = output.err.decode(errors="replace").strip()
         if output.status == ITS_OWN_ERROR:
             raise self._unreachable(said)
-        raise HostFailed(f"the shell of {self._login.host} ended early ({output.status}).", hint=become.why_not(said))
+        raise become.refusal(self._login.host, said)
+
+    def _in_full(self, said: str) -> str:
+        """What the ssh that goes through the jump host says: with a connection that is kept, ssh throws it away."""
+        if not any(sign in said for sign in ("kex_exchange_identification", "UNKNOWN port")):
+            return said
+        options = ["-o", "ControlMaster=no", "-o", "ControlPath=none", *self._options]
+        command = ["ssh", *options, "--", self._login.host, "true"]
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=3 * CONNECT_SECONDS,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except subprocess.TimeoutExpired:
+            return said
+        return done.stderr.strip() or said
 
     def _unreachable(self, said: str) -> Unreachable:
-        return Unreachable(f"ssh cannot reach {self._login.host}: {_last(said)}", hint=_hint(said))
+        login = self._login
+        said = self._in_full(said)
+        found = effective(login)
+        keys = [Path(key).expanduser() for key in found.get("identityfile", [])]
+        return trouble.said_by_ssh(
+            login.host,
+            said,
+            login.user or "",
+            [login.key_file] if login.key_file else keys,
+            password=login.password is not None,
+            jump=" ".join(found.get("proxyjump", [])),
+        )
+
+    @contextlib.contextmanager
+    def _password(self) -> Iterator[dict[str, str]]:
+        """An environment in which ssh finds the password, where there is one."""
+        with answering(self._login.password, _socket(self._login).parent) as more:
+            yield {**os.environ, **more}
 
     def join(self, peer: socket.socket, address: str, port: int, *, sure: bool = False) -> None:
         """See `Transport.join`."""
@@ -91,7 +136,7 @@ class OpenSSH:
                     raise self._not_joined(place, said.read().decode(errors="replace"))
 
     def _not_joined(self, place: str, said: str) -> Unreachable:
-        why = f"{_last(said.strip())}."
+        why = f"{said.strip().splitlines()[-1] if said.strip() else 'ssh gave no reason'}."
         if "refused by peer" in said or "open failed" in said:
             why = "nobody listens there, or its sshd does not allow it (AllowTcpForwarding)."
         return Unreachable(f"{self._login.host} does not join us to {place}: {why}")
@@ -103,9 +148,11 @@ class OpenSSH:
             if subprocess.run(there, capture_output=True, check=False).returncode == 0:
                 return
             # What goes into the background must not keep our pipe open, so what it says goes to a file.
-            with tempfile.TemporaryFile() as said:
+            with tempfile.TemporaryFile() as said, self._password() as environment:
                 command = ["ssh", *self._options, "-N", "-f", "--", self._login.host]
-                done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False)
+                done = subprocess.run(
+                    command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False, env=environment
+                )
                 said.seek(0)
                 if done.returncode:
                     raise self._unreachable(said.read().decode(errors="replace").strip())
@@ -120,12 +167,13 @@ class OpenSSH:
             one.terminate()
             one.wait(CONNECT_SECONDS)
         command = ["ssh", *self._options, "-O", "stop", "--", self._login.host]
-        subprocess.run(command, capture_output=True, check=False, timeout=CONNECT_SECONDS)
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(command, capture_output=True, check=False, timeout=CONNECT_SECONDS)
 
 
 def _options(login: Login) -> list[str]:
     settings = {
-        "BatchMode": "yes",
+        "BatchMode": "yes" if login.password is None else "no",
         "ConnectTimeout": str(CONNECT_SECONDS),
         "ServerAliveInterval": "15",
         "ServerAliveCountMax": "3",
@@ -138,12 +186,31 @@ def _options(login: Login) -> list[str]:
     }
     if login.host_keys is HostKeys.OFF:
         settings["UserKnownHostsFile"] = "/dev/null"
-    options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
-    options += ["-F", str(login.config)] if login.config else []
+    if login.password is not None:
+        settings |= {"NumberOfPasswordPrompts": "1", "PubkeyAuthentication": "yes" if login.key_file else "no"}
+    return [*(word for name, value in settings.items() for word in ("-o", f"{name}={value}")), *whereto(login)]
+
+
+def whereto(login: Login) -> list[str]:
+    """The options that say where a host is and who logs in."""
+    options = ["-F", str(login.config)] if login.config else []
     options += ["-p", str(login.port)] if login.port else []
     options += ["-l", login.user] if login.user else []
     options += ["-i", str(login.key_file)] if login.key_file else []
+    options += ["-o", f"ProxyJump={login.jump}"] if login.jump else []
+    options += ["-o", f"ProxyCommand={login.proxy}"] if login.proxy else []
     return options
+
+
+def effective(login: Login) -> dict[str, list[str]]:
+    """What ssh makes of its configuration for a host: values by lower-case keyword."""
+    command = ["ssh", "-G", *whereto(login), "--", login.host]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CONNECT_SECONDS)
+    found: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        word, _, value = line.partition(" ")
+        found.setdefault(word, []).append(value)
+    return found
 
 
 def _socket(login: Login) -> Path:
@@ -164,15 +231,3 @@ def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
-
-
-def _last(said: str) -> str:
-    return said.splitlines()[-1] if said else "it gave no reason"
-
-
-def _hint(said: str) -> str:
-    if "Host key verification failed" in said or "REMOTE HOST IDENTIFICATION" in said:
-        return "Its key is unknown or has changed: check it, put it into known_hosts, or set ssh.host_keys."
-    if "Permission denied" in said:
-        return "It refuses the login: check ssh.user and ssh.key_file."
-    return "Is it up, and the address right?"

@@ -18,12 +18,11 @@ import paramiko
 from fabric import Config, Connection
 
 from provision.errors import HostFailed, Unreachable
-from provision.inventory import HostKeys
-from provision.transport import become
+from provision.transport import become, hostkeys, trouble
 from provision.transport.base import OnLine, OnSent, Result
 from provision.transport.framing import CutShort, Envelope, Outgoing, Tap
+from provision.transport.gateway import CONNECT_SECONDS, Command, gateway, hops
 from provision.transport.login import Login
-from provision.transport.openssh import CONNECT_SECONDS
 from provision.transport.tunnel import relay
 
 # What paramiko's threads say of a connection that fails comes out as an exception here, and becomes a sentence.
@@ -36,8 +35,6 @@ PROHIBITED = 1
 """SSH_OPEN_ADMINISTRATIVELY_PROHIBITED (RFC 4254)."""
 
 POLL_SECONDS = 0.05
-KNOWN_HOSTS = "~/.ssh/known_hosts"
-SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 
 
 class SSH:
@@ -49,7 +46,9 @@ class SSH:
         self._channel: Any = None
         self._opening = threading.Lock()
         self._relays: list[threading.Thread] = []
-        _check_keys(self._connection, login.host_keys)
+        for hop in hops(self._connection):
+            hostkeys.demand(hop, login.host_keys)
+            _leave_out_missing_keys(hop)
 
     def run(
         self,
@@ -70,8 +69,7 @@ class SSH:
         try:
             return envelope.open(out.decode(errors="replace"), err.decode(errors="replace"))
         except CutShort:
-            said = err.decode(errors="replace")
-            raise HostFailed(f"the shell of {self._login.host} ended early.", hint=become.why_not(said)) from None
+            raise become.refusal(self._login.host, err.decode(errors="replace")) from None
 
     def _exchange(self, remote: str, sent: Outgoing, tap: Tap | None, timeout: float | None) -> tuple[bytes, bytes]:
         self._open()
@@ -85,18 +83,36 @@ class SSH:
             self.kill()
 
     def _open(self) -> None:
-        name = self._login.host
+        *jumps, target = hops(self._connection)
+        for hop in jumps:
+            self._open_one(hop)
+        self._open_one(target)
+        target.transport.set_keepalive(KEEPALIVE_SECONDS)
+
+    def _open_one(self, hop: Any) -> None:
+        name = hostkeys.named(hop.host, int(hop.port))
         try:
-            self._connection.open()
-            self._connection.transport.set_keepalive(KEEPALIVE_SECONDS)
+            hop.open()
+        except hostkeys.UnknownKey as error:
+            raise trouble.unknown_key(name, hostkeys.fingerprint(error.key)) from error
         except paramiko.BadHostKeyException as error:
-            hint = "Check why, then correct known_hosts."
-            raise Unreachable(f"the key of {name} is not the one in known_hosts.", hint=hint) from error
-        except (paramiko.AuthenticationException, paramiko.PasswordRequiredException) as error:
-            hint = "Check ssh.user, ssh.key_file and the agent."
-            raise Unreachable(f"{name} refuses the login.", hint=hint) from error
+            raise trouble.changed_key(name, _place(hop, name)) from error
+        except paramiko.ChannelException as error:
+            why = f"its jump host {hop.gateway.host} cannot reach it ({error.text or error.code})"
+            raise Unreachable(f"{name} cannot be reached: {why}.", hint=trouble.AWAY) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
+            if _asked_who_we_are(hop):
+                raise self._refused(hop) from error
+            if isinstance(hop.gateway, Command):
+                why = f"{name} cannot be reached by `{hop.gateway.text}`: {hop.gateway.said}."
+                raise Unreachable(why, hint=trouble.AWAY) from error
             raise Unreachable(f"{name} cannot be reached: {str(error).rstrip('.')}.", hint=_hint(error)) from error
+
+    def _refused(self, hop: Any) -> Unreachable:
+        named = hop.connect_kwargs.get("key_filename") or hop.ssh_config.get("identityfile") or []
+        keys = [Path(key).expanduser() for key in ([named] if isinstance(named, str) else named)]
+        password = hop is self._connection and self._login.password is not None
+        return trouble.refused(hop.host, hop.user, keys, password=password)
 
     def prepare(self) -> None:
         """See `Transport.prepare`."""
@@ -128,8 +144,11 @@ class SSH:
         deadline = time.monotonic() + FAREWELL_SECONDS
         for relay_thread in self._relays:
             relay_thread.join(max(0.0, deadline - time.monotonic()))
-        with contextlib.suppress(Exception):
-            self._connection.close()
+        for hop in reversed(hops(self._connection)):
+            with contextlib.suppress(Exception):
+                hop.close()
+            if isinstance(hop.gateway, Command):
+                hop.gateway.close()
 
 
 def _connection(login: Login) -> Any:
@@ -138,33 +157,35 @@ def _connection(login: Login) -> Any:
     if login.key_file:
         credentials["key_filename"] = str(login.key_file)
     if login.password is not None:
-        credentials["password"] = login.password.reveal()
+        # Keys that happen to be around would use up the attempts that the server grants.
+        credentials |= {"password": login.password.reveal(), "look_for_keys": False, "allow_agent": False}
     return Connection(
         login.host,
         user=login.user,
         port=login.port,
         config=config,
+        gateway=gateway(config, login.host, user=login.user or "", jump=login.jump, proxy=login.proxy),
         connect_timeout=CONNECT_SECONDS,
         connect_kwargs=credentials,
     )
 
 
-def _check_keys(connection: Any, policy: HostKeys) -> None:
-    client = connection.client
-    if policy is HostKeys.OFF:
-        return
-    named = str(connection.ssh_config.get("userknownhostsfile", KNOWN_HOSTS)).split()
-    first, *others = (Path(name).expanduser() for name in named)
-    for path in (SYSTEM_KNOWN_HOSTS, *others, first):
-        if path.exists():
-            client.load_system_host_keys(str(path))
-    if policy is HostKeys.STRICT:
-        client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        return
-    first.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    first.touch(mode=0o600)
-    client.load_host_keys(str(first))
-    client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+def _leave_out_missing_keys(hop: Any) -> None:
+    """Like ssh, pass over files that ssh_config names and that are not there."""
+    keys = hop.connect_kwargs.get("key_filename") or []
+    found = [key for key in ([keys] if isinstance(keys, str) else keys) if Path(key).expanduser().is_file()]
+    hop.connect_kwargs["key_filename"] = found
+
+
+def _asked_who_we_are(hop: Any) -> bool:
+    """Whether a connection that failed had come as far as the login."""
+    transport = hop.client.get_transport()
+    return transport is not None and transport.initial_kex_done and not transport.is_authenticated()
+
+
+def _place(hop: Any, name: str) -> str:
+    """Where the key stands that a host should have, as `file:line`."""
+    return next((place for place, _ in hostkeys.known(hostkeys.files(hop), name)), "known_hosts")
 
 
 def _converse(channel: Any, sent: Outgoing, tap: Tap | None, timeout: float | None) -> tuple[bytes, bytes]:
@@ -213,8 +234,6 @@ def _refusal(error: Exception) -> str:
 
 
 def _hint(error: Exception) -> str:
-    if "not found in known_hosts" in str(error):
-        return "Put its key into known_hosts after checking it, or set ssh.host_keys to accept-new."
     if isinstance(error, socket.gaierror):
         return "Correct the address."
-    return "Is it up, and the address right?"
+    return trouble.AWAY

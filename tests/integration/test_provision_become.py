@@ -68,8 +68,8 @@ def test_a_large_script_runs_from_a_file_that_is_gone_afterwards(tmp_path: Path)
 @pytest.mark.parametrize(
     ("sudo", "password", "hint"),
     [
-        (ASKS, None, "sudo asks for a password there: set become.password"),
-        (ASKS, Secret("a wrong one"), "sudo refuses the password: correct become.password."),
+        (ASKS, None, "sudo asks for a password there: give it by --ask-become-pass"),
+        (ASKS, Secret("a wrong one"), "sudo refuses the password: correct become.password"),
         (REFUSES, PASSWORD, "This account may not use sudo there"),
     ],
     ids=["no password", "wrong password", "no sudoer"],

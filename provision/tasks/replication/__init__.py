@@ -12,6 +12,7 @@ from provision.tasks.replication.proof import Proof, prove
 from provision.tasks.replication.rebuild import Rebuild
 from provision.tasks.replication.report import summary
 from provision.tasks.replication.settings import Settings
+from provision.tasks.replication.settling import settled
 
 __all__ = [
     "Handover",
@@ -20,6 +21,7 @@ __all__ = [
     "Settings",
     "pid_here",
     "prove",
+    "settled",
     "stop_here",
     "summary",
 ]
