@@ -11,16 +11,18 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INVENTORY ?= inventories/local.yml
 ARGS ?=
+N ?= 10000
 # Many tests wait for something most of the time, so a few more than there are processors keep those busy.
 JOBS ?= 4
 
-.PHONY: help deploy destroy test unit integration acceptance lint format clean
+.PHONY: help deploy destroy test unit integration acceptance simulate lint format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make deploy       three nodes on this machine that replicate: provision deploy $(INVENTORY)'
 	@echo 'make destroy      remove them again, after asking'
 	@echo 'make test         the whole test suite; parts of it: make unit, integration, acceptance'
+	@echo 'make simulate     histories of swaps without servers, N=10000 of each strategy; ARGS="--seed 7" plays one again'
 	@echo 'make lint         formatting, style, types, import layers (make format mends the first)'
 	@echo 'make clean        remove the virtual environment and what tools left in this folder'
 	@echo 'ARGS="-k name -x" is handed to pytest, PYTHON=... chooses the interpreter.'
@@ -36,6 +38,9 @@ test: $(VENV)/.installed-dev
 
 unit integration acceptance: $(VENV)/.installed-dev
 	$(BIN)/pytest tests/$@ $(ARGS)
+
+simulate: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.simulator -n $(N) $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

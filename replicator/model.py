@@ -25,11 +25,20 @@ class SyncType(StrEnum):
 
 
 class Strategy(StrEnum):
-    """Who wins when two masters changed one row without knowing of each other."""
+    """Who wins when two masters changed one row without knowing of each other. How each is written: `conflict.named`.
 
-    LATEST = "latest"  # the later version; the same on both sides
+    Where two changes come to the same place in it, the later one wins.
+    """
+
+    LATEST = "latest"  # the later version
     SOURCE = "source"  # the sync's source
-    TARGET = "target"  # the sync's target
+    TARGET = "target"  # a target of the sync
+    RANDOM = "random"  # one draw a conflict, the same everywhere
+    SKIP = "skip"  # nobody: each side keeps its row until one of them changes again
+    ABORT = "abort"  # nobody, and the sync is paused
+    ORDER = "order"  # the node that is named first
+    SQL = "sql"  # whoever an SQL function says
+    PYTHON = "python"  # whoever a Python function says
 
 
 class CopyMethod(StrEnum):

@@ -23,7 +23,7 @@ from replicator.apply.stage import Stage
 from replicator.capture import Captured
 from replicator.capture.read import unseen
 from replicator.change import Counts
-from replicator.conflict import Version, incoming_wins
+from replicator.conflict import Version
 from replicator.errors import LockedOut
 from replicator.model import Link
 from replicator.postgres import Connection, fetch_one
