@@ -175,7 +175,8 @@ def rule(topology: Topology, sync: Sync, strategy: str) -> Rule:
         case Strategy.TARGET:
             places = {lead.id: 1} | {other.id: 0 for other in others}
         case Strategy.ORDER:
-            places = {topology.databases[name].id: place for place, name in enumerate(rest)}
+            known = [name for name in rest if name in topology.databases]
+            places = {topology.databases[name].id: place for place, name in enumerate(known)}
     return Rule(kind, strategy, places)
 
 
@@ -201,9 +202,5 @@ def named(text: str) -> tuple[Strategy, tuple[str, ...]]:
     return Strategy.ORDER, names
 
 
-PLAIN = tuple(
-    kind.value
-    for kind in Strategy
-    if kind not in (Strategy.ORDER, Strategy.SQL, Strategy.PYTHON)
-)
+PLAIN = tuple(kind.value for kind in Strategy if kind not in (Strategy.ORDER, Strategy.SQL, Strategy.PYTHON))
 """The strategies that are one word."""

@@ -21,7 +21,6 @@ from provision.inventory.settings import (
     PostgresqlSettings,
     ReplicationSettings,
     Source,
-    Strategy,
     SyncSettings,
     SyncType,
 )
@@ -51,7 +50,6 @@ __all__ = [
     "ReplicationSettings",
     "SecretSource",
     "Source",
-    "Strategy",
     "SyncSettings",
     "SyncType",
     "hba_rules",

@@ -78,9 +78,7 @@ class Simulated:
     silent: Mapping[str, ReplicatorError]
 
 
-def simulate(
-    topology: Topology, install: Install, connector: Connector, strategy: str, filters: Filters
-) -> Simulated:
+def simulate(topology: Topology, install: Install, connector: Connector, strategy: str, filters: Filters) -> Simulated:
     """How recorded conflicts would have ended by a strategy. filters.limit: how many of the changed ones to tell."""
     limit = filters.limit
 
@@ -108,7 +106,8 @@ def would_change(topology: Topology, strategy: str, conflict: Conflict) -> bool 
     if sync is None or incoming is None or local is None:
         return None
     judged = rule(topology, sync, strategy)
-    claims = Claim(Version(conflict.incoming.at, incoming.id), incoming.id), Claim(
-        Version(conflict.local.at, local.id), local.id
+    claims = (
+        Claim(Version(conflict.incoming.at, incoming.id), incoming.id),
+        Claim(Version(conflict.local.at, local.id), local.id),
     )
     return judged.wins(*claims, row_name(conflict.table, conflict.key)) != conflict.incoming_wins

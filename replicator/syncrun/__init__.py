@@ -125,7 +125,7 @@ class LinkRunner:
         # In this order: what is logged after the probe is seen by the next one, what is before it by this batch.
         probe = ready.source.probe()
         if self._job.swap and len(ready.tables) < len(ready.pairs):
-            ready.look_for_tables(self.link)
+            ready.look_for_tables(self._job)
         due = time.monotonic() - self._saved_at > HEARTBEAT
         # Every logged change takes a number, so the numbers taken since the last batch bound what this one holds.
         few = self._probe is not None and self._settled and probe.seq - self._probe.seq <= FEW
@@ -174,7 +174,7 @@ class LinkRunner:
             return False
         self._joined_at = now
         before = len(ready.tables)
-        ready.look_for_tables(self.link)
+        ready.look_for_tables(self._job)
         return len(ready.tables) > before
 
     def _sequences_moved(self, ready: Ready) -> bool:

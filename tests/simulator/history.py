@@ -118,7 +118,7 @@ def step(world: World, event: Event) -> None:
             world.open(node, keeps=False)
         case "keep", _:
             world.open(node, keeps=True)
-        case ("commit" | "abort"), (_, place, _, _, _):
+        case (("commit" | "abort"), (_, place, _, _, _)):
             getattr(world, kind)(node, place % 3)
         case "clock", (_, seconds):
             world.nodes[node].skew += timedelta(seconds=seconds)
@@ -128,7 +128,7 @@ def step(world: World, event: Event) -> None:
             for pair in list(world.pairs()):
                 world.run(*pair)
             world.survey()
-        case ("purge" | "crash"), _:
+        case (("purge" | "crash"), _):
             getattr(world, kind)(node)
         case "cut", (_, other):
             world.cut.add((node, other))

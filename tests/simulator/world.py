@@ -533,7 +533,8 @@ class World:
         for _ in range(3):
             self.run(source, target)
         return not any(
-            self._staged(self.nodes[source], key, self.nodes[target].positions[source]) for key in self.nodes[source].log
+            self._staged(self.nodes[source], key, self.nodes[target].positions[source])
+            for key in self.nodes[source].log
         )
 
     # --- the end ------------------------------------------------------------------------------------------------
@@ -544,10 +545,7 @@ class World:
         for number in self.members:
             for transaction in list(self.nodes[number].open):
                 self._commit(self.nodes[number], transaction)
-        for _ in range(most):
-            if not [True for pair in list(self.pairs()) if self.run(*pair)]:
-                return True
-        return False
+        return any(not [pair for pair in list(self.pairs()) if self.run(*pair)] for _ in range(most))
 
 
 def everything_goes(rule: Rule) -> bool:

@@ -20,7 +20,6 @@ from provision.inventory import (
     OneTimeCopy,
     SecretSource,
     Source,
-    Strategy,
     SyncType,
 )
 
@@ -339,7 +338,7 @@ all:
         ("onetimecopy: off", "onetimecopy", OneTimeCopy.OFF),
         ("onetimecopy: 2", "onetimecopy", OneTimeCopy.EMPTY),
         ("onetimecopy: 1", "onetimecopy", OneTimeCopy.ALWAYS),
-        ("strategy: target", "strategy", Strategy.TARGET),
+        ("strategy: target", "strategy", "target"),
         ("autokick: no", "autokick", False),
         ("paused: true", "paused", True),
     ],
