@@ -22,20 +22,24 @@ def add_up(arrival: Arrival) -> None:
 
 
 def _count_in(arrival: Arrival) -> None:
-    """Counters that come as they are on the source lack what was gained here meanwhile."""
+    """Counters that come as they are on the source lack what was gained here meanwhile.
+
+    So come those of a row that is not here, and of one that was made anew, there or here. After this they have no gain.
+    """
     stage = arrival.stage
     sums = [
         sql.SQL("coalesce(sum(l.{}), 0) as {}").format(gain(stage.relation, name), stage.gain(name))
         for name in stage.gains
     ]
     new = [
-        sql.SQL("{0} = {1} + x.{2}").format(stage.column(name), stage.value(name), stage.gain(name))
+        sql.SQL("{0} = {1} + x.{2}, {2} = null").format(stage.column(name), stage.value(name), stage.gain(name))
         for name in stage.gains
     ]
     arrival.execute(
-        "update {stage} s set {new} from (select s.ctid as id, {sums} from {stage} s join {log} l on {of_log}"
-        " where (s.present is null or s.{first} is null) and not s.gone and s.standing is distinct from 'lost'"
-        " and l.origin is null and {unseen} group by s.ctid) x where s.ctid = x.id",
+        "update {stage} s set {new} from (select s.ctid as id, bool_or(l.op in ('I', 'D')) as anew, {sums}"
+        " from {stage} s join {log} l on {of_log} where not s.gone and s.standing is distinct from 'lost'"
+        " and l.origin is null and {unseen} group by s.ctid) x"
+        " where s.ctid = x.id and (s.present is null or s.{first} is null or x.anew)",
         new=sql.SQL(", ").join(new),
         sums=sql.SQL(", ").join(sums),
         first=stage.gain(stage.gains[0]),

@@ -218,7 +218,7 @@ class Source:
     def _gains(self, delta: Delta, retry: Sequence[str]) -> sql.Composable:
         """What a table with counters has besides: whether there is a version to send, and the sums of the gains.
 
-        Of a row that was made anew there are none: its counters are what they are.
+        Of a row that was made anew here there are none: its counters are what they are.
         """
         if not delta.captured.counters:
             return sql.SQL("")
@@ -227,6 +227,7 @@ class Source:
         sums = [
             sql.SQL(
                 ", case when not coalesce(bool_or(l.op in ('I', 'D') and {0}), false)"
+                " or ((array_agg(l order by l.seq desc) filter (where l.op <> '+'))[1]).origin is not null"
                 " then coalesce(sum(l.{1}) filter (where {0}), 0) end as {2}"
             ).format(mine, gain(delta.relation, name), sql.Identifier(f"g{i + 1}"))
             for i, name in enumerate(delta.captured.counters)

@@ -215,7 +215,10 @@ def _nothing_else(spec: LogSpec) -> sql.Composable:
         sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.SQL(side), sql.Identifier(name)) for name in others)
         for side in ("old", "new")
     )
-    return sql.SQL("row({}) operator(pg_catalog.*=) row({})").format(old, new)
+    # Out of a subquery: two row constructors beside each other would be compared column by column.
+    return sql.SQL("(select x.o operator(pg_catalog.*=) x.n from (select row({}) as o, row({}) as n) x)").format(
+        old, new
+    )
 
 
 def _create_truncate_function(connection: Connection, spec: LogSpec) -> None:
