@@ -23,8 +23,9 @@ from replicator.apply.resolver import Question, Resolver, Unanswered, judged
 from replicator.apply.stage import Stage
 from replicator.capture import Captured
 from replicator.capture.read import unseen
+from replicator.change import Counts
 from replicator.conflict import Claim, Outcome, Rule, Version
-from replicator.model import Link
+from replicator.model import Link, Strategy
 from replicator.postgres import Connection
 from replicator.snapshot import Snapshot
 
@@ -134,7 +135,7 @@ class Verdict:
         return self.rival.incoming.author if self.taken else self.rival.local.author
 
 
-def resolve(arrival: Arrival) -> int:
+def resolve(arrival: Arrival) -> Counts:
     """Decide the conflicts, note them, and take the losers out of the stage; how many conflicts there were."""
     arrival.execute(
         "update {stage} s set newest = r.seq, local_op = r.op,"
@@ -146,17 +147,17 @@ def resolve(arrival: Arrival) -> int:
     )
     if arrival.stage.gains:
         arrival.execute("update {stage} s set standing = 'lost' where s.at is null and s.standing is null")
-    noted = 0
+    counts = Counts()
     with arrival.connection.cursor() as cursor:
         cursor.execute(_rivals(arrival))
         older = False
         while rows := cursor.fetchmany(DECIDED_AT_ONCE):
             rivals = [rival for row in rows if (rival := _rival(arrival, row))]
             older = older or len(rivals) < len(rows)
-            noted += _decide(arrival, rivals) if rivals else 0
+            counts += _decide(arrival, rivals) if rivals else Counts()
     if older:
         _lose(arrival, sql.SQL("s.standing = 'older'"))
-    return noted
+    return counts
 
 
 def _standing(arrival: Arrival) -> sql.Composed:
@@ -227,7 +228,7 @@ def _rival(arrival: Arrival, row: TupleRow) -> Rival | None:
     )
 
 
-def _decide(arrival: Arrival, rivals: Sequence[Rival]) -> int:
+def _decide(arrival: Arrival, rivals: Sequence[Rival]) -> Counts:
     """Have rivals judged and do what follows; how many of them were conflicts."""
     answers, failed = _ask(arrival, rivals)
     if failed:
@@ -241,7 +242,9 @@ def _decide(arrival: Arrival, rivals: Sequence[Rival]) -> int:
     _lose(
         arrival, sql.SQL("s.ctid = any({}::tid[])").format(sql.Literal([v.rival.id for v in verdicts if not v.taken]))
     )
-    return sum(verdict.noted for verdict in verdicts)
+    left = sum(verdict.outcome is Outcome.LEAVE for verdict in verdicts)
+    aborted = left if arrival.rule.kind is Strategy.ABORT else 0
+    return Counts(conflicts=sum(verdict.noted for verdict in verdicts), aborted=aborted, parked=len(failed))
 
 
 def _ask(arrival: Arrival, rivals: Sequence[Rival]) -> tuple[dict[str, bool], dict[str, str]]:

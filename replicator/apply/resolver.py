@@ -21,8 +21,9 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from replicator import conflict
-from replicator.model import Strategy
+from replicator.model import Strategy, TableName
 from replicator.postgres import Connection, fetch_one
+from replicator.relations import identifier
 
 SECONDS = 5.0
 
@@ -52,13 +53,13 @@ class Resolver(Protocol):
 
 @dataclass
 class SqlResolver:
-    """A function of the target: (incoming jsonb, local jsonb, info jsonb) returns text."""
+    """A function of the target, in schema public unless it is named: (incoming, local, info jsonb) returns text."""
 
     function: str
 
     def answer(self, connection: Connection, question: Question) -> object:
         """Call it in a savepoint, with a time limit."""
-        query = sql.SQL("select {}(%s::jsonb, %s::jsonb, %s::jsonb)").format(sql.SQL(self.function))
+        query = sql.SQL("select {}(%s::jsonb, %s::jsonb, %s::jsonb)").format(identifier(TableName.parse(self.function)))
         values = [None if value is None else Jsonb(value) for value in (question.incoming, question.local)]
         try:
             with connection.transaction():

@@ -42,7 +42,7 @@ def write_resolved(arrival: Arrival, *, careful: bool = False) -> Counts:
         counts = swap.write()
         swap.check_nobody_came()
     swap.note()
-    return counts + Counts(conflicts=conflicts)
+    return counts + conflicts
 
 
 def _insert_rows(arrival: Arrival, *, careful: bool) -> Counts:

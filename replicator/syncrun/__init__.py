@@ -101,6 +101,8 @@ class LinkRunner:
 
     def close(self) -> None:
         """Drop both connections. Idempotent, raises nothing."""
+        for asked in self._job.resolvers.values():
+            asked.close()
         ready, self._ready = self._ready, None
         if ready is not None:
             ready.close()

@@ -10,7 +10,7 @@ import psycopg
 from replicator import relations
 from replicator.model import Database, TableName
 from replicator.postgres import Connection, Connector, fetch_one, translated
-from replicator.relations import Relation
+from replicator.relations import Relation, identifier
 
 IDENTITY = """
 select s.system_identifier, d.oid::bigint from pg_control_system() s, pg_database d
@@ -113,8 +113,8 @@ def _judges(connection: Connection, function: str) -> bool:
     """Whether there is a function of that name that takes a conflict, as `apply.resolver` calls it."""
     try:
         query = "select to_regprocedure(%s || '(jsonb, jsonb, jsonb)') is not null"
-        return bool(fetch_one(connection, query, [function])[0])
-    except psycopg.Error:  # it is no name at all
+        return bool(fetch_one(connection, query, [identifier(TableName.parse(function)).as_string(connection)])[0])
+    except (psycopg.Error, ValueError):  # it is no name at all
         return False
 
 
