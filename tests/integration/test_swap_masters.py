@@ -19,7 +19,8 @@ from replicator.model import SyncType
 from replicator.purge import purge_once
 from replicator.purge.rule import State
 from replicator.signals import Stop
-from tests.fixtures.lab import Build, Lab, rows
+from replicator.verify import TableComparison, Verdict, verify_sync
+from tests.fixtures.lab import Build, Lab, ignore, rows
 from tests.fixtures.nodes import Node, NodeFactory
 
 TABLE = "create table t (id int primary key, v text)"
@@ -220,3 +221,28 @@ def test_inserts_into_a_table_without_a_key_go_everywhere(masters: list[Node], l
     for statement in ("update history set delta = 2", "delete from history", "truncate history"):
         with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="it has no key"):
             nodes[1].execute(statement)
+
+
+def test_verify_knows_what_a_third_master_has_sent_to_one_only(masters: list[Node], lab: Build) -> None:
+    nodes = masters[:3]
+    made = swap(lab, nodes)
+    nodes[2].execute("update t set v = 'on its way' where id = 1")
+    links(made, "m3>m1")
+    assert [each.verdict for each in compared(made, patience=0.3)] == [Verdict.BEHIND, Verdict.EQUAL, Verdict.BEHIND]
+    made.settle()
+    assert {each.verdict for each in compared(made)} == {Verdict.EQUAL}
+    nodes[0].execute("set session_replication_role = replica; update t set v = 'behind its back' where id = 2")
+    found = compared(made)
+    assert [each.differences for each in found] == [1, 1, 0]
+
+
+def compared(made: Lab, patience: float = 5.0) -> list[TableComparison]:
+    return verify_sync(
+        made.topology,
+        made.install,
+        made.topology.syncs["s"],
+        made.connector,
+        report=ignore,
+        stop=Stop(),
+        patience=patience,
+    )
