@@ -1,4 +1,4 @@
-"""A deploy meets what happens to real machines: it says so in a sentence, spares the others, and ends well the next time.
+"""A deploy meets what happens to real machines: it says so in a sentence, spares the others, ends well the next time.
 
 The tests share three hosts and go from worse to better: hosts that cannot be deployed to, a power cut in the middle of
 the first deploy, then a cluster whose hosts are cut off, run out of disk, lose power and are lost.
