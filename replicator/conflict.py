@@ -22,10 +22,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from replicator.model import Strategy, Sync, TableName, Topology
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+"""The time of a row of which no log knows: it is older than all that is being decided about."""
 
 TICK = timedelta(microseconds=1)
 """The least by which a version is later than what its node knew."""

@@ -14,14 +14,18 @@ from replicator.capture.read import unseen
 from replicator.capture.triggers import gain
 
 
-def add_up(arrival: Arrival) -> None:
-    """Make the stage hold the counters as they are to be, and of rows that lost only those. After `meeting.resolve`."""
-    _count_in(arrival)
+def add_up(arrival: Arrival, *, everywhere: bool) -> None:
+    """Make the stage hold the counters as they are to be, and of rows that lost only those. After `meeting.resolve`.
+
+    everywhere: all staged rows are here.
+    """
+    present = sql.SQL("true" if everywhere else "coalesce(s.present, false)")
+    _count_in(arrival, present)
     _take_over(arrival)
-    arrival.execute("delete from {stage} s where s.standing = 'lost' and (s.gone or s.present is null)")
+    arrival.execute("delete from {stage} s where s.standing = 'lost' and (s.gone or not {present})", present=present)
 
 
-def _count_in(arrival: Arrival) -> None:
+def _count_in(arrival: Arrival, present: sql.Composable) -> None:
     """Counters that come as they are on the source lack what was gained here meanwhile.
 
     So come those of a row that is not here, and of one that was made anew, there or here. After this they have no gain.
@@ -39,7 +43,8 @@ def _count_in(arrival: Arrival) -> None:
         "update {stage} s set {new} from (select s.ctid as id, bool_or(l.op in ('I', 'D')) as anew, {sums}"
         " from {stage} s join {log} l on {of_log} where not s.gone and s.standing is distinct from 'lost'"
         " and l.origin is null and {unseen} group by s.ctid) x"
-        " where s.ctid = x.id and (s.present is null or s.{first} is null or x.anew)",
+        " where s.ctid = x.id and (not {present} or s.{first} is null or x.anew)",
+        present=present,
         new=sql.SQL(", ").join(new),
         sums=sql.SQL(", ").join(sums),
         first=stage.gain(stage.gains[0]),

@@ -135,14 +135,20 @@ class Verdict:
         return self.rival.incoming.author if self.taken else self.rival.local.author
 
 
-def resolve(arrival: Arrival) -> Counts:
-    """Decide the conflicts, note them, and take the losers out of the stage; how many conflicts there were."""
+def resolve(arrival: Arrival, *, everywhere: bool = False) -> Counts:
+    """Decide the conflicts, note them, and take the losers out of the stage; how many conflicts there were.
+
+    everywhere: all staged rows are here. Then only those need writing again that are not to be taken as they are.
+    """
     arrival.execute(
-        "update {stage} s set newest = r.seq, local_op = r.op,"
-        " standing = case when s.at is null then 'lost' {cases} end"
-        " from (select distinct on (s.ctid) s.ctid as id, l.seq, l.origin, l.xid, l.op, l.changed_at, l.source_xid"
-        " from {stage} s join {log} l on {of_log}{versions} order by s.ctid, l.seq desc) r where s.ctid = r.id",
+        "update {stage} s set newest = r.seq, local_op = r.op, standing = r.standing"
+        " from (select s.ctid as id, r.seq, r.op, case when s.at is null then 'lost' {cases} end as standing"
+        " from {stage} s join (select distinct on (s.ctid) s.ctid as id,"
+        " l.seq, l.origin, l.xid, l.op, l.changed_at, l.source_xid"
+        " from {stage} s join {log} l on {of_log}{versions} order by s.ctid, l.seq desc) r on s.ctid = r.id) r"
+        " where s.ctid = r.id{needed}",
         cases=_standing(arrival),
+        needed=sql.SQL(" and r.standing is not null" if everywhere else ""),
         versions=sql.SQL(" and (l.op <> '+' or (s.gone and l.origin is null))" if arrival.stage.gains else ""),
     )
     if arrival.stage.gains:

@@ -14,9 +14,11 @@ The order of steps is what makes it right:
 
 from __future__ import annotations
 
+from typing import LiteralString
+
 from psycopg import sql
 
-from replicator.apply import counters, diff, meeting, onward, park, write
+from replicator.apply import collision, counters, diff, meeting, onward, park, write
 from replicator.apply.meeting import Arrival
 from replicator.change import Counts
 from replicator.errors import LockedOut
@@ -32,9 +34,11 @@ def write_resolved(arrival: Arrival, *, careful: bool = False) -> Counts:
     if alone:
         swap.keep_writers_out()
     swap.lock_rows()
-    conflicts = meeting.resolve(arrival)
+    conflicts = meeting.resolve(arrival, everywhere=swap.all_present)
     if arrival.stage.gains:
-        counters.add_up(arrival)
+        counters.add_up(arrival, everywhere=swap.all_present)
+    if careful and not arrival.stage.text:
+        conflicts += collision.settle(arrival)
     if alone:
         counts = write.write(arrival.connection, arrival.link, arrival.stage, careful=careful)
         park.forget_parked(arrival.connection, arrival.link, arrival.stage)
@@ -62,6 +66,7 @@ class _Swap:
     def __init__(self, arrival: Arrival) -> None:
         self._arrival = arrival
         self._connection, self._stage = arrival.connection, arrival.stage
+        self.all_present = False
 
     def deletes_unknown(self) -> bool:
         """Whether a deletion is staged of a key that has no row here."""
@@ -75,23 +80,34 @@ class _Swap:
         self._arrival.execute("lock table {name} in share row exclusive mode")
 
     def lock_rows(self) -> None:
-        """Lock the rows that are here, in key order, and mark them."""
+        """Lock the rows that are here, in key order, and mark those that are where some are not.
+
+        A stage of which all rows are here, as most are, need not be written again.
+        """
         keys = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(n)) for n in self._stage.relation.key)
-        self._arrival.execute(
-            "with here as (select s.ctid as id from {table} t join {stage} s on {match} order by {keys}"
-            " for update of t) update {stage} s set present = true from here where s.ctid = here.id",
+        query = self._arrival.compose(
+            "with here as (select s.ctid from {table} t join {stage} s on {match} order by {keys} for update of t)"
+            " select count(*), (select count(*) from {stage}) from here",
             keys=keys,
         )
+        here, staged = fetch_one(self._connection, query)
+        self.all_present = here == staged
+        if here and not self.all_present:
+            self._arrival.execute(
+                "update {stage} s set present = true from {table} t where {match}",
+            )
 
     def write(self) -> Counts:
         """Write what is left. Raises LockedOut when a key that was not here has come."""
         query = (
-            "select count(*) filter (where gone), count(*) filter (where not gone and present),"
-            " count(*) filter (where not gone and present is null) from {stage}"
+            "select count(*) filter (where gone), count(*) filter (where not gone and (present or {all})),"
+            " count(*) filter (where not gone and present is null and not {all}) from {stage}"
         )
-        gone, present, absent = fetch_one(self._connection, self._arrival.compose(query))
-        deleted = write.delete_gone(self._connection, self._stage, " and s.present") if gone else 0
-        updated = write.update_matched(self._connection, self._stage, " and s.present") if present else 0
+        all_present = sql.Literal(self.all_present)
+        gone, present, absent = fetch_one(self._connection, self._arrival.compose(query, all=all_present))
+        here: LiteralString = "" if self.all_present else " and s.present"
+        deleted = write.delete_gone(self._connection, self._stage, here) if gone else 0
+        updated = write.update_matched(self._connection, self._stage, here) if present else 0
         return Counts(inserted=self._insert(absent) if absent else 0, updated=updated, deleted=deleted)
 
     def _insert(self, expected: int) -> int:
@@ -106,6 +122,8 @@ class _Swap:
 
     def check_nobody_came(self) -> None:
         """Raise LockedOut if a change of a key that was not here was logged since the rivals were read."""
+        if self.all_present:
+            return
         query = (
             "select exists (select from {stage} s join {log} l on {of_log}"
             " where s.present is null and l.seq > coalesce(s.newest, 0))"

@@ -246,3 +246,16 @@ def compared(made: Lab, patience: float = 5.0) -> list[TableComparison]:
         stop=Stop(),
         patience=patience,
     )
+
+
+def test_truncate_deletes_what_was_there_and_makes_no_echo(masters: list[Node], lab: Build) -> None:
+    nodes = masters[:3]
+    made = swap(lab, nodes)
+    nodes[1].execute("update t set v = 'before' where id = 1")
+    nodes[0].execute("truncate t")
+    nodes[2].execute("insert into t values (99, 'elsewhere'); update t set v = 'after' where id = 2")
+    counts = made.settle()
+    assert_equal(nodes)
+    assert rows(nodes[0]) == [("(2,after)",), ("(99,elsewhere)",)]
+    assert counts.deleted == 2 * 9 + 1
+    assert made.run() == Counts()
