@@ -11,10 +11,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INVENTORY ?= inventories/local.yml
 ARGS ?=
+N ?= 10000
 # Many tests wait for something most of the time, so a few more than there are processors keep those busy.
 JOBS ?= 4
 
-.PHONY: help deploy destroy test unit integration acceptance lab lab-down lab-test lint format clean
+.PHONY: help deploy destroy test unit integration acceptance lab lab-down lab-test simulate lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +24,7 @@ help:
 	@echo 'make test         the whole test suite; parts of it: make unit, integration, acceptance'
 	@echo 'make lab          three hosts with their own systemd and sshd on this machine, as root: docs/how-to/lab.md'
 	@echo 'make lab-down     remove them again; make lab-test: the tests on such hosts'
+	@echo 'make simulate     histories of swaps without servers, N=10000 of each strategy; ARGS="--seed 7" plays one again'
 	@echo 'make lint         formatting, style, types, import layers (make format mends the first)'
 	@echo 'make clean        remove the virtual environment and what tools left in this folder'
 	@echo 'ARGS="-k name -x" is handed to pytest, PYTHON=... chooses the interpreter.'
@@ -46,6 +48,9 @@ lab lab-down: $(VENV)/.installed-dev
 
 lab-test: $(VENV)/.installed-dev
 	$(BIN)/pytest tests/lab $(ARGS)
+
+simulate: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.simulator -n $(N) $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -13,11 +13,14 @@ from provision.apply.knowing import Known, known
 from provision.cli.asking import Asking
 from provision.cli.common import FORKS, AskBecomePass, AskPass, Command, Forks, InventoryFile, Json, Limit, Tags
 from provision.errors import HostFailed
-from provision.facts import TRAITS, Facts, NotYet
+from provision.facts import TRAITS, Facts, NotYet, PathFact
 from provision.plan import Impossible, Item
 
 HIDDEN = ("text", "verifier", "digest")
 """Parts of facts that may hold secrets, or that nobody can read."""
+
+OBVIOUS = ("kind", "state")
+"""Parts of facts whose values say by themselves what they are."""
 
 WIDEST = 140
 
@@ -90,7 +93,7 @@ def _words(value: object) -> str:
         return "nothing"
     if isinstance(value, Mapping):
         parts = ((str(key), _words(part)) for key, part in value.items() if part not in ("", None, (), [], {}))
-        return ", ".join(f"{key.replace('_', ' ')} {words}" for key, words in parts)
+        return ", ".join(words if key in OBVIOUS else f"{key.replace('_', ' ')} {words}" for key, words in parts)
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(_words(part) for part in value)
     return str(value.value if isinstance(value, Enum) else value)
@@ -104,6 +107,8 @@ def _value(found: Facts, probe: Any) -> object:
     except HostFailed as why:
         return f"cannot be known: {why}"
     if is_dataclass(value) and not isinstance(value, type):
+        if isinstance(value, PathFact) and value.kind == "absent":
+            return "absent"
         return {key: _readable(key, part) for key, part in asdict(value).items() if key not in HIDDEN}
     return value
 

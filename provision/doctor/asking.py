@@ -67,7 +67,7 @@ done""",
 
 def repositories(installer: str) -> Probe[str]:
     """Asks whether the package repositories answer: nothing if so, else what the installer said."""
-    command = "dnf -q makecache" if installer == "dnf" else "yum -q makecache fast"
+    command = "dnf -q makecache" if installer == "dnf" else "yum -q repolist"
     script = (
         f"command -v {installer} >/dev/null 2>&1 || {{ echo 'there is no {installer}'; exit 0; }}\n"
         f'if ! said=$(timeout {REPOSITORY_SECONDS} {command} 2>&1); then printf "%s\\n" "${{said:-no answer}}"; fi\n'

@@ -45,12 +45,13 @@ Scope = tuple[str, Node]
 
 
 class Draft:
-    """What the files of one inventory say, put together."""
+    """What the files of one inventory say, put together. encrypted: files that ansible-vault keeps."""
 
     def __init__(self, faults: Faults) -> None:
         self.faults = faults
         self.groups: dict[str, GroupDraft] = {ALL: GroupDraft(ALL), UNGROUPED: GroupDraft(UNGROUPED)}
         self.hosts: dict[str, HostDraft] = {}
+        self.encrypted: list[Mark] = []
 
     def group(self, name: str, mark: Mark) -> GroupDraft:
         """The group of a name, made when it is new."""

@@ -9,8 +9,13 @@ from pathlib import Path
 from provision.inventory.draft import ALL, Draft
 from provision.inventory.faults import Faults
 from provision.inventory.marks import Node, Origin
-from provision.inventory.variables import ONCE, HostVars, Resolver, check_names, merge
+from provision.inventory.reach import ARGUMENTS, FROM_ANSIBLE
+from provision.inventory.variables import ONCE, OWN, HostVars, Resolver, check_names, merge
 from provision.inventory.wording import shown
+
+ANSIBLE = {name for section in FROM_ANSIBLE.values() for names in section.values() for name in names}
+NEEDED = {*OWN, *ARGUMENTS, *ANSIBLE}
+"""Variables that pgherd reads of hosts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,8 @@ def effective(draft: Draft, path: Path, faults: Faults) -> Effective:
         resolvers[name] = Resolver(own, {**magic, **_own_magic(name, lineages[name])}, faults)
     whole = Resolver(shared, magic, faults)
     once = {name: whole.variable(name) for name in ONCE if name in shared}
+    for resolver in resolvers.values():
+        resolver.resolve(NEEDED)
     hosts = {name: resolver.all() for name, resolver in resolvers.items()}
     used = whole.used.union(*(resolver.used for resolver in resolvers.values()))
     for variables in (shared, *hosts.values()):

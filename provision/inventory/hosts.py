@@ -89,7 +89,9 @@ class HostBuilder:
     ) -> tuple[str, int | None]:
         """The node's address and, where it had to fall back to 127.0.0.1, the port of its server."""
         local = own.connection is ConnectionKind.LOCAL
-        address = own.address or (THIS_MACHINE if local else ssh.host or name)
+        # Ports that lead from here to a virtual machine say nothing of where the other nodes find it.
+        forwarded = ssh.host and _is_loopback(ssh.host)
+        address = own.address or (THIS_MACHINE if local else name if forwarded else ssh.host or name)
         if not local or not _is_loopback(address) or address == THIS_MACHINE or self.listens(address):
             return address, None
         if own.fallback_port is None:

@@ -43,15 +43,19 @@ class Origin:
 class SecretSource:
     """Where a secret is to be had, not the secret: `!env NAME`, `!command "pass show x"`, `!secret NAME`, `!vault`.
 
-    `provision.secrets` reads it. text: the name or the command line; what Ansible Vault has encrypted.
+    `provision.secrets` reads it. text: the name or the command line; what Ansible Vault has encrypted; `given`: the
+    secret itself, from a file that was encrypted as a whole.
     """
 
-    kind: Literal["env", "command", "secret", "vault"]
+    kind: Literal["env", "command", "secret", "vault", "given"]
     text: str
     mark: Mark = field(compare=False, repr=False)
 
     def __str__(self) -> str:
-        return "!vault" if self.kind == "vault" else f"!{self.kind} {self.text}"
+        return "!vault" if self.kind in ("vault", "given") else f"!{self.kind} {self.text}"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
 
 class Broken:
@@ -59,6 +63,13 @@ class Broken:
 
 
 BROKEN = Broken()
+
+
+class Unread(Broken):
+    """A value that pgherd cannot read: a fault where pgherd needs it, nobody's business elsewhere."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -98,7 +109,7 @@ class Node:
     @property
     def broken(self) -> bool:
         """Whether it is, or holds, a value that could not be had."""
-        return self.value is BROKEN or any(child.broken for child in (*self.items.values(), *self.elements))
+        return isinstance(self.value, Broken) or any(child.broken for child in (*self.items.values(), *self.elements))
 
     @property
     def texts(self) -> tuple[tuple[str, Mark], ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,9 +11,8 @@ from provision.inventory.marks import Node
 from provision.inventory.model import Notice
 from provision.inventory.reach import ARGUMENTS, path_of
 from provision.inventory.settings import CONTROL
+from provision.inventory.variables import SECRET
 from provision.inventory.yaml_file import WRITTEN
-
-TELLING = re.compile(r"(?:^|_)(password|passwd|pass|secret|token)$")
 
 
 def notices(
@@ -31,9 +29,23 @@ def notices(
     for group in draft.groups.values():
         if group.name in draft.hosts and group.mark:
             found[Notice(group.mark, f"{group.name!r} is the name of a group and of a host; patterns mean both")] = None
+    for mark in draft.encrypted:
+        message = (
+            "is encrypted by Ansible Vault and was not read: give its passphrase, by ANSIBLE_VAULT_PASSWORD_FILE say"
+        )
+        found[Notice(mark, message)] = None
     for values in hosts.values():
         found.update(
-            dict.fromkeys([*_plain(values), *_trust(values), *_unread(values), *_clear(values), *_ssh(values)])
+            dict.fromkeys(
+                [
+                    *_plain(values),
+                    *_trust(values),
+                    *_unread(values),
+                    *_forwarded(values),
+                    *_clear(values),
+                    *_ssh(values),
+                ]
+            )
         )
     return tuple(sorted(found, key=lambda notice: (notice.mark.file, notice.mark.line)))
 
@@ -58,6 +70,15 @@ def _plain(values: Mapping[str, Node]) -> Iterator[Notice]:
         yield Notice(chosen.mark, "tls: no sends rows in clear over the network, for whoever listens")
 
 
+def _forwarded(values: Mapping[str, Node]) -> Iterator[Notice]:
+    host = values.get("ansible_host")
+    if host is None or "address" in values or "connection" in values or "ansible_connection" in values:
+        return
+    if str(host.value).startswith("127."):
+        message = "this leads from here to the host; say by address where the other nodes find it"
+        yield Notice(host.mark, message)
+
+
 def _unread(values: Mapping[str, Node]) -> Iterator[Notice]:
     for name in (name for name in ARGUMENTS if name in values):
         unread = ssh_args.read(values[name]).unread
@@ -71,7 +92,7 @@ def _unread(values: Mapping[str, Node]) -> Iterator[Notice]:
 def _clear(values: Mapping[str, Node]) -> Iterator[Notice]:
     for name, node in values.items():
         yield from _clear(node.items)
-        if TELLING.search(name) and isinstance(node.value, str) and node.value:
+        if SECRET.search(name) and isinstance(node.value, str) and node.value:
             yield Notice(node.mark, f"{name} seems to be a secret in clear; write {WRITTEN}")
 
 

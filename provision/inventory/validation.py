@@ -9,7 +9,7 @@ import pydantic
 from pydantic_core import ErrorDetails
 
 from provision.inventory.faults import Faults
-from provision.inventory.marks import BROKEN, Node
+from provision.inventory.marks import Broken, Node
 from provision.inventory.settings import Section
 from provision.inventory.wording import nearest, shown, suggestion
 from provision.inventory.yaml_file import WRITTEN
@@ -53,7 +53,7 @@ def validate(model: type[S], node: Node, faults: Faults) -> S | None:
         for detail in details:
             path = _path(detail)
             at = node.find(*path)
-            if detail["type"] != "extra_forbidden" and path not in meant and not (at and at.value is BROKEN):
+            if detail["type"] != "extra_forbidden" and path not in meant and not (at and isinstance(at.value, Broken)):
                 _report(node, path, detail, faults)
         return None
 

@@ -7,8 +7,11 @@ expressions, resolved when first needed; what is undefined or refers to itself i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date
+from typing import Literal
 
 import jinja2
 from jinja2 import meta, nodes
@@ -16,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from provision.inventory.draft import Scope
 from provision.inventory.faults import Faults
-from provision.inventory.marks import BROKEN, Mark, Node, Origin, SecretSource, wrap
+from provision.inventory.marks import BROKEN, Mark, Node, Origin, SecretSource, Unread, wrap
 from provision.inventory.wording import suggestion
 from provision.inventory.yaml_file import WRITTEN
 
@@ -24,7 +27,12 @@ MERGED = ("postgresql", "pgbench", "ssh", "tls", "repositories", "pgdg", "ntp", 
 ONCE = ("replication", "secrets_file", "serial", "state_dir")
 """Variables that speak of the inventory as a whole and so belong to `all`."""
 OWN = (*MERGED, *ONCE, "address", "become", "connection", "fallback_port", "release", "tuning", "updates")
-HINTS = dict.fromkeys(("lookup", "vault"), f"write {WRITTEN} instead.")
+HINTS = dict.fromkeys(("query", "vault"), f"write {WRITTEN} instead.")
+MAPPINGS = (*MERGED, "become", "replication")
+"""Those of OWN that are sections."""
+
+SECRET = re.compile(r"(?:^|_)(password|passwd|pass|secret|token)$")
+"""Names whose values are secrets."""
 
 
 def merge(scopes: list[Scope]) -> tuple[dict[str, Node], dict[str, tuple[Origin, ...]]]:
@@ -53,7 +61,9 @@ def check_names(values: Mapping[str, Node], used: set[str], faults: Faults) -> N
     for name, node in values.items():
         if name in OWN or name in used or name.startswith("ansible_"):
             continue
-        if guess := suggestion(name, OWN, cutoff=0.85):
+        guess = suggestion(name, OWN, cutoff=0.85)
+        section = any(f"'{own}'" in guess for own in MAPPINGS)
+        if guess and (isinstance(node.value, dict) or node.broken or not section):
             faults.add(node.mark, f"found the unknown variable {name!r}, expected one that pgherd reads; {guess}")
 
 
@@ -75,9 +85,23 @@ class Resolver:
         self._resolved: dict[str, Node] = {}
         self._open: list[str] = []
 
+    def resolve(self, names: Collection[str]) -> None:
+        """Resolve variables that matter; what they refer to is resolved with them."""
+        for name in self.values:
+            if name in names:
+                self.variable(name)
+
     def all(self) -> dict[str, Node]:
-        """Every variable, with BROKEN in the place of what does not resolve."""
-        return {name: self.variable(name) for name in self.values}
+        """Every variable, with BROKEN in the place of what does not resolve.
+
+        Those that nothing has needed so far are others' (roles of Ansible know facts, vaults and lookups that are not
+        here): what does not resolve in them is no fault.
+        """
+        judge, self.faults = self.faults, Faults()
+        try:
+            return {name: self.variable(name) for name in self.values}
+        finally:
+            self.faults = judge
 
     def variable(self, name: str) -> Node:
         """A variable, resolved. Raises Unresolvable when it is being resolved already."""
@@ -108,13 +132,16 @@ class Resolver:
             return Node({name: self._resolve(child) for name, child in node.items.items()}, node.mark)
         if isinstance(node.value, tuple):
             return Node(tuple(self._resolve(child) for child in node.elements), node.mark)
+        if isinstance(node.value, Unread):
+            self.faults.add(node.mark, node.value.why)
+            return Node(BROKEN, node.mark)
         if isinstance(node.value, str) and ("{{" in node.value or "{%" in node.value):
             return wrap(self._evaluate(node.value, node.mark), node.mark)
         return node
 
     def _evaluate(self, text: str, mark: Mark) -> object:
         try:
-            return _plain(_render(text, self._context(text)))
+            return self._secret(_plain(_render(text, self._context(text))), mark)
         except Unresolvable:
             pass
         except jinja2.TemplateSyntaxError as error:
@@ -125,9 +152,21 @@ class Resolver:
             self.faults.add(mark, f"found {text!r}, which cannot be evaluated: {error}")
         return BROKEN
 
+    def _secret(self, value: object, mark: Mark) -> object:
+        """A value that was looked up, in the place of a secret, as the source of one."""
+        named = next((step for step in reversed(mark.path) if isinstance(step, str)), "")
+        if isinstance(value, LookedUp) and SECRET.search(named):
+            return SecretSource(value.kind, value.name, mark)
+        return value
+
     def _context(self, text: str) -> dict[str, object]:
         names = meta.find_undeclared_variables(ENVIRONMENT.parse(text))
         self.used |= names
+        if "lookup" in names and "lookup" not in self.values:
+            return {**self._own_context(names), "lookup": lookup}
+        return self._own_context(names)
+
+    def _own_context(self, names: set[str]) -> dict[str, object]:
         context = {name: self.magic[name] for name in names & self.magic.keys()}
         return {**context, **{name: self.plain(name) for name in sorted(names & self.values.keys())}}
 
@@ -137,6 +176,23 @@ class Resolver:
             return message
         hint = HINTS.get(name) or suggestion(name, {*self.values, *self.magic})
         return f"{name!r} is not defined" + (f"; {hint}" if hint else "")
+
+
+class LookedUp(str):
+    """What `lookup` has found. kind, name: as a SecretSource has them."""
+
+    kind: Literal["env", "command"]
+    name: str
+
+
+def lookup(plugin: str, name: str, *_: object, **__: object) -> LookedUp:
+    """Ansible's lookup, of what there is here: `env`, and `pipe` where a secret belongs. Raises LookupError."""
+    plugin = plugin.removeprefix("ansible.builtin.")
+    if plugin not in ("env", "pipe"):
+        raise LookupError(f"lookup({plugin!r}) is not known here; write {WRITTEN} instead")
+    found = LookedUp(os.environ.get(name, "") if plugin == "env" else f"lookup('pipe', {name!r})")
+    found.kind, found.name = ("env" if plugin == "env" else "command"), name
+    return found
 
 
 class HostVars(Mapping[str, Mapping[str, object]]):

@@ -44,7 +44,8 @@ def _words(text: str) -> tuple[str, ...]:
 def missing_of(names: Sequence[str]) -> str:
     """A fragment that prints those of some packages that are not installed, under their own names or another's."""
     words = " ".join(quote(name) for name in names)
-    return f'for p in {words}; do rpm -q --whatprovides "$p" >/dev/null 2>&1 || echo "$p"; done\n'
+    one = f'for p in {words}; do rpm -q --whatprovides "$p" >/dev/null 2>&1 || echo "$p"; done'
+    return f"rpm -q --whatprovides {words} >/dev/null 2>&1 || {one}\n"  # mostly all are there: one question for all
 
 
 def transaction(command: str) -> str:
@@ -191,7 +192,9 @@ class Updates:
             "newest=$(rpm -q --last kernel-core kernel 2>/dev/null"
             " | awk '/^kernel/ { sub(/^kernel-(core-)?/, \"\", $1); print $1; exit }')\n"
             'if [ -n "$newest" ] && [ "$newest" != "$(uname -r)" ]; then echo "reboot $newest"; fi\n'
-            "[ $c = 0 ] || printf '%s\\n' \"$said\" | awk '/^Obsoleting/ { exit } NF == 3 && $1 ~ /\\./ { print $1 }'\n"
+            # A name too long for its column has a line of its own.
+            "[ $c = 0 ] || printf '%s\\n' \"$said\" |"
+            " awk '/^Obsoleting/ { exit } (NF == 3 || NF == 1) && $1 ~ /\\./ { print $1 }'\n"
         )
         return Probe(script, _updates, UpdateFact())
 

@@ -1,4 +1,4 @@
-"""Opens what `ansible-vault encrypt_string` has made (formats 1.1 and 1.2, AES256). Pure; nothing is written in it.
+"""Opens what Ansible Vault has encrypted (formats 1.1 and 1.2, AES256): values and files. Nothing is written in it.
 
 The text is hexadecimal twice over: salt, HMAC and ciphertext, a line each. PBKDF2 makes three things of passphrase and
 salt: the key and the initial counter of AES-CTR, and the key of the HMAC.
@@ -7,7 +7,10 @@ salt: the key and the initial counter of AES-CTR, and the key of the HMAC.
 from __future__ import annotations
 
 from binascii import unhexlify
+from collections.abc import Callable
 
+from provision.errors import Fault, InputError
+from provision.secrets.passphrase import Passphrase
 from provision.secrets.sealed import Damaged, WrongPassphrase
 from provision.secrets.secret import Secret
 
@@ -44,6 +47,23 @@ def open_vault(text: str, passphrase: Secret) -> str:
         return (unpadder.update(decryptor.update(ciphertext)) + unpadder.finalize()).decode()
     except ValueError:
         raise Damaged from None
+
+
+def unlocker(passphrase: Passphrase) -> Callable[[str, str], str]:
+    """What opens a text, given the name of the file that it is: as the inventory's `load` wants it."""
+
+    def unlock(text: str, file: str) -> str:
+        try:
+            return open_vault(text, passphrase.for_ansible(file))
+        except WrongPassphrase:
+            raise InputError([Fault(file, 1, "", "the passphrase is wrong")]) from None
+        except Damaged:
+            raise InputError([Fault(file, 1, "", "what Ansible Vault has encrypted is damaged")]) from None
+        except Unknown as error:
+            message = f"found {str(error)[:40]!r}, expected $ANSIBLE_VAULT;1.1;AES256 or 1.2"
+            raise InputError([Fault(file, 1, "", message)]) from None
+
+    return unlock
 
 
 def _parts(text: str) -> tuple[bytes, bytes, bytes]:

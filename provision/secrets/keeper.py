@@ -78,6 +78,8 @@ class Keeper:
             return self._fetched[key]
 
     def _read_source(self, source: sources.Source) -> str:
+        if source.kind == "given":
+            return source.text
         if self.vault is None or source.kind not in ("secret", "vault"):
             return sources.read(source)
         if source.kind == "vault":
@@ -111,6 +113,13 @@ class Keeper:
                 faults += error.faults
         if faults:
             raise InputError(dict.fromkeys(faults))
+
+    def clear_environment(self) -> None:
+        """Take the variables that secrets came from out of the environment: nothing that is started inherits them."""
+        with self._lock:
+            for kind, name in self._fetched:
+                if kind == "env":
+                    os.environ.pop(name, None)
 
     def give(self, purpose: str, value: str) -> None:
         """Take what somebody has typed. purpose: what it is for."""

@@ -121,9 +121,9 @@ class Claimed:
         """See `Transport.prepare`."""
         self._transport.prepare()
 
-    def join(self, peer: socket.socket, address: str, port: int) -> None:
+    def join(self, peer: socket.socket, address: str, port: int, *, sure: bool = False) -> None:
         """See `Transport.join`."""
-        self._transport.join(peer, address, port)
+        self._transport.join(peer, address, port, sure=sure)
 
     def kill(self) -> None:
         """See `Transport.kill`."""

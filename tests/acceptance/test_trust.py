@@ -21,7 +21,7 @@ def servers(tmp_path: Path) -> Iterator[dict[str, Sshd]]:
     try:
         for number, name in enumerate(("gate", "inner"), 1):
             (tmp_path / name).mkdir()
-            running[name] = sshd.start(tmp_path / name, f"127.0.0.{number}")
+            running[name] = sshd.start(tmp_path / name, address=f"127.0.0.{number}")
         yield running
     except sshd.NoSshd as missing:
         if IN_CI:

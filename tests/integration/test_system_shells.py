@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,22 +16,28 @@ from provision.resources import (
     HostsFile,
     Module,
     NetworkCards,
+    Packages,
     PortLabel,
     RepositoryOptions,
     Resource,
     TrustedKey,
     Unit,
+    Updates,
+    WholePackages,
 )
-from provision.resources.packages import UNLOCKED
+from provision.resources.packages import UNLOCKED, UpdateFact
 from provision.resources.steps import carry_out
 from provision.transport import Local
 from provision.transport.base import OnLine, Result
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="these hosts have GNU's tools and Linux's /proc")
 
 MOVED = (
     "/etc/",
     "/sys/class/net",
     "/var/lib/selinux/",
     "/var/lib/dnf/",
+    "/var/lib/rpm/",
     "/var/cache/dnf/",
     "/var/run/",
     "/var/lock/subsys/",
@@ -116,6 +123,8 @@ def test_a_module_is_off_where_dnf_looks(host: Host) -> None:
     assert converge(host, module) == ["disable module postgresql"]
     assert "\nstate=disabled\n" in host.read("/etc/dnf/modules.d/postgresql.module")
     chosen = "[postgresql]\nname=postgresql\nstream=13\nprofiles=server\nstate=enabled\n"
+    host.write("/etc/dnf/modules.d/postgresql.module", chosen.replace("enabled", ""))
+    assert Module(module="postgresql", stream="13").plan(gather(host, module.probes())), "named, and not on"
     host.write("/etc/dnf/modules.d/postgresql.module", chosen)
     assert Module(module="postgresql", stream="13").plan(gather(host, module.probes())) == []
     assert converge(host, module) == ["disable module postgresql"]
@@ -246,3 +255,83 @@ def test_a_sysv_service_runs_starts_at_boot_and_heeds_its_file(host: Host, monke
     (host.root / "var/lock/subsys/ntpd").unlink()
     assert converge(host, unit) == ["start ntpd"]
     assert host.read("/said") == "start ntpd\nrestart ntpd\nstart ntpd\n"
+
+
+NEWER = """
+bash.x86_64                  5.1.8-9.el9                 baseos
+kernel-core.x86_64           5.14.0-503.el9              baseos
+a-package-with-a-very-long-name.noarch
+                             2.0-1.el9                   appstream
+Obsoleting Packages
+new.noarch                   1.0-1.el9                   appstream
+    old.noarch               0.9-1.el9                   @appstream
+"""
+THREE = ("bash.x86_64", "kernel-core.x86_64", "a-package-with-a-very-long-name.noarch")
+
+
+def programs(host: Host, monkeypatch: pytest.MonkeyPatch, **texts: str) -> None:
+    """Programs that stand first in the path."""
+    for name, text in texts.items():
+        host.write(f"/bin/{name}", "#!/bin/sh\n" + text.replace("ROOT", str(host.root))).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{host.root}/bin:/usr/bin:/bin")
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "running", "expected"),
+    [
+        (100, NEWER, "5.14.0-503.el9.x86_64", UpdateFact(THREE)),
+        (0, "", "5.14.0-427.el9.x86_64", UpdateFact((), "5.14.0-503.el9.x86_64")),
+        (0, "", "5.14.0-503.el9.x86_64", UpdateFact()),
+    ],
+)
+def test_updates_are_read_as_the_package_manager_lists_them(
+    host: Host, monkeypatch: pytest.MonkeyPatch, code: int, said: str, running: str, expected: UpdateFact
+) -> None:
+    host.write("/newer", said)
+    programs(
+        host,
+        monkeypatch,
+        dnf=f"[ \"$*\" = '-q check-update' ] || exit 9\ncat ROOT/newer\nexit {code}\n",
+        rpm="echo 'kernel-core-5.14.0-503.el9.x86_64    Wed Nov 25 2026'\n",
+        uname=f"echo {running}\n",
+    )
+    updates = Updates(kind="all")
+    found = gather(host, updates.probes())[updates.probes()[0]]
+    assert found == expected
+
+
+def test_repositories_that_do_not_answer_are_no_news(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs(host, monkeypatch, dnf="echo \"Error: Failed to download metadata for repo 'x'\"; exit 1\n")
+    updates = Updates(kind="security")
+    with pytest.raises(HostFailed, match="the repository x cannot be read"):
+        updates.plan(gather(host, updates.probes()))
+
+
+def test_what_a_cut_installation_left_is_installed_again(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = host.write("/var/lib/rpm/.pgherd-installing", "")
+    since = int(trace.stat().st_mtime)
+    programs(
+        host,
+        monkeypatch,
+        rpm=f"printf '%s\\n' '{since - 900} bash' '{since} gpg-pubkey' '{since + 2} libpq' '{since + 3} postgresql'\n",
+        dnf='echo "$*" >>ROOT/said\n',
+    )
+    assert converge(host, WholePackages()) == ["install again what a cut installation left"]
+    assert host.read("/said") == "-y -q reinstall libpq postgresql\n"
+    assert not trace.exists()
+
+
+def test_an_installation_leaves_a_trace_only_while_it_works(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    (host.root / "var/lib/rpm").mkdir(parents=True)
+    programs(
+        host,
+        monkeypatch,
+        rpm="[ -e ROOT/installed ]\n",
+        dnf="ls -A ROOT/var/lib/rpm >ROOT/said; case $* in *chrony) : >ROOT/installed ;; *) exit 1 ;; esac\n",
+    )
+    assert converge(host, Packages(packages=("chrony",))) == ["install chrony"]
+    assert host.read("/said") == ".pgherd-installing\n"
+    (host.root / "installed").unlink()
+    with pytest.raises(HostFailed):
+        converge(host, Packages(packages=("nothing",)))
+    assert list((host.root / "var/lib/rpm").iterdir()) == []

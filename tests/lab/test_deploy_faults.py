@@ -1,7 +1,7 @@
-"""A deploy meets what happens to real machines: it says so in a sentence, spares the others, ends well the next time.
+"""A deploy meets what happens to real machines: it says so in a sentence, spares others, and ends well the next time.
 
-The tests share three hosts and go from worse to better: hosts that cannot be deployed to, a power cut in the middle of
-the first deploy, then a cluster whose hosts are cut off, run out of disk, lose power and are lost.
+The tests share three hosts and go from worse to better: hosts that cannot be deployed to, a power cut in the middle
+of the first deploy, then a cluster whose hosts are cut off, run out of disk, lose power and are lost.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def load(host: Machine) -> Iterator[None]:
 
 @contextmanager
 def writing(host: Machine) -> Iterator[None]:
-    """Rows written one after the other for the while, each tried once: every acknowledged one must be there afterwards."""
+    """Rows written one after the other for the while: every acknowledged one must be there afterwards."""
     insert = "insert into pgbench_history (tid, bid, aid, delta, mtime) values (1, 1, $i, 4711, now())"
     write_one = f'runuser -u postgres -- psql -qAtc "{insert}" test1 2>/dev/null && echo $i'
     loop = f"i=0; until [ -e /run/enough ]; do i=$((i + 1)); {write_one}; sleep 0.02; done"

@@ -9,7 +9,7 @@ import pytest
 
 from provision.errors import InputError
 from provision.inventory import load
-from provision.secrets import Keeper, Passphrase, Secret, Vault
+from provision.secrets import Keeper, Passphrase, Secret, Vault, unlocker
 from provision.secrets.ansible_vault import Unknown, open_vault
 from provision.secrets.sealed import Damaged, WrongPassphrase
 
@@ -33,6 +33,17 @@ $ANSIBLE_VAULT;1.2;AES256;prod
 63326164646131653135623432373265633431326434316563396564393561356632366262326630
 66313438333139663335
 """
+WHOLE = """\
+$ANSIBLE_VAULT;1.1;AES256
+36383065303635616466323633353734313934306564646466303061333438323365363233386162
+6263613966613030353063343664313664623333366161370a633961323862353462343337636539
+34366236373737373563623036353266666461306162376562643565393038353135623561666636
+6630663066363764380a353632336534353633643635663133663031636632336661343232393864
+39623866316630643061343534393033633135343162353466336533393631663264636539356232
+63623134313037393237366636656361383339326336303766393039663736373463633034353835
+363134366661393838366132366138373532
+"""
+"""The file's text: vault_super: "hunter2!", vault_sudo: hunter3!, vault_port: 5433."""
 LONG = "ümläut and a longer text that fills more than one block of the cipher"
 
 
@@ -107,22 +118,58 @@ def test_mistakes_are_one_sentence_with_their_line(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_that_is_encrypted_as_a_whole_is_named(tmp_path: Path) -> None:
-    (tmp_path / "hosts.yml").write_text("all: {hosts: {a: }}")
+def whole(tmp_path: Path, text: str) -> Path:
+    """An inventory that gets its secrets from an encrypted file, as Ansible's users have it."""
     (tmp_path / "group_vars" / "all").mkdir(parents=True)
-    path = tmp_path / "group_vars" / "all" / "vault.yml"
-    path.write_text(FIRST)
-    with pytest.raises(InputError) as caught:
-        load(tmp_path / "hosts.yml")
-    assert str(caught.value) == (
-        f"{path}:1: found a file encrypted as a whole, expected values encrypted one by one"
-        " (ansible-vault encrypt_string)"
+    (tmp_path / "group_vars" / "all" / "vault.yml").write_text(text)
+    path = tmp_path / "hosts.yml"
+    path.write_text(
+        "all:\n  vars:\n    postgresql: {superuser_password: '{{ vault_super }}'}\n"
+        "    ansible_become_password: '{{ vault_sudo }}'\n  hosts: {a: }\n"
     )
+    return path
+
+
+def test_a_file_that_is_encrypted_as_a_whole(tmp_path: Path) -> None:
+    found = load(whole(tmp_path, WHOLE), unlock=unlocker(Passphrase({"PGHERD_PASSPHRASE": WORD})))
+    host = found.host("a")
+    ours = Keeper(tmp_path / "state", Vault(tmp_path / "secrets.enc", Passphrase({})))
+    source = host.postgresql.superuser_password
+    assert source and ours.fetch(source).reveal() == "hunter2!"
+    assert host.become is None
+    assert {ours.fetch(source).reveal() for source in found.secrets} == {"hunter2!", "hunter3!"}
+    assert host.vars["vault_port"] == 5433, "what is no text stays what it is"
+    assert "hunter" not in repr(found) + repr(found.secrets) + str(host.vars)
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "said"),
+    [
+        ("WHOLE", "wrong", "the passphrase is wrong"),
+        ("DAMAGED", WORD, "what Ansible Vault has encrypted is damaged"),
+        ("$ANSIBLE_VAULT;3.0;AES256\n00\n", WORD, "found '$ANSIBLE_VAULT;3.0;AES256', expected $ANSIBLE_VAULT;1.1"),
+    ],
+)
+def test_a_file_that_does_not_open_is_named(tmp_path: Path, text: str, word: str, said: str) -> None:
+    text = {"WHOLE": WHOLE, "DAMAGED": WHOLE[:-3]}.get(text, text)
+    path = whole(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        load(path, unlock=unlocker(Passphrase({"PGHERD_PASSPHRASE": word})))
+    assert f"{tmp_path}/group_vars/all/vault.yml:1: {said}" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["vault_super: *hunter2", "vault_super: 2020-13-77", "vault_super: [hunter2"])
+def test_a_file_whose_text_is_no_yaml_is_not_quoted(tmp_path: Path, text: str) -> None:
+    path = whole(tmp_path, FIRST)
+    with pytest.raises(InputError) as caught:
+        load(path, unlock=lambda _, __: text)
+    assert "group_vars/all/vault.yml:" in str(caught.value)
+    assert not any(word in str(caught.value) for word in ("hunter2", "2020"))
 
 
 def test_a_value_cannot_be_a_part_of_a_text(tmp_path: Path) -> None:
     _, path = keeper(tmp_path, {}, FIRST)
-    path.write_text(path.read_text().replace("connection: local", "connection: local\n    text: 'x {{ v0 }}'"))
+    path.write_text(path.read_text().replace("connection: local", "connection: local\n    state_dir: 'x {{ v0 }}'"))
     with pytest.raises(InputError, match="!vault is a secret, which cannot be a part of a text") as caught:
         load(path)
     assert "6639" not in str(caught.value)
