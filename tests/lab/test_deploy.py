@@ -98,13 +98,13 @@ def test_what_drifted_is_seen_and_mended(lab: Lab, provision: Provision, inspect
     lab["master"].run("systemctl stop pgherd-replicator")
     provision("check").exits(3)
     mended = provision("deploy").ok()
-    for host, what in (
+    for where, what in (
         ("slave", "postgresql.conf"),
         ("slave", "chronyd"),
         ("master2", "bucardo"),
-        ("master", "pgherd-"),
+        ("replication", "daemon on master"),
     ):
-        assert re.search(rf"^{host}: .*{what}", mended.out + mended.err, re.MULTILINE), mended.out
+        assert re.search(rf"^{where}: .*{what}", mended.out + mended.err, re.MULTILINE), mended.out
     provision("check").ok()
     assert inspect("slave").service("chronyd").is_running
     assert inspect("master").service("pgherd-replicator").is_running

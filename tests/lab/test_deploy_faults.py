@@ -135,6 +135,23 @@ def load(host: Machine) -> Iterator[None]:
     assert after == before + processed
 
 
+@contextmanager
+def writing(host: Machine) -> Iterator[None]:
+    """Rows written one after the other for the while: every acknowledged one must be there afterwards."""
+    insert = "insert into pgbench_history (tid, bid, aid, delta, mtime) values (1, 1, $i, 4711, now())"
+    write_one = f'runuser -u postgres -- psql -qAtc "{insert}" test1 2>/dev/null && echo $i'
+    loop = f"i=0; until [ -e /run/enough ]; do i=$((i + 1)); {write_one}; sleep 0.02; done"
+    running = subprocess.Popen(host.ssh(loop), stdout=subprocess.PIPE, text=True)
+    try:
+        yield
+    finally:
+        host.run("touch /run/enough")
+        said, _ = running.communicate(timeout=60)
+    acknowledged = set(said.split())
+    assert acknowledged
+    assert acknowledged <= set(psql(host, "select aid from pgbench_history where delta = 4711").split())
+
+
 def test_a_host_cut_off_and_back(lab: Lab) -> None:
     with load(lab["master"]):
         lab["slave"].blackhole()
@@ -158,14 +175,26 @@ def test_power_loss_of_the_replicators_host(lab: Lab) -> None:
     until(lambda: agree(lab), 90, "the databases agree")
 
 
-def test_a_full_disk(lab: Lab, provision: Provision) -> None:
+def test_a_full_disk(lab: Lab) -> None:
     slave, master = lab["slave"], lab["master"]
     slave.fill_disk()
     psql(master, "update pgbench_accounts set abalance = abalance + 1")
-    found = provision("deploy", seconds=DEPLOY_SECONDS)
-    assert "Traceback" not in found.out + found.err
+    until(
+        lambda: "No space left" in master.attempt("COLUMNS=300 replicator status benchdeltaalpha").out, 30, "it says so"
+    )
     slave.free_disk()
-    assert "Everything is as declared" in provision("deploy", seconds=DEPLOY_SECONDS).ok().out
+    until(lambda: agree(lab), 90, "the databases agree")
+
+
+def test_a_rolling_restart_under_load(lab: Lab, control: Control, provision: Provision) -> None:
+    servers = {host.name: host.run("systemctl show -p MainPID --value postgresql-15") for host in lab}
+    postgresql = {"version": 15, "settings": {"max_connections": 120}}
+    with variables(control, postgresql=postgresql), writing(lab["master"]):
+        rolled = provision("deploy", "--serial", "1", seconds=DEPLOY_SECONDS)
+    assert "Everything is as declared" in rolled.ok().out
+    for host in lab:
+        assert psql(host, "show max_connections") == "120"
+        assert host.run("systemctl show -p MainPID --value postgresql-15") != servers[host.name]
     until(lambda: agree(lab), 90, "the databases agree")
 
 
