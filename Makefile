@@ -14,13 +14,15 @@ ARGS ?=
 # Many tests wait for something most of the time, so a few more than there are processors keep those busy.
 JOBS ?= 4
 
-.PHONY: help deploy destroy test unit integration acceptance lint format clean
+.PHONY: help deploy destroy test unit integration acceptance lab lab-down lab-test lint format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make deploy       three nodes on this machine that replicate: provision deploy $(INVENTORY)'
 	@echo 'make destroy      remove them again, after asking'
 	@echo 'make test         the whole test suite; parts of it: make unit, integration, acceptance'
+	@echo 'make lab          three hosts with their own systemd and sshd on this machine, as root: docs/how-to/lab.md'
+	@echo 'make lab-down     remove them again; make lab-test: the tests on such hosts'
 	@echo 'make lint         formatting, style, types, import layers (make format mends the first)'
 	@echo 'make clean        remove the virtual environment and what tools left in this folder'
 	@echo 'ARGS="-k name -x" is handed to pytest, PYTHON=... chooses the interpreter.'
@@ -32,16 +34,23 @@ destroy: $(VENV)/.installed
 	$(BIN)/provision destroy $(INVENTORY)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest --numprocesses=$(JOBS) --dist=worksteal $(ARGS)
+	$(BIN)/pytest --ignore=tests/lab --numprocesses=$(JOBS) --dist=worksteal $(ARGS)
+	$(BIN)/pytest tests/lab $(ARGS)
 
 unit integration acceptance: $(VENV)/.installed-dev
 	$(BIN)/pytest tests/$@ $(ARGS)
+
+lab lab-down: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.lab $(if $(filter lab,$@),up,down)
+
+lab-test: $(VENV)/.installed-dev
+	$(BIN)/pytest tests/lab $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy tests/fixtures tests/conftest.py
+	$(BIN)/mypy tests/fixtures tests/lab tests/conftest.py
 	$(BIN)/lint-imports
 
 format: $(VENV)/.installed-dev

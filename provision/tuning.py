@@ -12,7 +12,8 @@ from dataclasses import dataclass
 GB = 1024
 LEAST_WORK_MEM = 4
 LARGEST_MAINTENANCE = 1 * GB
-LARGEST_WAL = 4 * GB
+LARGEST_WAL = 2 * GB
+"""The size of the disk is not asked for, and much memory can stand beside a small one."""
 MOST_PER_QUERY = 4
 DEFAULT_WORKERS = 8
 
@@ -43,7 +44,7 @@ def _memory(memory: int, cpus: int, connections: int) -> Iterator[Tuned]:
 
 
 def _wal(memory: int) -> Iterator[Tuned]:
-    largest = min(LARGEST_WAL, max(1 * GB, memory // 4))
+    largest = min(LARGEST_WAL, max(1 * GB, memory // 8))
     yield Tuned("max_wal_size", size(largest), "a checkpoint at the latest when so much was written")
     yield Tuned("min_wal_size", size(largest // 4), "kept for writing anew")
     yield Tuned("checkpoint_completion_target", 0.9, "a checkpoint takes its time")

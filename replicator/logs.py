@@ -156,6 +156,9 @@ def _follow(path: Path, file: TextIO, every: float) -> Iterator[str]:
                 yield part
                 part = ""
             elif _replaced(path, file.fileno()):
+                if rest := file.readline():  # written after we had read to the end, and before it was replaced
+                    part += rest
+                    continue
                 file.close()
                 file = path.open(errors="replace")
             else:

@@ -80,7 +80,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "pair" in metafunc.fixturenames:
         metafunc.parametrize("pair_majors", versions.pairs(wish), ids=lambda pair: f"pg{pair[0]}-pg{pair[1]}")
     elif "server_major" in metafunc.fixturenames:
-        metafunc.parametrize("server_major", versions.single(wish), ids=lambda major: f"pg{major}", scope="session")
+        metafunc.parametrize("server_major", versions.single(wish), ids=lambda major: f"pg{major}")
 
 
 @pytest.fixture(scope="session")
@@ -91,19 +91,23 @@ def servers() -> Iterator[Servers]:
     pool.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def server_major() -> int:
     """The version that the test runs on."""
     return versions.default()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def server(servers: Servers, server_major: int) -> Server:
-    """The server that tests share. Do not stop it: `private_server` is for that."""
+    """The server that tests share. Do not stop it: `private_server` is for that.
+
+    It lives as long as the run; the fixture as long as a test. (One of the session would stay what it was when a
+    process is handed tests of another version.)
+    """
     return servers.get(server_major)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def second_server(servers: Servers, server_major: int) -> Server:
     """Another server of the same version."""
     return servers.get(server_major, "second")

@@ -36,11 +36,11 @@ SHARED = (
     "passfile",
     "secrets.yml",
     "secrets.yml.lock",
+    "ca",
+    "root.crt",
     "traits",
     "logs",
     "failed-hosts",
-    "ca",
-    "root.crt",
     "locks",
 )
 """What the state directory holds besides the hosts' folders. Nothing else in it is ours to remove."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.utils import CryptographyDeprecationWarning
 
 from provision.certificates.pairs import Pair
 from provision.certificates.reading import SOON, belongs, is_for, signed_by
 from provision.errors import Fault, InputError
 from provision.secrets import Secret
+
+BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def given(certificate: Path, key: Path | Secret, ca: Path, address: str) -> tuple[Pair, str]:
@@ -20,7 +26,7 @@ def given(certificate: Path, key: Path | Secret, ca: Path, address: str) -> tupl
     The certificate's file may hold those between it and the authority too. address: where clients look for the host.
     """
     chain = _certificates(certificate)
-    authorities = _certificates(ca)
+    authorities = _authorities(ca)
     private = key if isinstance(key, Secret) else Secret(_text(key))
     where = "the key" if isinstance(key, Secret) else str(key)
     try:
@@ -56,7 +62,24 @@ def _certificates(path: Path) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(_text(path).encode())
     except ValueError:
-        raise InputError([Fault(str(path), 0, "", "found no certificate in PEM")]) from None
+        raise _no_certificate(path) from None
+
+
+def _authorities(path: Path) -> list[x509.Certificate]:
+    """Those in a file that can be read: a system's bundle may hold some that the library finds improper."""
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        for block in BLOCK.findall(_text(path)):
+            with suppress(ValueError):
+                found.append(x509.load_pem_x509_certificate(block.encode()))
+    if not found:
+        raise _no_certificate(path)
+    return found
+
+
+def _no_certificate(path: Path) -> InputError:
+    return InputError([Fault(str(path), 0, "", "found no certificate in PEM")])
 
 
 def _whose(certificate: x509.Certificate) -> str:

@@ -24,6 +24,7 @@ from provision.render import Page, Report, View, view
 from provision.render.logfile import LogFile
 from provision.render.report import conclusion
 from provision.render.summary import summary, write
+from provision.secrets import Passphrase, unlocker
 from provision.tasks import Site
 from provision.tasks.tls import warnings as certificate_warnings
 from provision.transport.claim import who
@@ -94,11 +95,13 @@ class Command:
         asking: Asking | None = None,
     ) -> Command:
         """Read an inventory, and ask for passwords. Raises InputError with everything that is wrong with it."""
-        loaded = load(inventory)
+        passphrase = Passphrase()
+        loaded = load(inventory, unlock=unlocker(passphrase))
         hosts = loaded.limit(FailedHosts(loaded).pattern(limit)) if limit else loaded.hosts
-        site = Site.of(loaded)
+        site = Site.of(loaded, passphrase=passphrase)
         if asking:
             asking.ask(site.keeper)
+        site.keeper.clear_environment()
         warnings = (*loaded.warnings, *certificate_warnings(site))
         if not json:
             for warning in warnings:

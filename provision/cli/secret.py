@@ -14,7 +14,7 @@ import typer
 from provision.cli.secret_editor import edited
 from provision.errors import InputError
 from provision.inventory import SecretSource, load
-from provision.secrets import Passphrase, Vault
+from provision.secrets import Passphrase, Vault, unlocker
 from provision.secrets.passphrase import ask_twice, from_file, long_enough
 from provision.secrets.vault import check_name
 
@@ -41,9 +41,10 @@ class Opened:
         """Find it. Raises InputError."""
         if place.suffix == ".enc":
             return cls(Vault(place, Passphrase()), {})
-        inventory = load(place)
+        passphrase = Passphrase()
+        inventory = load(place, unlock=unlocker(passphrase))
         used = {source.text: source for source in inventory.secrets if source.kind == "secret"}
-        return cls(Vault(inventory.secrets_file, Passphrase()), used)
+        return cls(Vault(inventory.secrets_file, passphrase), used)
 
 
 def register(app: typer.Typer) -> None:

@@ -16,15 +16,15 @@ from provision.inventory.draft import Draft
 from provision.inventory.faults import Faults
 from provision.inventory.marks import Mark, Node
 from provision.inventory.wording import shown
+from provision.inventory.yaml_file import VAULTED, Unlock
 
 YAML = (".yml", ".yaml", ".json")
-VAULT = "$ANSIBLE_VAULT;"
 IGNORED_BY_ANSIBLE = (".bak", ".cfg", ".csv", ".j2", ".md", ".orig", ".pyc", ".pyo", ".retry", ".rst", ".rpm", ".swp")
 IGNORED = (*IGNORED_BY_ANSIBLE, ".txt", "~", ".enc")
 VARS = ("group_vars", "host_vars")
 
 
-def read_all(paths: Sequence[Path], draft: Draft, faults: Faults) -> tuple[Path, ...]:
+def read_all(paths: Sequence[Path], draft: Draft, faults: Faults, unlock: Unlock | None = None) -> tuple[Path, ...]:
     """Read the files of an inventory into the draft; the files that were read."""
     read: list[Path] = []
     folders: dict[Path, None] = {}
@@ -36,7 +36,7 @@ def read_all(paths: Sequence[Path], draft: Draft, faults: Faults) -> tuple[Path,
             read.append(file)
         folders[path if path.is_dir() else path.parent] = None
     for folder in folders:
-        read += _read_vars(folder, draft, faults)
+        read += _read_vars(folder, draft, faults, unlock)
     return tuple(read)
 
 
@@ -79,26 +79,28 @@ def _looks_like_yaml(file: Path) -> bool:
     return re.fullmatch(r"---|[\w.-]+:\s*(#.*)?", next(lines, "")) is not None
 
 
-def _read_vars(folder: Path, draft: Draft, faults: Faults) -> list[Path]:
+def _read_vars(folder: Path, draft: Draft, faults: Faults, unlock: Unlock | None) -> list[Path]:
     read: list[Path] = []
     for name, group in draft.groups.items():
-        for file, node in _variables(folder / "group_vars", name, draft, faults):
+        for file, node in _variables(folder / "group_vars", name, draft, faults, unlock):
             read.append(file)
             group.files += [node] if node else []
     for name, host in draft.hosts.items():
-        for file, node in _variables(folder / "host_vars", name, draft, faults):
+        for file, node in _variables(folder / "host_vars", name, draft, faults, unlock):
             read.append(file)
             host.files += [node] if node else []
     return read
 
 
-def _variables(folder: Path, name: str, draft: Draft, faults: Faults) -> Iterator[tuple[Path, Node | None]]:
+def _variables(
+    folder: Path, name: str, draft: Draft, faults: Faults, unlock: Unlock | None
+) -> Iterator[tuple[Path, Node | None]]:
     """The variable files of a group or host: `name`, `name.yml` ..., or all in a folder `name/`."""
     for file in _variable_files(folder, name):
-        if _start(file).startswith(VAULT):
+        if unlock is None and _start(file).startswith(VAULTED):
             draft.encrypted.append(Mark(str(file)))
             continue
-        node = yaml_file.read(file, faults)
+        node = yaml_file.read(file, faults, unlock)
         if node is not None and not isinstance(node.value, dict):
             faults.add(node.mark, f"found {shown(node.plain())}, expected variables (`name: value` lines)")
             node = None

@@ -52,7 +52,7 @@ class HostBuilder:
             name=name,
             address=address,
             connection=own.connection,
-            ssh_host=ssh.host or own.address or name,
+            ssh_host=ssh.host or (name if reach.is_named_in(config, name) else own.address or name),
             port=ssh.port,
             user=ssh.user,
             password=ssh.password,

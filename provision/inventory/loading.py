@@ -18,21 +18,28 @@ from provision.inventory.notices import notices
 from provision.inventory.settings import ReplicationSettings
 from provision.inventory.validation import validate
 from provision.inventory.wording import shown
+from provision.inventory.yaml_file import Unlock
 
 SECRETS_FILE = "secrets.enc"
 """What `!secret` refers to, beside the inventory, unless `secrets_file` names another."""
 
 
-def load(path: Path | str, *more: Path | str, listens: Callable[[str], bool] = can_listen) -> Inventory:
+def load(
+    path: Path | str,
+    *more: Path | str,
+    listens: Callable[[str], bool] = can_listen,
+    unlock: Unlock | None = None,
+) -> Inventory:
     """Read an inventory: a file, several, or a folder. Raises InputError with every fault that is in it.
 
     listens: whether this machine can listen at a loopback address (if not, a local host falls back to 127.0.0.1).
+    unlock: opens variable files that are encrypted as a whole.
     """
     faults = Faults()
     draft = Draft(faults)
     first = Path(path)
     folder = first if first.is_dir() else first.parent
-    files = read_all([first, *(Path(other) for other in more)], draft, faults)
+    files = read_all([first, *(Path(other) for other in more)], draft, faults, unlock)
     if not draft.check_loops() or faults.fatal:
         faults.raise_if_any()
     if not draft.hosts and not faults:
@@ -42,15 +49,15 @@ def load(path: Path | str, *more: Path | str, listens: Callable[[str], bool] = c
     replication = _replication(found, faults)
     _check(draft, found, hosts, faults)
     state_dir = _state_dir(first, found, faults)
-    serial = _serial(found, faults)
     secrets_file = _named_path("secrets_file", found, faults) or folder / SECRETS_FILE
+    serial = _serial(found, faults)
     faults.raise_if_any()
     return Inventory(
         name=_name(first),
         folder=folder,
         state_dir=state_dir,
-        serial=serial,
         secrets_file=secrets_file,
+        serial=serial,
         files=files,
         hosts=tuple(hosts.values()),
         groups=found.groups,

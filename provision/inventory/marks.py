@@ -41,17 +41,21 @@ class Origin:
 
 @dataclass(frozen=True)
 class SecretSource:
-    """Where a secret is to be had, not the secret: `!env NAME`, `!command "pass show x"`, `!secret NAME`.
+    """Where a secret is to be had, not the secret: `!env NAME`, `!command "pass show x"`, `!secret NAME`, `!vault`.
 
-    `provision.secrets` reads it.
+    `provision.secrets` reads it. text: the name or the command line; what Ansible Vault has encrypted; `given`: the
+    secret itself, from a file that was encrypted as a whole.
     """
 
-    kind: Literal["env", "command", "secret"]
+    kind: Literal["env", "command", "secret", "vault", "given"]
     text: str
     mark: Mark = field(compare=False, repr=False)
 
     def __str__(self) -> str:
-        return f"!{self.kind} {self.text}"
+        return "!vault" if self.kind in ("vault", "given") else f"!{self.kind} {self.text}"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
 
 class Broken:

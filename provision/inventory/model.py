@@ -118,16 +118,16 @@ class Notice:
 class Inventory:
     """Everything that is declared. groups: each group's hosts by name, nested ones included.
 
-    folder: where its first file is; serial: how many hosts a run takes through all stages before others, 0: all.
-    secrets_file: what `!secret` refers to.
+    folder: where its first file is; secrets_file: what `!secret` refers to; serial: how many hosts a run takes through
+    all stages before others, 0: all.
     origins: by host and variable every place that set it, the one that won last.
     """
 
     name: str
     folder: Path
     state_dir: Path
-    serial: int = 0
     secrets_file: Path = Path("secrets.enc")
+    serial: int = 0
     files: tuple[Path, ...] = ()
     hosts: tuple[Host, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

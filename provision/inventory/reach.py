@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
+import paramiko
 from pydantic import BeforeValidator, Field
 
 from provision.inventory import ssh_args
@@ -104,3 +105,11 @@ def section(name: str, values: Mapping[str, Node], mark: Mark) -> Node:
 def path_of(path: Path | None, mark: Mark) -> Path | None:
     """A path as written, made absolute: `~` is the user's home, a relative one starts beside the file that names it."""
     return None if path is None else (Path(mark.file).parent / path.expanduser()).resolve()
+
+
+def is_named_in(config: Path | None, name: str) -> bool:
+    """Whether an ssh_config has a host of that very name, as the one that Vagrant writes has; patterns do not count."""
+    try:
+        return config is not None and name in paramiko.SSHConfig.from_path(str(config)).get_hostnames()
+    except (OSError, paramiko.ConfigParseError):
+        return False

@@ -5,44 +5,65 @@ It judges YAML alone: syntax, keys given twice, tags. What the tree should look 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from provision.errors import InputError
 from provision.inventory.faults import Faults, read_text
 from provision.inventory.marks import BROKEN, Broken, Mark, Node, SecretSource, Steps, Unread
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MERGE = "tag:yaml.org,2002:merge"
+VAULTED = "$ANSIBLE_VAULT;"
 WRITTEN = '!secret NAME, !env NAME or !command "COMMAND"'
 """How a secret is written in an inventory."""
-SOURCES: dict[str, tuple[Literal["env", "command", "secret"], str]] = {
+SOURCES: dict[str, tuple[Literal["env", "command", "secret", "vault"], str]] = {
     "!secret": ("secret", "the name of an entry of the secrets file"),
     "!env": ("env", "the name of a variable"),
     "!command": ("command", "a command line in quotes"),
+    "!vault": ("vault", "what ansible-vault encrypt_string prints"),
 }
-HINTS = {"!vault": "; use !command with `ansible-vault decrypt --output -` on a file of its own"}
 
 
-def read(path: Path, faults: Faults) -> Node | None:
-    """The tree of a file; None when it is empty or cannot be read (then with a fault)."""
+Unlock = Callable[[str, str], str]
+"""Opens the text of a file, which it is told the name of, that Ansible Vault has encrypted. Raises InputError."""
+
+
+def read(path: Path, faults: Faults, unlock: Unlock | None = None) -> Node | None:
+    """The tree of a file; None when it is empty or cannot be read (then with a fault).
+
+    Of a file that Ansible Vault has encrypted, every text is a secret.
+    """
     text = read_text(path, faults)
+    if text and text.startswith(VAULTED) and unlock:
+        return _unlocked(text, path, faults, unlock)
     return None if text is None else parse(text, str(path), faults)
 
 
-def parse(text: str, file: str, faults: Faults) -> Node | None:
-    """The tree of a YAML text; `file` names it in faults."""
+def _unlocked(text: str, path: Path, faults: Faults, unlock: Unlock) -> Node | None:
+    try:
+        return parse(unlock(text, str(path)), str(path), faults, secret=True)
+    except InputError as error:
+        for fault in error.faults:
+            faults.add(Mark(fault.file, fault.line), fault.message, fatal=True)
+        return None
+
+
+def parse(text: str, file: str, faults: Faults, *, secret: bool = False) -> Node | None:
+    """The tree of a YAML text; `file` names it in faults. secret: its texts are secrets."""
     try:
         loader = Loader(text)
     except yaml.YAMLError as error:
-        faults.add(_error_mark(error, file, text), f"not valid YAML: {_problem(error)}", fatal=True)
+        faults.add(_error_mark(error, file, text), f"not valid YAML{_why(error, secret)}", fatal=True)
         return None
     try:
         root = loader.get_single_node()
-        return None if root is None else _Converter(loader, file, faults).convert(root, ())
+        return None if root is None else _Converter(loader, file, faults, secret=secret).convert(root, ())
     except yaml.YAMLError as error:
-        faults.add(_error_mark(error, file, text), f"not valid YAML: {_problem(error)}", fatal=True)
+        faults.add(_error_mark(error, file, text), f"not valid YAML{_why(error, secret)}", fatal=True)
         return None
     finally:
         loader.dispose()
@@ -51,10 +72,11 @@ def parse(text: str, file: str, faults: Faults) -> Node | None:
 class _Converter:
     """Turns the composer's nodes of one file into ours."""
 
-    def __init__(self, loader: Any, file: str, faults: Faults) -> None:
+    def __init__(self, loader: Any, file: str, faults: Faults, *, secret: bool) -> None:
         self.loader = loader
         self.file = file
         self.faults = faults
+        self.secret = secret
         self.open: set[int] = set()
 
     def convert(self, raw: yaml.Node, path: Steps, key: Mark | None = None) -> Node:
@@ -79,10 +101,12 @@ class _Converter:
         if isinstance(raw, yaml.SequenceNode):
             return tuple(self.convert(child, (*path, index)) for index, child in enumerate(raw.value))
         try:
-            return self.loader.construct_object(raw)
+            value: object = self.loader.construct_object(raw)
         except (yaml.YAMLError, ValueError) as error:
-            self.faults.add(mark, f"found {raw.value!r}, which is no valid value: {_problem(error)}")
+            found = "a secret" if self.secret else repr(raw.value)
+            self.faults.add(mark, f"found {found}, which is no valid value{_why(error, self.secret)}")
             return BROKEN
+        return SecretSource("given", value, mark) if self.secret and isinstance(value, str) and value else value
 
     def _mapping(self, raw: yaml.MappingNode, path: Steps) -> dict[str, Node]:
         entries: dict[str, Node] = {}
@@ -115,8 +139,7 @@ class _Converter:
     def _tagged(self, raw: yaml.Node, mark: Mark) -> SecretSource | Broken:
         source = SOURCES.get(raw.tag)
         if source is None:
-            hint = HINTS.get(raw.tag, "")
-            return Unread(f"found the tag {raw.tag}, expected {WRITTEN}{hint}")
+            return Unread(f"found the tag {raw.tag}, expected {WRITTEN}")
         kind, what = source
         if isinstance(raw, yaml.ScalarNode) and raw.value.strip():
             return SecretSource(kind, raw.value.strip(), mark)
@@ -130,6 +153,11 @@ def _error_mark(error: Exception, file: str, text: str) -> Mark:
         return Mark(file, mark.line + 1)
     position = getattr(error, "position", 0)
     return Mark(file, text[: position or 0].count("\n") + 1)
+
+
+def _why(error: Exception, secret: bool) -> str:
+    """What the parser says, which may quote the text."""
+    return "" if secret else f": {_problem(error)}"
 
 
 def _problem(error: Exception) -> str:

@@ -13,8 +13,8 @@ class Release:
     ntp_unit, ntp_config: package, service and file of the time service; ntp_template: what the file is made from.
     semanage: the package of that program. security_plugin: the package that teaches the installer `--security`; empty:
     it can. python: the package of a Python that runs the replicator (3.11 or later); empty: there is none. postgresql:
-    the major versions that the distribution brings, the default one first; streams: those of them that are streams of
-    a module. pgdg: the major versions that PGDG has for it.
+    the major versions that the distribution brings, the default one first; streams: those of them that are streams of a
+    module. pgdg: the major versions that PGDG has for it.
     """
 
     major: int

@@ -161,6 +161,7 @@ class Environment:
             'cd / && rm -rf "$new/wheels" "$new/wheels.tar" || exit 1\n'
             f'"$new/bin/{self.program}" --version >/dev/null || exit 1\n'
             f"if command -v restorecon >/dev/null; then restorecon -R {quote(self.folder)}; fi\n"
+            'sync -f "$new" || exit 1\n'  # a power cut leaves what the link names whole
             f"ln -sfn {source.digest} {quote(f'{self.folder}/{CURRENT}.new')} || exit 1\n"
             f"mv -fT {quote(f'{self.folder}/{CURRENT}.new')} {quote(f'{self.folder}/{CURRENT}')}\n"
         )

@@ -21,11 +21,15 @@ CANDIDATE = '"$t"'
 
 @dataclass(frozen=True, kw_only=True)
 class Directory:
-    """A folder. owner: "" leaves it to whoever we are there. ours: one that was there gets mode and owner too."""
+    """A folder. owner: "" leaves it to whoever we are there. ours: one that was there gets mode and owner too.
+
+    group: "" is the owner's own.
+    """
 
     path: str
     mode: int = 0o755
     owner: str = ""
+    group: str = ""
     ours: bool = True
 
     @property
@@ -43,11 +47,15 @@ class Directory:
         path = quote(self.path)
         if found.kind == "absent":
             # Parents are made for everyone to pass: an account that a server runs under has to get through.
-            script = f"(umask 022; mkdir -p {path}) || exit 1\n{_belong(path, self.mode, self.owner)}"
+            script = f"(umask 022; mkdir -p {path}) || exit 1\n{_belong(path, self.mode, self._whose)}"
             return [Change(summary=f"create folder {self.path}", script=script)]
         if found.kind != "directory":
             raise HostFailed(f"{self.path} is a {found.kind}, not a folder.", hint="Move it away.")
-        return _belonging(self.path, self.mode, self.owner, found) if self.ours else []
+        return _belonging(self.path, self.mode, self._whose, found) if self.ours else []
+
+    @property
+    def _whose(self) -> tuple[str, str]:
+        return self.owner, self.group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +63,15 @@ class File:
     """A file that we own whole.
 
     secret: its text is neither fetched nor shown. check: a fragment that judges the candidate (its path is in "$t")
-    before it goes in. confirm: a fragment that judges it in place; when that fails, the old file comes back.
+    before it goes in. confirm: a fragment that judges it in place; when that fails, the old file comes back. owner,
+    group: as of a `Directory`.
     """
 
     path: str
     text: str = field(repr=False)
     mode: int = 0o644
     owner: str = ""
+    group: str = ""
     secret: bool = False
     check: str = field(default="", repr=False)
     confirm: str = field(default="", repr=False)
@@ -82,7 +92,7 @@ class File:
         if found.kind not in ("absent", "file"):
             raise HostFailed(f"{self.path} is a {found.kind}, not a file.", hint="Move it away.")
         if found.kind == "file" and self._same(found):
-            return _belonging(self.path, self.mode, self.owner, found)
+            return _belonging(self.path, self.mode, self._whose, found)
         verb = "replace" if found.kind == "file" else "write"
         return [
             Change(
@@ -93,6 +103,10 @@ class File:
                 follows=self.follows if found.kind == "file" else "",
             )
         ]
+
+    @property
+    def _whose(self) -> tuple[str, str]:
+        return self.owner, self.group
 
     def _same(self, found: PathFact) -> bool:
         if self.secret:
@@ -114,7 +128,7 @@ class File:
             f"rm -f {candidate}-*; t=$(mktemp {candidate}-XXXXXX) || exit 1; export t\n"
             "trap 'rm -f \"$t\"' EXIT\n"
             f'cat >"$t" {opening} || exit 1\n{body}'
-            f"{_belong(CANDIDATE, self.mode, self.owner)}"
+            f"{_belong(CANDIDATE, self.mode, self._whose)}"
             f'{self._judge()}{keep}sync "$t" 2>/dev/null; mv -f "$t" {path} || exit 1\n'
             f"{relabel(path)}{self._look_again(backup=backup)}"
         )
@@ -138,17 +152,23 @@ def relabel(path: str, options: str = "") -> str:
     return f"if command -v restorecon >/dev/null 2>&1; then restorecon {options}{path} 2>/dev/null || :; fi\n"
 
 
-def _belong(path: str, mode: int, owner: str) -> str:
+def _belong(path: str, mode: int, whose: tuple[str, str]) -> str:
+    owner, group = whose
     lines = f"chmod {mode:o} {path} || exit 1\n"
-    return lines + (f"chown {quote(owner)}: {path} || exit 1\n" if owner else "")
+    if owner or group:
+        lines += f"chown {quote(owner)}:{quote(group) if group else ''} {path} || exit 1\n"
+    return lines
 
 
-def _belonging(path: str, mode: int, owner: str, found: PathFact) -> list[Change]:
-    """The changes that give a path the right mode and owner."""
-    right = found.mode == mode and (not owner or found.owner == owner)
+def _belonging(path: str, mode: int, whose: tuple[str, str], found: PathFact) -> list[Change]:
+    """The changes that give a path the right mode, owner and group."""
+    owner, group = whose
+    right = found.mode == mode and owner in ("", found.owner) and group in ("", found.group)
     if right:
         return []
     before = f"mode {found.mode:o} owner {found.owner}"
     after = f"mode {mode:o} owner {owner or found.owner}"
-    script = _belong(quote(path), mode, owner)
+    if group:
+        before, after = f"{before} group {found.group}", f"{after} group {group}"
+    script = _belong(quote(path), mode, whose)
     return [Change(summary=f"set {after} on {path}", script=script, before=before, after=after)]

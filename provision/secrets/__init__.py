@@ -4,6 +4,7 @@ A `Keeper` fetches what the inventory names (`!env`, `!command`, `!secret`), kee
 its owner may read, and masks every value it has met in whatever text is about to leave the program.
 """
 
+from provision.secrets.ansible_vault import unlocker
 from provision.secrets.keeper import Keeper
 from provision.secrets.passfile import PassEntry, passfile
 from provision.secrets.passphrase import Passphrase
@@ -24,5 +25,6 @@ __all__ = [
     "passfile",
     "proves",
     "scram_verifier",
+    "unlocker",
     "write_private",
 ]

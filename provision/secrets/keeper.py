@@ -17,8 +17,11 @@ import yaml
 
 from provision.errors import Fault, InputError
 from provision.secrets import sources
+from provision.secrets.ansible_vault import Unknown, open_vault
 from provision.secrets.passfile import escaped
+from provision.secrets.passphrase import Passphrase
 from provision.secrets.private import check_private, write_private
+from provision.secrets.sealed import Damaged, WrongPassphrase
 from provision.secrets.secret import MASK, Secret
 from provision.secrets.vault import Vault
 from provision.secrets.verifiers import VERIFIER
@@ -43,6 +46,7 @@ class Keeper:
         self._fetched: dict[tuple[str, str], Secret] = {}
         self._asked: dict[str, Secret] = {}
         self._shown: set[str] = set()
+        self._refused: InputError | None = None
 
     def get(self, name: str) -> Secret | None:
         """The kept secret of a name, or None. Raises InputError when others may read the file."""
@@ -74,12 +78,30 @@ class Keeper:
             return self._fetched[key]
 
     def _read_source(self, source: sources.Source) -> str:
-        if source.kind != "secret" or self.vault is None:
+        if source.kind == "given":
+            return source.text
+        if self.vault is None or source.kind not in ("secret", "vault"):
             return sources.read(source)
+        if source.kind == "vault":
+            return self._vaulted(source, self.vault.passphrase)
         entries = self.vault.entries()
         if source.text not in entries:
             raise sources.not_given(source, self.vault.missing(source.text))
         return entries[source.text]
+
+    def _vaulted(self, source: sources.Source, passphrase: Passphrase) -> str:
+        if self._refused:
+            raise self._refused
+        try:
+            return open_vault(source.text, passphrase.for_ansible(f"!vault in {source.mark.file}"))
+        except WrongPassphrase:
+            self._refused = sources.not_given(source, "the passphrase of !vault is wrong")
+            raise self._refused from None
+        except Damaged:
+            raise sources.not_given(source, "what stands after !vault is damaged") from None
+        except Unknown as error:
+            message = f"found {str(error)[:40]!r} after !vault, expected $ANSIBLE_VAULT;1.1;AES256 or 1.2"
+            raise sources.not_given(source, message) from None
 
     def fetch_all(self, wanted: Iterable[sources.Source]) -> None:
         """Fetch all of them, so that whatever is missing is known before anything is touched. Raises InputError."""
@@ -91,6 +113,13 @@ class Keeper:
                 faults += error.faults
         if faults:
             raise InputError(dict.fromkeys(faults))
+
+    def clear_environment(self) -> None:
+        """Take the variables that secrets came from out of the environment: nothing that is started inherits them."""
+        with self._lock:
+            for kind, name in self._fetched:
+                if kind == "env":
+                    os.environ.pop(name, None)
 
     def give(self, purpose: str, value: str) -> None:
         """Take what somebody has typed. purpose: what it is for."""

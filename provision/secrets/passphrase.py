@@ -5,12 +5,14 @@
 | PGHERD_PASSPHRASE_FILE | a file whose first line it is, for its owner alone (`--passphrase-file` sets it) |
 | PGHERD_PASSPHRASE_COMMAND | a shell command whose first line of output it is |
 | PGHERD_PASSPHRASE | the passphrase itself |
+| ANSIBLE_VAULT_PASSWORD_FILE | for `!vault` only: Ansible's file of a passphrase, or program that prints it |
 """
 
 from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import stat
 import subprocess
 from collections.abc import MutableMapping
@@ -23,6 +25,7 @@ from provision.secrets.secret import Secret
 FILE = "PGHERD_PASSPHRASE_FILE"
 COMMAND = "PGHERD_PASSPHRASE_COMMAND"
 VALUE = "PGHERD_PASSPHRASE"
+ANSIBLE = "ANSIBLE_VAULT_PASSWORD_FILE"
 WAYS = f"give it by --passphrase-file FILE, or by {FILE}, {COMMAND} or {VALUE}"
 SHORTEST = 8
 COMMAND_TIMEOUT = 120.0
@@ -35,6 +38,8 @@ class Passphrase:
         self._file = environment.get(FILE, "")
         self._command = environment.get(COMMAND, "")
         self._value = Secret(environment.pop(VALUE, ""))
+        self._ansible = environment.get(ANSIBLE, "")
+        self._known_to_ansible: Secret | None = None
         self._known: Secret | None = None
 
     def get(self, what: str) -> Secret:
@@ -42,6 +47,17 @@ class Passphrase:
         if self._known is None:
             self._known = self._given() or ask(f"Passphrase of {what}: ")
         return self._known
+
+    def for_ansible(self, what: str) -> Secret:
+        """The passphrase of what Ansible Vault has encrypted: as Ansible is told, else the same as ours."""
+        if self._known_to_ansible is None and self._ansible:
+            path = Path(self._ansible).expanduser()
+            if path.is_file() and os.access(path, os.X_OK):
+                found = _first_line(_output(shlex.quote(str(path.resolve())), ANSIBLE), str(path))
+            else:
+                found = from_file(path)
+            self._known_to_ansible = Secret(found.reveal().strip())
+        return self._known_to_ansible or self.get(what)
 
     def new(self, what: str) -> Secret:
         """A passphrase for something that is being made: asked for twice. Raises InputError."""
@@ -53,7 +69,7 @@ class Passphrase:
         if self._file:
             return from_file(Path(self._file))
         if self._command:
-            return _first_line(_output(self._command), f"`{self._command}` ({COMMAND})")
+            return _first_line(_output(self._command, COMMAND), f"`{self._command}` ({COMMAND})")
         return self._value if self._value.reveal() else None
 
 
@@ -99,16 +115,16 @@ def long_enough(passphrase: Secret) -> Secret:
     return passphrase
 
 
-def _output(command: str) -> str:
+def _output(command: str, source: str) -> str:
     try:
         done = subprocess.run(
             ["sh", "-c", command], capture_output=True, encoding="utf-8", check=False, timeout=COMMAND_TIMEOUT
         )
     except (UnicodeDecodeError, subprocess.TimeoutExpired):
-        raise InputError(f"`{command}` ({COMMAND}) gave no text within {COMMAND_TIMEOUT:.0f} s") from None
+        raise InputError(f"`{command}` ({source}) gave no text within {COMMAND_TIMEOUT:.0f} s") from None
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["without a word"])[-1]
-        raise InputError(f"`{command}` ({COMMAND}) failed with code {done.returncode}: {why}")
+        raise InputError(f"`{command}` ({source}) failed with code {done.returncode}: {why}")
     return done.stdout
 
 

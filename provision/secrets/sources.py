@@ -25,11 +25,14 @@ class Place(Protocol):
 
 
 class Source(Protocol):
-    """What the inventory says of a secret: `env` and a variable, `command` and a command line, `secret` and a name."""
+    """What the inventory says of a secret: `env` and a variable, `command` and a command line, `secret` and a name.
+
+    `vault`: what Ansible Vault has encrypted; `given`: the secret itself.
+    """
 
     @property
     def kind(self) -> str:
-        """One of `env`, `command`, `secret`."""
+        """One of `env`, `command`, `secret`, `vault`, `given`."""
 
     @property
     def text(self) -> str:

@@ -19,7 +19,7 @@ from provision.facts import TRAITS, gather
 from provision.inventory import load
 from provision.resources import Resource
 from provision.resources.steps import StepEvent, carry_out
-from provision.secrets import Passphrase
+from provision.secrets import Passphrase, unlocker
 from provision.tasks.node import Site
 from provision.tasks.stage import TASKS, Task
 from provision.transport import Transport, connect
@@ -50,7 +50,7 @@ def _fabric_task(name: str, function: Task, passphrase: Passphrase) -> Any:
 
 
 def _run(function: Task, connection: Connection, inventory: str, passphrase: Passphrase) -> None:
-    site = Site.of(load(inventory), generate=True, passphrase=passphrase)
+    site = Site.of(load(inventory, unlock=unlocker(passphrase)), generate=True, passphrase=passphrase)
     address = connection.original_host
     for host in site.inventory.hosts:
         if address in (host.name, host.address, host.ssh_host):

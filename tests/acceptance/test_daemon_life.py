@@ -107,6 +107,7 @@ def test_a_killed_master_leaves_nobody_and_can_be_started_at_once(world: World, 
         until(world.alone, 2, "the children have left by themselves")
         assert world.status()["daemon"] == {"running": False, "pid": None}
     world("start").ok()
+    until(world.controllers, 5, "the controller runs")
     await_equal(source, target)
     assert len(world.controllers()) == 1
 

@@ -138,7 +138,9 @@ def test_a_run_at_the_same_time_is_refused(lab: LocalLab) -> None:
     log = lab.folder / "first.out"
     first = lab.program.start("provision", "deploy", lab.inventory, "--no-proof", "--json", log=log)
     until(lambda: log.exists() and begun(log, "create data directory"), 60, "the first is at work on the hosts")
+    first.send_signal(signal.SIGSTOP)  # it must not be done before the second has begun
     second = lab.deploy("--no-proof")
+    first.send_signal(signal.SIGCONT)
     assert first.wait(120) == 0, log.read_text()
     assert second.code == 1
     assert "another provision run (process " in second.out

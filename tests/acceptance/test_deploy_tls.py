@@ -140,7 +140,9 @@ def test_a_certificate_is_renewed_in_time_and_taken_up(lab: LocalLab) -> None:
     middle_aged = age(lab, "slave", 400)
     assert shown(lab, "slave") == middle_aged
     assert UNCHANGED in lab.deploy("--no-proof").ok().out, "it is good for a while"
-    renewed = age(lab, "slave", 600)
+    with lab.connect("slave") as before:
+        renewed = age(lab, "slave", 600)
+        before.execute("select 1")
     assert shown(lab, "slave") == renewed != middle_aged
     assert (lab.state / "slave" / "data" / "server.key").read_text() == key
     assert lab.postmaster("slave") == pid, "it was reloaded, not restarted"
@@ -180,6 +182,30 @@ def test_switched_off_and_on_again(lab: LocalLab) -> None:
     assert not login(lab, "slave", mode="prefer")
     lab.edit("tls: no", "tls: yes")
     lab.deploy("--no-proof").ok()
+    assert login(lab, "slave")
+
+
+def test_a_new_authority(lab: LocalLab, tmp_path: Path) -> None:
+    old = tmp_path / "old.crt"
+    old.write_text((lab.state / "root.crt").read_text())
+    (lab.state / "ca").rename(lab.folder / "ca.old")
+    lab.deploy("--no-proof").ok()
+    assert login(lab, "slave")
+    with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
+        login(lab, "slave", root=old)
+    lab.execute("master", "update pgbench_accounts set abalance = 4711 where aid = 1")
+    query = "select abalance from pgbench_accounts where aid = 1"
+    until(lambda: lab.value("slave", query) == 4711, 30, "a row to come over the new connections")
+    assert UNCHANGED in lab.deploy("--no-proof").ok().out
+
+
+def test_a_new_key_of_one_host(lab: LocalLab) -> None:
+    path = lab.state / "slave" / "data" / "server.key"
+    before = path.read_text()
+    for ending in ("key", "crt"):
+        (lab.state / "ca" / "nodes" / f"slave.{ending}").unlink()
+    lab.deploy("--no-proof").ok()
+    assert path.read_text() != before
     assert login(lab, "slave")
 
 

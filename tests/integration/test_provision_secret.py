@@ -194,6 +194,22 @@ def test_no_secret_stands_in_a_process_list(secret: Program) -> None:
     assert WORD not in seen and "hunter2" not in seen
 
 
+def test_programs_that_are_started_do_not_inherit_secrets(secret: Program) -> None:
+    run(secret, "set", "sudo", stdin="hunter2!").ok()
+    (secret.folder / "remote.yml").write_text(
+        "all: {vars: {connection: openssh, ssh: {password: !env WORD}, become: {password: !secret sudo}}, hosts: {a: }}"
+    )
+    ssh = secret.folder / "ssh"
+    ssh.write_text(f"#!/bin/sh\nenv >>{secret.folder}/seen\nexit 255\n")
+    ssh.chmod(0o755)
+    secret.env.pop("PGHERD_PASSPHRASE_FILE")
+    secret.env |= {"PGHERD_PASSPHRASE": WORD, "WORD": "hunter3!", "PATH": f"{secret.folder}:{os.environ['PATH']}"}
+    secret("provision", "facts", "remote.yml").exits(4)
+    seen = (secret.folder / "seen").read_text()
+    assert "PATH=" in seen
+    assert not any(word in seen for word in (WORD, "hunter2", "hunter3"))
+
+
 def test_two_writers_do_not_lose_each_other(secret: Program) -> None:
     run(secret, "set", "db/super", stdin="hunter2!").ok()
     others = [secret.start("provision", "secret", "set", "hosts.yml", f"n{n}", "--generate") for n in range(3)]

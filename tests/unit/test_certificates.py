@@ -216,6 +216,16 @@ def test_given_ones_that_cannot_work_are_refused(given_files: Given, tmp_path: P
         given(**{**files, "ca": tmp_path / "nowhere"}, address="master")
 
 
+def test_a_bundle_may_hold_what_is_no_proper_certificate(given_files: Given) -> None:
+    files = given_files()
+    improper = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    files["ca"].write_text(improper + files["ca"].read_text())
+    assert given(**files, address="master")[1].startswith(improper)
+    files["ca"].write_text(improper)
+    with pytest.raises(InputError, match="ca: found no certificate in PEM"):
+        given(**files, address="master")
+
+
 def test_wildcards_are_understood(given_files: Given) -> None:
     files = given_files(names=["*.example.org"])
     given(**files, address="db1.example.org")

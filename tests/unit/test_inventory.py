@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -85,13 +86,21 @@ def test_local_nodes_are_on_this_machine() -> None:
     assert not any(host.sockets for host in found.hosts)
 
 
-def test_lab_nodes_are_reached_by_ssh() -> None:
-    host = load(SHIPPED / "lab.yml").host("slave")
+def test_lab_nodes_are_reached_by_ssh(tmp_path: Path) -> None:
+    (tmp_path / "inventories").mkdir()
+    copy = Path(shutil.copy(SHIPPED / "lab.yml", tmp_path / "inventories"))
+    host = load(copy).host("slave")
     assert (host.connection, host.user, host.host_keys) == (ConnectionKind.SSH, "vagrant", HostKeys.ACCEPT_NEW)
     assert host.become is not None and host.become.user == "root"
     assert host.ssh_host == "10.11.12.242"
     assert host.listen == ("localhost", "10.11.12.242")
     assert host.sockets
+    (tmp_path / ".lab").mkdir()
+    (tmp_path / ".lab" / "ssh_config").write_text(
+        "Host master\n  Port 2222\nHost slave\n  HostName 127.0.0.1\n  Port 2200\n"
+    )
+    host = load(copy).host("slave")
+    assert (host.ssh_host, host.address) == ("slave", "10.11.12.242"), "as Vagrant's ssh-config names it"
 
 
 def test_where_only_127_0_0_1_is_there_nodes_take_their_own_ports() -> None:

@@ -124,7 +124,7 @@ def test_following_goes_over_a_rotation(tmp_path: Path) -> None:
     path.write_text("old\n")
     lines = logs.follow(path, every=0.01)
     got: list[str] = []
-    three = threading.Thread(target=lambda: got.extend(itertools.islice(lines, 3)))
+    three = threading.Thread(target=lambda: got.extend(itertools.islice(lines, 3)), daemon=True)
     with path.open("a") as file:
         file.write("one\ntw")
         three.start()
@@ -133,4 +133,24 @@ def test_following_goes_over_a_rotation(tmp_path: Path) -> None:
     path.write_text("three\n")
     three.join(5)
     assert got == ["one\n", "two\n", "three\n"]
+    lines.close()  # type: ignore[attr-defined]
+
+
+def test_following_reads_an_old_file_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.log"
+    path.write_text("")
+    lines = logs.follow(path, every=0.01)
+    replaced = logs._replaced
+
+    def late(followed: Path, fd: int) -> bool:
+        """What may happen between reading to the end and this question."""
+        monkeypatch.setattr(logs, "_replaced", replaced)
+        with path.open("a") as file:
+            file.write("last\n")
+        path.rename(path.with_name("x.log.1"))
+        path.write_text("first\n")
+        return replaced(followed, fd)
+
+    monkeypatch.setattr(logs, "_replaced", late)
+    assert list(itertools.islice(lines, 2)) == ["last\n", "first\n"]
     lines.close()  # type: ignore[attr-defined]

@@ -172,6 +172,16 @@ def test_secrets_come_from_the_environment_and_from_commands(keeper: Keeper, mon
     assert keeper.fetch(env("SUPERUSER")).reveal() == WORD, "it is fetched once"
 
 
+def test_what_was_fetched_leaves_the_environment(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPERUSER", WORD)
+    monkeypatch.setenv("OTHER", WORD)
+    keeper.fetch(env("SUPERUSER"))
+    keeper.fetch(command('echo "$OTHER"'))
+    keeper.clear_environment()
+    assert "SUPERUSER" not in os.environ and "OTHER" in os.environ
+    assert keeper.fetch(env("SUPERUSER")).reveal() == WORD
+
+
 def test_a_command_runs_once(keeper: Keeper, tmp_path: Path) -> None:
     source = command(f"echo x >> {tmp_path}/runs; echo secret")
     assert keeper.fetch(source) == keeper.fetch(source)
