@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from provision.errors import ProvisionError
@@ -11,6 +12,9 @@ from provision.inventory import Host
 from provision.resources.datadir import server_probe
 from provision.tasks import Site, tls
 from provision.transport import connect
+
+AT_ONCE = 20
+"""How many hosts are asked at once."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class ServerLine:
 
 def servers(site: Site, hosts: Sequence[Host]) -> list[ServerLine]:
     """The servers of hosts. Nothing is raised because one does not answer."""
-    return [_server(site, host) for host in hosts]
+    with ThreadPoolExecutor(max(1, min(AT_ONCE, len(hosts)))) as pool:
+        return list(pool.map(lambda host: _server(site, host), hosts))
 
 
 def _server(site: Site, host: Host) -> ServerLine:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from provision.apply.removal import Removal
-from provision.cli.common import Command, InventoryFile, Json, Limit, Yes, confirm
+from provision.cli.asking import Asking
+from provision.cli.common import AskBecomePass, AskPass, Command, InventoryFile, Json, Limit, Yes, confirm
 
 Packages = Annotated[bool, typer.Option("--packages", help="The servers' packages too, of machines of their own.")]
 
@@ -17,13 +18,19 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def destroy(
-        inventory: InventoryFile, limit: Limit = "", packages: Packages = False, yes: Yes = False, json: Json = False
+        inventory: InventoryFile,
+        limit: Limit = "",
+        packages: Packages = False,
+        yes: Yes = False,
+        json: Json = False,
+        ask_pass: AskPass = False,
+        ask_become_pass: AskBecomePass = False,
     ) -> int:
         """Stop and remove the servers that deploy has made, with all data, and the replicator.
 
         Of machines of their own the rest stays as it is: packages, repositories, names, time, monitoring, firewall.
         """
-        command = Command.begin(inventory, limit, json=json)
+        command = Command.begin(inventory, limit, json=json, asking=Asking(ask_pass, ask_become_pass))
         removal = Removal(command.site, command.hosts, command.stop, packages)
         if not yes:
             confirm(_question(command), command.site.inventory.name)

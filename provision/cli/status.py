@@ -8,7 +8,8 @@ from dataclasses import asdict
 import typer
 
 from provision.apply.servers import ServerLine, servers
-from provision.cli.common import Command, InventoryFile, Json, Limit
+from provision.cli.asking import Asking
+from provision.cli.common import AskBecomePass, AskPass, Command, InventoryFile, Json, Limit
 from provision.errors import Differs
 from provision.render.page import Cell
 from provision.tasks.replication import summary
@@ -20,9 +21,15 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
 
     @app.command()
-    def status(inventory: InventoryFile, limit: Limit = "", json: Json = False) -> int:
+    def status(
+        inventory: InventoryFile,
+        limit: Limit = "",
+        json: Json = False,
+        ask_pass: AskPass = False,
+        ask_become_pass: AskBecomePass = False,
+    ) -> int:
         """Show which servers run and how the syncs stand. Exit code 3 if something is down."""
-        command = Command.begin(inventory, limit, json=json)
+        command = Command.begin(inventory, limit, json=json, asking=Asking(ask_pass, ask_become_pass))
         lines = servers(command.site, command.hosts)
         found = summary(command.site) if command.site.inventory.replication else None
         if json:

@@ -1,8 +1,8 @@
 """One run at a time on each host, whichever machine it comes from.
 
-Every script holds a lock on the host while it runs (flock, descriptor 9: what outlives the script must close it), and
-leaves the name of its run beside the session of sshd that it came by. A run whose session lives on keeps others away;
-one whose session has ended does not, but the next run waits for the step that it may have left running.
+Every script holds a lock on the host while it runs (flock, descriptor 9 of the shell around it), and leaves the name of
+its run beside the session of sshd that it came by. A run whose session lives on keeps others away; one whose session
+has ended does not, but the next run waits for the step that it may have left running.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ class Claimed:
     ) -> Result:
         """See `Transport.run`. Raises Busy."""
         mark = f"@{secrets.token_hex(8)}"
-        sent = _guard(mark) + script
+        # The lock stays with the shell around the script: what the script starts, daemons too, does not inherit it.
+        # Something must follow, or that shell would become the script instead of waiting for it.
+        sent = f"{_guard(mark)}(\n{script.rstrip()}\n) 9>&-\nexit $?\n"
         limit = timeout + ROUND_SECONDS if timeout else None
         deadline = time.monotonic() + LEFT_OVER_SECONDS
         while True:
