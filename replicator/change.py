@@ -7,13 +7,17 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Rows written on the target by one run. conflicts: keys changed on both sides; parked: keys set aside."""
+    """Rows written on the target by one run. conflicts: keys changed on both sides; parked: keys set aside.
+
+    aborted: conflicts for which the sync is to pause.
+    """
 
     inserted: int = 0
     updated: int = 0
     deleted: int = 0
     conflicts: int = 0
     parked: int = 0
+    aborted: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})

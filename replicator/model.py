@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -25,11 +25,20 @@ class SyncType(StrEnum):
 
 
 class Strategy(StrEnum):
-    """Who wins when two masters changed one row without knowing of each other."""
+    """Who wins when two masters changed one row without knowing of each other. How each is written: `conflict.named`.
 
-    LATEST = "latest"  # the later version; the same on both sides
+    Where two changes come to the same place in it, the later one wins.
+    """
+
+    LATEST = "latest"  # the later version
     SOURCE = "source"  # the sync's source
-    TARGET = "target"  # the sync's target
+    TARGET = "target"  # a target of the sync
+    RANDOM = "random"  # one draw a conflict, the same everywhere
+    SKIP = "skip"  # nobody: each side keeps its row until one of them changes again
+    ABORT = "abort"  # nobody, and the sync is paused
+    ORDER = "order"  # the node that is named first
+    SQL = "sql"  # whoever an SQL function says
+    PYTHON = "python"  # whoever a Python function says
 
 
 class CopyMethod(StrEnum):
@@ -136,6 +145,8 @@ class Herd:
 class Sync:
     """Moves a herd from its database to targets (databases or dbgroups).
 
+    strategy: who wins a conflict of a swap, as `conflict.named` reads it; strategies: of tables that have their own.
+    counters: columns (`column`, or `table.column`) that concurrent changes add up in.
     makedelta: what this sync writes on a node flows onward by the other syncs that read there.
     autokick: run when the source changed. checktime: run at least that often, changed or not. paused: declared off.
     """
@@ -144,13 +155,31 @@ class Sync:
     type: SyncType
     herd: str
     targets: tuple[str, ...]
-    strategy: Strategy = Strategy.LATEST
+    strategy: str = Strategy.LATEST
+    strategies: tuple[tuple[TableName, str], ...] = ()
+    counters: tuple[str, ...] = ()
     makedelta: bool = False
     autokick: bool = True
     checktime: timedelta | None = None
     onetimecopy: OneTimeCopy = OneTimeCopy.EMPTY
     copymethod: CopyMethod = CopyMethod.DIFF
     paused: bool = False
+
+    def strategy_of(self, table: TableName) -> str:
+        """Who wins a conflict in a table."""
+        return dict(self.strategies).get(table, self.strategy)
+
+    def counters_of(self, table: TableName) -> tuple[str, ...]:
+        """The columns that are counters wherever a table has them."""
+        return tuple(dict.fromkeys(name for name in map(_column_in(table), self.counters) if name))
+
+
+def _column_in(table: TableName) -> Callable[[str], str]:
+    def column(text: str) -> str:
+        place, dot, name = text.rpartition(".")
+        return name if not dot or TableName.parse(place) == table else ""
+
+    return column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,13 +228,16 @@ class Topology:
         """The databases of a sync: its source first, then its targets."""
         return (self.databases[self.herds[sync.herd].database], *self.targets(sync))
 
+    def pairs(self, sync: Sync) -> list[tuple[Database, Database]]:
+        """Where the rows of a sync go from and to: source to each target, and for a swap every ordered pair."""
+        members = self.members(sync)
+        if sync.type is SyncType.SWAP:
+            return [(a, b) for a in members for b in members if a is not b]
+        return [(members[0], target) for target in members[1:]]
+
     def links(self, install: Install, sync: Sync) -> tuple[Link, ...]:
         """The links of a sync: source to each target, and for a swap every ordered pair."""
         herd = self.herds[sync.herd]
-        members = self.members(sync)
-        pairs = [(members[0], target) for target in members[1:]]
-        if sync.type is SyncType.SWAP:
-            pairs = [(a, b) for a in members for b in members if a is not b]
         return tuple(
             Link(
                 install=install,
@@ -216,7 +248,7 @@ class Topology:
                 tables=herd.tables,
                 sequences=herd.sequences,
             )
-            for source, target in pairs
+            for source, target in self.pairs(sync)
         )
 
     def all_links(self, install: Install) -> Iterator[Link]:
@@ -264,8 +296,6 @@ class Topology:
         targets = self.targets(sync)
         if not targets:
             yield f"sync {sync.name}: it has no target other than its source; name a database or a dbgroup"
-        if sync.type is SyncType.SWAP and len(targets) > 1:
-            yield f"sync {sync.name}: a swap joins two databases, this one names {len(targets) + 1}"
 
 
 def _known(things: Mapping[str, object]) -> str:

@@ -7,7 +7,7 @@ is committed is known to be. Who moves the position is `apply` (a batch) and `ta
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -104,15 +104,19 @@ def read(connection: Connection, install: Install, sync: str, source: str, *, lo
     return Position(Snapshot.parse(row[0]), Origin(row[1], row[2], row[3], int(row[4])), row[5])
 
 
-def save(connection: Connection, link: Link, snapshot: Snapshot, source: Origin) -> None:
-    """Move the position. In the transaction that wrote what it stands for."""
+def save(
+    connection: Connection, link: Link, snapshot: Snapshot, source: Origin, knows: Mapping[str, Snapshot] | None = None
+) -> None:
+    """Move the position. In the transaction that wrote what it stands for. knows: the source's own positions."""
     query = sql.SQL(
-        "insert into {}.progress (sync, source, snapshot, node, system_id, timeline, database)"
-        " values (%s, %s, %s, %s, %s, %s, %s) on conflict (sync, source) do update set snapshot = excluded.snapshot,"
-        " node = excluded.node, system_id = excluded.system_id, timeline = excluded.timeline,"
-        " database = excluded.database, updated_at = clock_timestamp()"
+        "insert into {}.progress (sync, source, snapshot, node, system_id, timeline, database, knows)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (sync, source) do update set"
+        " snapshot = excluded.snapshot, node = excluded.node, system_id = excluded.system_id,"
+        " timeline = excluded.timeline, database = excluded.database, knows = excluded.knows,"
+        " updated_at = clock_timestamp()"
     ).format(sql.Identifier(link.install.schema))
-    values = [str(snapshot), source.node, source.system_id, source.timeline, source.database]
+    told = json.dumps({name: str(at) for name, at in (knows or {}).items()})
+    values = [str(snapshot), source.node, source.system_id, source.timeline, source.database, told]
     connection.execute(query, [link.sync.name, link.source.name, *values])
 
 
@@ -133,8 +137,10 @@ def _table(
     return TableName(schema, name), TablePosition(TableState(state), capture, at, cut, frozenset(done))
 
 
-def save_table(connection: Connection, link: Link, table: TableName, position: TablePosition) -> None:
-    """Set how far this target is with one table of a link."""
+def save_table(
+    connection: Connection, link: Link, table: TableName, position: TablePosition, *, source: str = ""
+) -> None:
+    """Set how far this target is with one table of a link, or of another source of its sync."""
     query = sql.SQL(
         "insert into {}.progress_table (sync, source, schema_name, table_name, state, capture, snapshot, bounds, done)"
         " values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict (sync, source, schema_name, table_name) do update"
@@ -143,7 +149,16 @@ def save_table(connection: Connection, link: Link, table: TableName, position: T
     ).format(sql.Identifier(link.install.schema))
     snapshot = str(position.snapshot) if position.snapshot else None
     values = [position.state, position.capture, snapshot, json.dumps(position.bounds), sorted(position.done)]
-    connection.execute(query, [link.sync.name, link.source.name, table.schema, table.name, *values])
+    connection.execute(query, [link.sync.name, source or link.source.name, table.schema, table.name, *values])
+
+
+def copied(connection: Connection, link: Link, table: TableName) -> None:
+    """A table that came from a link's source is here: changes of all masters flow from where they are set to begin."""
+    query = sql.SQL(
+        "update {}.progress_table set state = 'copied'"
+        " where sync = %s and source <> %s and schema_name = %s and table_name = %s and state = 'copying'"
+    ).format(sql.Identifier(link.install.schema))
+    connection.execute(query, [link.sync.name, link.source.name, table.schema, table.name])
 
 
 def add_range(connection: Connection, link: Link, table: TableName, number: int) -> None:
@@ -175,6 +190,21 @@ def followed(connection: Connection, install: Install, sync: str, source: str) -
         name: table.snapshot or at
         for name, table in tables(connection, install, sync, source).items()
         if table.state is not TableState.COPYING
+    }
+
+
+def standing(connection: Connection, install: Install, sync: str) -> dict[str, Snapshot]:
+    """This node's positions on the other masters of a swap, by name."""
+    query = sql.SQL("select source, snapshot from {}.progress where sync = %s").format(sql.Identifier(install.schema))
+    return {source: Snapshot.parse(snapshot) for source, snapshot in connection.execute(query, [sync])}
+
+
+def told(connection: Connection, install: Install, sync: str) -> dict[str, dict[str, Snapshot]]:
+    """What each master said of its own positions when it last sent something here: by master, then by its source."""
+    query = sql.SQL("select source, knows from {}.progress where sync = %s").format(sql.Identifier(install.schema))
+    return {
+        source: {name: Snapshot.parse(at) for name, at in knows.items()}
+        for source, knows in connection.execute(query, [sync])
     }
 
 

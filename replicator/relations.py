@@ -7,7 +7,7 @@ fit for that sync?) is done in `validate`; moving rows in `capture`, `apply` and
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg import sql
@@ -88,7 +88,8 @@ order by c.oid
 class Column:
     """type: as declared, length and all. stage_type: what it rests on, without domain or length, for staging.
 
-    binary: its binary form means the same on every server (user types may carry numbers that differ).
+    binary: its binary form means the same on every server (user types may carry numbers that differ). number: its own
+    on this server, for ever.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Column:
     generated: bool
     identity: str
     binary: bool
+    number: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,7 @@ def _column(row: Mapping[str, Any]) -> Column:
         generated=bool(row["generated"]),
         identity=str(row["attidentity"]).strip("\0"),
         binary=bool(row["is_binary"]),
+        number=int(row["attnum"]),
     )
 
 

@@ -86,6 +86,7 @@ class Worker:
     """Runs a link in its own thread from `start` until `halt`.
 
     prepared: whether it has been ready to run (a copy that was due is done). crash: the defect that ended it.
+    aborts: why the sync is to be paused; the worker has halted.
     """
 
     def __init__(self, link: Link, topology: Topology, connector: Connector, make_runner: MakeRunner) -> None:
@@ -93,6 +94,7 @@ class Worker:
         self.journal = Journal()
         self.prepared = False
         self.crash: BaseException | None = None
+        self.aborts = ""
         self._stop = Stop()
         self._wake = threading.Event()
         self._lock = threading.Lock()
@@ -224,6 +226,9 @@ class Worker:
         if result.copied:
             log.info("%s: copied %s in %.1f s", self._way, ", ".join(result.copied), result.seconds)
         self._at_ease()
+        if aborted := result.counts.aborted:
+            self.aborts = f"{self._way}: conflicts: {aborted}; the strategy is abort"
+            self.halt("a conflict, and the strategy is abort")
 
     def _at_ease(self) -> None:
         if self._trouble:

@@ -96,7 +96,7 @@ class Command:
     ) -> Command:
         """Read an inventory, and ask for passwords. Raises InputError with everything that is wrong with it."""
         passphrase = Passphrase()
-        loaded = load(inventory, unlock=unlocker(passphrase))
+        loaded = load(inventory, unlock=unlocker(passphrase) if passphrase.told else None)
         hosts = loaded.limit(FailedHosts(loaded).pattern(limit)) if limit else loaded.hosts
         site = Site.of(loaded, passphrase=passphrase)
         if asking:

@@ -15,6 +15,7 @@ PACKAGES: tuple[tuple[str, str], ...] = (
         r"(?:missing groups or modules|No matching Modules to list|Unable to resolve argument):? *([^\n]*)",
         "no repository of the host has the module {0}: declare another postgresql.version, or source: pgdg.",
     ),
+    (r"Failed writing received data to disk", "the disk is full: free some space, then run it again."),
     (
         r"Package (\S+) is not signed",
         "{0} is not signed, so it is not installed: its repository has to sign it (or be declared with gpgcheck: no).",

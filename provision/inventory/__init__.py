@@ -23,7 +23,6 @@ from provision.inventory.settings import (
     PostgresqlSettings,
     ReplicationSettings,
     Source,
-    Strategy,
     SyncSettings,
     SyncType,
 )
@@ -59,7 +58,6 @@ __all__ = [
     "SecretSource",
     "SnmpSettings",
     "Source",
-    "Strategy",
     "SyncSettings",
     "SyncType",
     "SystemSettings",

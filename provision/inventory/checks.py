@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from provision.inventory.faults import Faults
 from provision.inventory.marks import Mark, Node
 from provision.inventory.model import Host
-from provision.inventory.settings import CONTROL, EMBEDDED_VERSIONS, VERSIONS
+from provision.inventory.settings import CONTROL, EMBEDDED_VERSIONS, STRATEGIES, VERSIONS
 from provision.inventory.wording import known, shown, suggestion
 
 NO_NAMES = ("samehost", "samenet")
@@ -190,6 +190,9 @@ class ReplicationCheck:
         if strategy and sync.text("type") in ("pushdelta", "fullcopy"):
             message = f"found a strategy for a {sync.text('type')}, expected it only for a swap"
             self.faults.add(strategy.mark, message)
+        for name in ("counters", "strategies"):
+            if (found := sync.find(name)) and sync.text("type") in ("pushdelta", "fullcopy"):
+                self.faults.add(found.mark, f"found {name} for a {sync.text('type')}, expected them only for a swap")
         if targets_known and source in herds:
             self._check_reach(sync, herds[source].text("database"))
 
@@ -206,6 +209,18 @@ class ReplicationCheck:
         if not reached:
             message = "found no target other than the source, expected a database or a dbgroup"
             self.faults.add(targets.mark, message)
-        elif sync.text("type") == "swap" and len(reached) > 1:
-            message = f"found {len(reached)} targets, expected one: a swap joins two databases"
-            self.faults.add(targets.mark, message)
+            return
+        self._check_strategy(sync.find("strategy"), {source, *reached})
+        for strategy in sync.entries("strategies").values():
+            self._check_strategy(strategy, {source, *reached})
+
+    def _check_strategy(self, strategy: Node | None, members: set[str | None]) -> None:
+        for text, mark in strategy.texts if strategy else ():
+            for name in text.split(",") if ":" not in text and text not in STRATEGIES else ():
+                if name.strip() not in members:
+                    choice = [*STRATEGIES, *sorted(filter(None, members))]
+                    guess = suggestion(name.strip(), choice)
+                    expected = (
+                        f"; {guess}" if guess else f", expected one of {', '.join(choice)}, sql:... or python:..."
+                    )
+                    self.faults.add(mark, f"found the strategy {name.strip()!r}{expected}")

@@ -16,7 +16,7 @@ from provision.inventory.draft import Draft
 from provision.inventory.faults import Faults
 from provision.inventory.marks import Mark, Node
 from provision.inventory.wording import shown
-from provision.inventory.yaml_file import VAULTED, Unlock
+from provision.inventory.yaml_file import Unlock
 
 YAML = (".yml", ".yaml", ".json")
 IGNORED_BY_ANSIBLE = (".bak", ".cfg", ".csv", ".j2", ".md", ".orig", ".pyc", ".pyo", ".retry", ".rst", ".rpm", ".swp")
@@ -97,7 +97,7 @@ def _variables(
 ) -> Iterator[tuple[Path, Node | None]]:
     """The variable files of a group or host: `name`, `name.yml` ..., or all in a folder `name/`."""
     for file in _variable_files(folder, name):
-        if unlock is None and _start(file).startswith(VAULTED):
+        if unlock is None and _start(file).startswith(yaml_file.VAULTED):
             draft.encrypted.append(Mark(str(file)))
             continue
         node = yaml_file.read(file, faults, unlock)

@@ -30,7 +30,9 @@ def notices(
         if group.name in draft.hosts and group.mark:
             found[Notice(group.mark, f"{group.name!r} is the name of a group and of a host; patterns mean both")] = None
     for mark in draft.encrypted:
-        message = "is encrypted by ansible-vault and not read; what pgherd needs of it, give as !env or !command"
+        message = (
+            "is encrypted by Ansible Vault and was not read: give its passphrase, by ANSIBLE_VAULT_PASSWORD_FILE say"
+        )
         found[Notice(mark, message)] = None
     for values in hosts.values():
         found.update(

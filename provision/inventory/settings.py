@@ -77,12 +77,8 @@ class SyncType(StrEnum):
     SWAP = "swap"
 
 
-class Strategy(StrEnum):
-    """Who wins when two masters changed one row without knowing of each other."""
-
-    LATEST = "latest"
-    SOURCE = "source"
-    TARGET = "target"
+STRATEGIES = ("latest", "source", "target", "random", "skip", "abort")
+"""Who wins where masters changed one row without knowing of each other, as far as it is one word."""
 
 
 class CopyMethod(StrEnum):
@@ -155,6 +151,15 @@ def _onetimecopy(value: object) -> object:
     return {0: "off", 1: "always", 2: "empty"}.get(value, value) if isinstance(value, int) else value
 
 
+def _strategy(value: object) -> object:
+    """A word, or databases in order: as a list, or with commas between them."""
+    if isinstance(value, list) and value and all(isinstance(name, str) and name for name in value):
+        return ", ".join(value)
+    if not isinstance(value, str) or not value.strip():
+        raise _expected(f"{', '.join(STRATEGIES)}, databases in order, sql:function or python:module:function")
+    return value.strip()
+
+
 def _setting(value: object) -> object:
     if not isinstance(value, bool | int | float | str):
         raise _expected("a value such as on, 64MB or 'text'")
@@ -196,6 +201,7 @@ Name = Annotated[str, BeforeValidator(_name)]
 Table = Annotated[str, BeforeValidator(_table)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_many)]
 Texts = Annotated[tuple[Word, ...], BeforeValidator(_many)]
+Strategy = Annotated[str, BeforeValidator(_strategy)]
 Tables = Annotated[
     Annotated[Literal["all"], Tag("~all")] | Annotated[tuple[Table, ...], BeforeValidator(_many), Tag("~list")],
     Discriminator(lambda value: "~all" if value == "all" else "~list"),
@@ -303,6 +309,8 @@ class SyncSettings(Section):
     source: str
     targets: Texts
     strategy: Strategy | None = None
+    strategies: Annotated[dict[Table, Strategy], BeforeValidator(_empty)] = Field(default_factory=dict)
+    counters: Texts = ()
     makedelta: Annotated[MakeDelta, BeforeValidator(_yes_no)] = MakeDelta.AUTO
     autokick: bool = True
     checktime: Duration | None = None

@@ -26,11 +26,11 @@ LOOK_FOR = r"""
 for p in python3.11 python3.12 python3.13 python3.14 python3; do
   p=$(command -v "$p") || continue
   "$p" -c '
-import platform, sys
-good = sys.version_info[:2] >= (3, 11) and platform.libc_ver()[0] == "glibc"
-import venv
-if not good: sys.exit(1)
-print(sys.executable, sys.version_info[0], sys.version_info[1], platform.machine(), platform.libc_ver()[1])
+import platform, sys, venv
+libc, version = platform.libc_ver()
+if sys.version_info < (3, 11) or libc != "glibc":
+    sys.exit(1)
+print(sys.executable, sys.version_info[0], sys.version_info[1], platform.machine(), version)
 ' 2>/dev/null && break
 done
 true

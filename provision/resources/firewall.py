@@ -52,7 +52,7 @@ def _parse(text: str) -> FirewallFact:
 
 
 ASK = rf"""
-if command -v firewall-cmd >/dev/null 2>&1 && firewall-cmd --state >/dev/null 2>&1; then
+if command -v firewall-cmd >/dev/null 2>&1 && systemctl -q is-active firewalld; then
   echo firewalld
   now=$(firewall-cmd --list-rich-rules) && kept=$(firewall-cmd --permanent --list-rich-rules) || exit 1
   printf '%s\n' "$now" | sed '/^$/d; s/^/now /'

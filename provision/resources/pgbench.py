@@ -14,6 +14,7 @@ from provision.resources.base import ident, statement
 from provision.transport import quote
 
 TABLES = ("pgbench_accounts", "pgbench_branches", "pgbench_history", "pgbench_tellers")
+BALANCES = (("pgbench_accounts", "abalance"), ("pgbench_branches", "bbalance"), ("pgbench_tellers", "tbalance"))
 SCRATCH = "pgherd_pgbench_init"
 
 
@@ -94,6 +95,8 @@ class PgbenchTables:
             f"alter table {scratch}.{table} owner to {owner}; alter table {scratch}.{table} set schema public;\n"
             for table in TABLES
         )
+        # pgbench leaves them nullable, and a swap's counters cannot be.
+        moves += "".join(f"alter table public.{table} alter {column} set not null;\n" for table, column in BALANCES)
         end = f"begin;\n{moves}drop schema {scratch};\ncommit;\nvacuum analyze;"
         what = f"-I dtgp -s {self.scale}" if self.fill else "-I dtp"
         fill = f"{self.server.program('pgbench')} -i -q {what} {quote(self.server.conninfo(self.dbname))} || exit 1\n"

@@ -42,6 +42,11 @@ class Passphrase:
         self._known_to_ansible: Secret | None = None
         self._known: Secret | None = None
 
+    @property
+    def told(self) -> bool:
+        """Whether it is given, so that nobody has to be asked."""
+        return bool(self._file or self._command or self._ansible or self._value.reveal() or self._known)
+
     def get(self, what: str) -> Secret:
         """The passphrase of something that there is. Raises InputError."""
         if self._known is None:

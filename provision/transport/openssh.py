@@ -136,7 +136,7 @@ class OpenSSH:
                     raise self._not_joined(place, said.read().decode(errors="replace"))
 
     def _not_joined(self, place: str, said: str) -> Unreachable:
-        why = f"{said.strip().splitlines()[-1] if said.strip() else 'ssh gave no reason'}."
+        why = f"{(said.strip() or 'it gave no reason').splitlines()[-1]}."
         if "refused by peer" in said or "open failed" in said:
             why = "nobody listens there, or its sshd does not allow it (AllowTcpForwarding)."
         return Unreachable(f"{self._login.host} does not join us to {place}: {why}")

@@ -30,6 +30,14 @@ def note_stage(connection: Connection, link: Link, stage: Stage, *, truncated: b
         connection.execute(_insert(link, captured, values, sql.SQL("{} s").format(stage.table)))
 
 
+def note_touched(connection: Connection, link: Link, stage: Stage) -> None:
+    """Log that the table was written on another master, for syncs that copy it as a whole from there."""
+    if link.sync.makedelta:
+        for captured in _logs_of(connection, link, stage.relation):
+            if captured.kind is Kind.TOUCH:
+                _touch(connection, link, captured)
+
+
 def note_range(connection: Connection, link: Link, relation: Relation, where: sql.Composable) -> None:
     """Log the keys of the target's rows for which `where` holds (of `t`): once before and once after they change."""
     if not link.sync.makedelta:

@@ -7,8 +7,9 @@ passed before, so it is done over until nothing more is refused. What a person d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -22,6 +23,13 @@ from replicator.postgres import Connection, fetch_one
 REFUSALS = (psycopg.errors.DataError, psycopg.errors.IntegrityError, psycopg.errors.RaiseException)
 MOST = 1000
 SIFTED = "pgherd_sifted"
+
+AGAIN: LiteralString = (
+    "on conflict (sync, source, schema_name, table_name, md5(key::text)) do update set new_row = excluded.new_row,"
+    " sqlstate = excluded.sqlstate, error = excluded.error, last_at = clock_timestamp(),"
+    " attempts = p.attempts + 1, retry = false"
+)
+"""What becomes of a key that was parked before."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,24 @@ def forget_parked(connection: Connection, link: Link, stage: Stage) -> None:
 def drop_all(connection: Connection, link: Link, table: TableName) -> None:
     """Forget a table's dead letters: it is being copied or emptied as a whole."""
     connection.execute(sql.SQL("delete from {} p where {}").format(_parked(link), _of_table(link, table)))
+
+
+def set_aside(connection: Connection, link: Link, stage: Stage, errors: Mapping[str, str]) -> None:
+    """Park staged rows, by their ctid in the stage, that the target would take but that nobody could decide about."""
+    query = sql.SQL(
+        "insert into {} as p (sync, source, schema_name, table_name, key, new_row, sqlstate, error)"
+        " select {}, {}, {}, {}, {}, case when not s.gone then {} end, 'P0001', r.error"
+        " from {} s join unnest({}::text[], {}::text[]) r(id, error) on s.ctid = r.id::tid {}"
+    )
+    table = stage.relation.name
+    connection.execute(
+        query.format(
+            _parked(link),
+            *(sql.Literal(v) for v in (link.sync.name, link.source.name, table.schema, table.name)),
+            *(stage.key_json, stage.row_json, stage.table),
+            *(sql.Literal(list(errors)), sql.Literal(list(errors.values())), sql.SQL(AGAIN)),
+        )
+    )
 
 
 def _parked(link: Link) -> sql.Identifier:
@@ -171,10 +197,7 @@ def _park(connection: Connection, link: Link, stage: Stage, refusals: Sequence[R
     query = sql.SQL(
         "insert into {} as p (sync, source, schema_name, table_name, key, new_row, sqlstate, error)"
         " select {}, {}, {}, {}, {}, {}, r.sqlstate, r.error"
-        " from {} s join unnest({}::int[], {}::text[], {}::text[]) r(n, sqlstate, error) using (n)"
-        " on conflict (sync, source, schema_name, table_name, md5(key::text)) do update set new_row = excluded.new_row,"
-        " sqlstate = excluded.sqlstate, error = excluded.error, last_at = clock_timestamp(),"
-        " attempts = p.attempts + 1, retry = false"
+        " from {} s join unnest({}::int[], {}::text[], {}::text[]) r(n, sqlstate, error) using (n) {}"
     )
     table = stage.relation.name
     connection.execute(
@@ -185,5 +208,6 @@ def _park(connection: Connection, link: Link, stage: Stage, refusals: Sequence[R
             sql.Literal([r.number for r in refusals]),
             sql.Literal([r.sqlstate for r in refusals]),
             sql.Literal([r.error for r in refusals]),
+            sql.SQL(AGAIN),
         )
     )

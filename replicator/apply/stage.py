@@ -15,6 +15,7 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
+from replicator.capture.read import MEETING
 from replicator.postgres import Connection
 from replicator.relations import Relation
 
@@ -29,22 +30,32 @@ EXACT = frozenset(
 """Types of which equal values are the same value: a key of these needs no writing where it matched."""
 
 
+VERSIONED = (
+    ', at timestamptz, op "char", author int, xid bigint, present boolean, newest bigint, standing text,'
+    ' local_op "char", anew timestamptz'
+)
+"""What comes with a version (`MEETING`), then what is found out about it on the target (`apply.swap`)."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """A staging table for a target's table.
 
-    text: holds every value in its text form. versioned: with each row's time. name: another table of the same columns.
+    text: holds every value in its text form. versioned: with what another master judges by; gains: and by how much
+    these counters changed. name: another table of the same columns.
     """
 
     relation: Relation
     versioned: bool = False
     text: bool = False
     name: str = ""
+    gains: tuple[str, ...] = ()
 
     @property
     def local_name(self) -> str:
         """The staging table's name: by the target's oid, so the same in every batch of a connection."""
-        return self.name or f"stage_{self.relation.oid}{'_text' if self.text else ''}"
+        kind = ("_swap" if self.versioned else "") + "".join(f"_{self.relation.column(n).number}" for n in self.gains)
+        return self.name or f"stage_{self.relation.oid}{kind}{'_text' if self.text else ''}"
 
     @property
     def table(self) -> sql.Identifier:
@@ -59,6 +70,10 @@ class Stage:
     def column(self, name: str) -> sql.Identifier:
         """The staging column of a target's column."""
         return sql.Identifier(f"c{self.names.index(name) + 1}")
+
+    def gain(self, name: str) -> sql.Identifier:
+        """The staging column that says by how much a counter changed."""
+        return sql.Identifier(f"g{self.gains.index(name) + 1}")
 
     def value(self, name: str) -> sql.Composed:
         """A staged value, as the target's type. `s` stands for the stage."""
@@ -121,11 +136,8 @@ class Stage:
             sql.SQL("{} {}").format(self.column(c.name), sql.SQL("text" if self.text else c.stage_type))
             for c in self.relation.written
         ]
-        extra = sql.SQL(
-            ', at timestamptz, op "char", present boolean, newest bigint, rival boolean, local_op "char"'
-            if self.versioned
-            else ""
-        )
+        extra = sql.Composed([sql.SQL(VERSIONED if self.versioned else "")])
+        extra += sql.Composed([sql.SQL(", {} numeric").format(self.gain(name)) for name in self.gains])
         connection.execute(
             sql.SQL("create temp table if not exists {} (gone boolean, {}{}) on commit delete rows").format(
                 sql.Identifier(self.local_name),
@@ -135,13 +147,13 @@ class Stage:
         )
 
     def fill(self, source: Connection, query: sql.Composed, target: Connection, moved: Moved, *, binary: bool) -> int:
-        """Pump the query's rows (gone, columns ..., and time and op when versioned) in; how many they were.
+        """Pump the query's rows (as `capture.read` gives them) in; how many they were.
 
         binary: whether the source's side of the table allows it.
         """
         names = [sql.Identifier("gone"), *(self.column(name) for name in self.names)]
         if self.versioned:
-            names += [sql.Identifier("at"), sql.Identifier("op")]
+            names += [*map(sql.Identifier, MEETING), *(self.gain(name) for name in self.gains)]
         into = sql.SQL("{} ({})").format(self.table, sql.SQL(", ").join(names))
         rows = pump(source, query, target, into, binary=binary and self.relation.binary and not self.text, moved=moved)
         if rows > 1000:

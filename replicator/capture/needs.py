@@ -17,13 +17,18 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Need:
-    """What one table needs on one node. versions: the log must serve to compare changes of two masters."""
+    """What one table needs on one node. versions: the log must serve to compare changes of several masters.
+
+    counters: columns that, where the table has them, are logged by how much they changed.
+    """
 
     kinds: frozenset[Kind] = field(default_factory=frozenset)
     versions: bool = False
+    counters: tuple[str, ...] = ()
 
     def __or__(self, other: Need) -> Need:
-        return Need(self.kinds | other.kinds, self.versions or other.versions)
+        counters = dict.fromkeys((*self.counters, *other.counters))
+        return Need(self.kinds | other.kinds, self.versions or other.versions, tuple(counters))
 
 
 def needs(topology: Topology, database: str) -> dict[TableName, Need]:
@@ -35,7 +40,7 @@ def needs(topology: Topology, database: str) -> dict[TableName, Need]:
         if database not in {reader.name for reader in readers}:
             continue
         kind = Kind.TOUCH if sync.type is SyncType.FULLCOPY else Kind.ROWS
-        need = Need(frozenset({kind}), versions=swap)
         for table in topology.herds[sync.herd].tables:
+            need = Need(frozenset({kind}), versions=swap, counters=sync.counters_of(table) if swap else ())
             wanted[table] = wanted.get(table, Need()) | need
     return wanted

@@ -16,12 +16,17 @@ from psycopg import IsolationLevel, sql
 
 from replicator.capture.needs import Kind
 from replicator.capture.setup import Captured
+from replicator.capture.triggers import gain
 from replicator.model import Install
 from replicator.postgres import Connection, fetch_one
 from replicator.relations import Relation
 from replicator.snapshot import Snapshot
 
 CHANGED_AT_ONCE = 200
+
+MEETING = ("at", "op", "author", "xid")
+"""What a swap's rows bring besides their values: a version's time, what was done last, whose row it is, and in which
+transaction that was."""
 
 
 @dataclass(frozen=True)
@@ -121,16 +126,18 @@ class Source:
     def rows(
         self, delta: Delta, columns: Sequence[str], retry: Sequence[str] = (), *, text: bool = False
     ) -> sql.Composed:
-        """The query of a table's part of the batch: gone, columns ..., and for a swap the version's time
-        and what was done last.
+        """The query of a table's part of the batch: gone, columns ..., and for a swap what `MEETING` names, then what
+        each counter gained; of a change that only counters saw, no time.
 
         columns: names, in the order wanted. retry: further keys, as JSON objects. text: every value as text.
         """
+        if not delta.relation.key:
+            return self._whole_rows(delta, columns, text=text)
         relation = delta.relation
         keys = {name: sql.Identifier(f"k{i + 1}") for i, name in enumerate(delta.captured.key)}
         values: list[sql.Composable] = [self._value(relation, name, keys.get(name), text) for name in columns]
         if self._authored:
-            values += [sql.SQL("k.at"), sql.SQL("k.op")]
+            values += self._meeting(delta)
         gone = sql.SQL("t.{} is null").format(sql.Identifier(relation.key[0]))
         return sql.SQL("{with_} select {gone}, {values} from changed k left join {table} t on {match}{where}").format(
             with_=self._changed_keys(delta, retry),
@@ -138,7 +145,41 @@ class Source:
             values=sql.SQL(", ").join(values),
             table=relation.rows,
             match=match(relation, "t", "k", keys),
-            where=sql.SQL(" where k.last_origin is null" if self._authored else ""),
+            where=sql.SQL(" where {}").format(self._to_send(delta)) if self._authored else sql.SQL(""),
+        )
+
+    def _meeting(self, delta: Delta) -> list[sql.Composable]:
+        """What another master needs to judge by."""
+        gains = delta.captured.counters
+        at = "case when k.versioned and (k.last).origin is null then k.at end" if gains else "k.at"
+        words = [sql.SQL(at), *(sql.SQL("(k.last).{}").format(sql.Identifier(name)) for name in MEETING[1:])]
+        return [*words, *(sql.Identifier("k", f"g{i + 1}") for i in range(len(gains)))]
+
+    @staticmethod
+    def _to_send(delta: Delta) -> sql.Composable:
+        """A key goes out if its newest version was made here: whoever made a newer one sends that. Gains always do."""
+        newest = sql.SQL("(k.last).origin is null")
+        if not delta.captured.counters:
+            return newest
+        gained = [
+            sql.SQL("{} <> 0").format(sql.Identifier("k", f"g{i + 1}")) for i in range(len(delta.captured.counters))
+        ]
+        return sql.SQL("(k.versioned and {}) or {}").format(newest, sql.SQL(" or ").join(gained))
+
+    def _whole_rows(self, delta: Delta, columns: Sequence[str], *, text: bool) -> sql.Composed:
+        """The rows that were inserted into a table without a key."""
+        places = {name: sql.Identifier("l", f"k{i + 1}") for i, name in enumerate(delta.captured.key)}
+        values = [
+            sql.SQL("{}::{}").format(places[name], sql.SQL("text" if text else delta.relation.column(name).stage_type))
+            for name in columns
+        ]
+        return sql.SQL(
+            "select {gone}, {values}, l.changed_at, l.op, null::int, null::bigint from {log} l where {mine}"
+        ).format(
+            gone=sql.SQL("'false'" if text else "false"),
+            values=sql.SQL(", ").join(values),
+            log=self._log(delta.captured),
+            mine=self._in_batch(delta),
         )
 
     @staticmethod
@@ -157,18 +198,41 @@ class Source:
         if not self._authored:
             return sql.SQL("with changed as ({})").format(distinct)
         return sql.SQL(
-            "with keys as ({distinct}), changed as (select {keys}, max(l.changed_at) as at,"
-            " (array_agg(l.origin order by l.seq desc))[1] as last_origin,"
-            " (array_agg(l.op order by l.seq desc))[1] as op from keys k join {log} l on {match}"
-            " group by {keys})"
+            "with keys as ({distinct}), changed as (select {keys}, (array_agg(l order by l.seq desc){of_versions})[1]"
+            " as last, greatest(max(l.changed_at) filter (where l.origin is null{and_version}),"
+            " max(l.changed_at) filter (where l.origin is not null{and_version}) + interval '1 microsecond') as at"
+            "{gains}"
+            " from keys k join {log} l on {match} group by {keys})"
         ).format(
             distinct=distinct,
             keys=sql.SQL(", ").join(
                 sql.SQL("l.{}").format(sql.Identifier(f"k{i + 1}")) for i in range(len(delta.captured.key))
             ),
+            of_versions=sql.SQL(" filter (where l.op <> '+')" if delta.captured.counters else ""),
+            and_version=sql.SQL(" and l.op <> '+'" if delta.captured.counters else ""),
+            gains=self._gains(delta, retry),
             log=self._log(delta.captured),
             match=match_keys(delta.relation, "l", "k"),
         )
+
+    def _gains(self, delta: Delta, retry: Sequence[str]) -> sql.Composable:
+        """What a table with counters has besides: whether there is a version to send, and the sums of the gains.
+
+        Of a row that was made anew here there are none: its counters are what they are.
+        """
+        if not delta.captured.counters:
+            return sql.SQL("")
+        mine = self._in_batch(delta)
+        versioned = sql.SQL("true") if retry else sql.SQL("coalesce(bool_or(l.op <> '+' and {}), false)").format(mine)
+        sums = [
+            sql.SQL(
+                ", case when not coalesce(bool_or(l.op in ('I', 'D') and {0}), false)"
+                " or ((array_agg(l order by l.seq desc) filter (where l.op <> '+'))[1]).origin is not null"
+                " then coalesce(sum(l.{1}) filter (where {0}), 0) end as {2}"
+            ).format(mine, gain(delta.relation, name), sql.Identifier(f"g{i + 1}"))
+            for i, name in enumerate(delta.captured.counters)
+        ]
+        return sql.SQL(", {} as versioned{}").format(versioned, sql.Composed(sums))
 
     @staticmethod
     def _retry_keys(delta: Delta, retry: Sequence[str]) -> sql.Composed:

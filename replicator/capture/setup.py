@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import PurePosixPath
 from uuid import UUID
 
 from psycopg import sql
@@ -17,12 +18,12 @@ from psycopg import sql
 from replicator import postgres
 from replicator.capture import triggers
 from replicator.capture.needs import Kind, Need
-from replicator.capture.triggers import LogSpec
+from replicator.capture.triggers import SHAPE, LogSpec
 from replicator.errors import SchemaMismatch
 from replicator.model import Install, TableName
 from replicator.postgres import Connection
 from replicator.relations import Relation
-from replicator.sql import text
+from replicator.sql import names, text
 
 Present = set[tuple[TableName, str]]
 
@@ -31,7 +32,7 @@ Present = set[tuple[TableName, str]]
 class Captured:
     """One log on one node. key: column names as logged in k1, k2 ...; empty for a touch log.
 
-    purged: rows of transactions below this id are gone.
+    purged: rows of transactions below this id are gone. counters: columns of which it holds by how much they changed.
     """
 
     table: TableName
@@ -43,6 +44,7 @@ class Captured:
     types: tuple[str, ...]
     versions: bool
     purged: int = 0
+    counters: tuple[str, ...] = ()
 
 
 def ensure(
@@ -50,24 +52,39 @@ def ensure(
 ) -> dict[tuple[TableName, Kind], Captured]:
     """Make the node (its connection in autocommit) log what is wanted of the relations; returns all its logs.
 
-    Raises SchemaMismatch for a keyless table that must log rows, LockedOut when a table stays locked.
+    Raises SchemaMismatch for a keyless table that must log rows by key, LockedOut when a table stays locked.
     """
     create_schema(connection, install)
     present = logs(connection, install)
+    shapes = _shapes(connection, install)
     for relation in relations.values():
         need = wanted[relation.name]
         for kind in sorted(need.kinds):
-            spec = LogSpec(install=install, relation=relation, kind=kind, versions=need.versions and kind is Kind.ROWS)
-            _check_key(spec)
-            if not _complete(connection, spec, present.get((relation.name, kind))):
+            _check_key(relation, kind, need)
+            spec = _spec(install, relation, kind, need)
+            captured = present.get((relation.name, kind))
+            if captured is None or shapes[captured.log] < SHAPE or not _complete(connection, spec, captured):
                 postgres.patiently(partial(_build, connection, spec))
     return logs(connection, install)
 
 
-def _check_key(spec: LogSpec) -> None:
-    if spec.kind is Kind.ROWS and not spec.key:
+def _spec(install: Install, relation: Relation, kind: Kind, need: Need) -> LogSpec:
+    versions = need.versions and kind is Kind.ROWS and bool(relation.key)
+    names = {column.name for column in relation.written}
+    counters = tuple(name for name in need.counters if name in names) if versions else ()
+    return LogSpec(install=install, relation=relation, kind=kind, versions=versions, counters=counters)
+
+
+def _shapes(connection: Connection, install: Install) -> dict[str, int]:
+    """The shapes of the node's logs, by their names."""
+    query = sql.SQL("select log_name, shape from {}.captured").format(sql.Identifier(install.schema))
+    return dict(connection.execute(query))
+
+
+def _check_key(relation: Relation, kind: Kind, need: Need) -> None:
+    if kind is Kind.ROWS and not relation.key and not need.versions:
         raise SchemaMismatch(
-            f"{spec.relation.name} has no primary key and no unique index on NOT NULL columns.",
+            f"{relation.name} has no primary key and no unique index on NOT NULL columns.",
             hint="Give it one, or replicate it by fullcopy.",
         )
 
@@ -75,21 +92,22 @@ def _check_key(spec: LogSpec) -> None:
 def logs(connection: Connection, install: Install) -> dict[tuple[TableName, Kind], Captured]:
     """The logs that the node keeps for this install."""
     query = sql.SQL(
-        "select schema_name, table_name, kind, id, relid, log_name, key_columns, key_types, versions, purged"
-        " from {}.captured"
+        "select schema_name, table_name, kind, id, relid, log_name, key_columns, key_types, versions, purged,"
+        " counters from {}.captured"
     ).format(sql.Identifier(install.schema))
     found = {}
-    for schema, name, kind, id_, relid, log, key, types, versions, purged in connection.execute(query):
+    for schema, name, kind, id_, relid, log, key, types, versions, purged, counters in connection.execute(query):
         table = TableName(schema, name)
         found[table, Kind(kind)] = Captured(
-            table, Kind(kind), id_, int(relid), log, tuple(key), tuple(types), versions, purged
+            table, Kind(kind), id_, int(relid), log, tuple(key), tuple(types), versions, purged, tuple(counters)
         )
     return found
 
 
 def create_schema(connection: Connection, install: Install) -> None:
-    """Make the install's schema on a node, as a source or as a target, where it is missing."""
+    """Make the install's schema on a node, as a source or as a target, or bring an old one up to date."""
     if _has_schema(connection, install):
+        postgres.patiently(partial(_upgrade, connection, install))
         return
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(%s)", [install.lock_key("schema")])
@@ -99,6 +117,22 @@ def create_schema(connection: Connection, install: Install) -> None:
                     schema=sql.Identifier(install.schema), sequence=sql.Literal(f'"{install.schema}".seq')
                 )
             )
+
+
+def _upgrade(connection: Connection, install: Install) -> None:
+    """Run what an older program's schema lacks, in one transaction. Its logs are brought up to date by `ensure`."""
+    schema = sql.Identifier(install.schema)
+    version = sql.SQL("select version from {}.node").format(schema)
+    steps = {int(PurePosixPath(path).stem[:4]): path for path in names("node/upgrades")}
+    if postgres.fetch_one(connection, version)[0] >= max(steps):
+        return
+    with postgres.translated(f"schema {install.schema}"), connection.transaction():
+        postgres.give_way(connection)
+        connection.execute("select pg_advisory_xact_lock(%s)", [install.lock_key("schema")])
+        has = postgres.fetch_one(connection, version)[0]
+        for number, path in steps.items():
+            if number > has:
+                connection.execute(sql.SQL(text(path)).format(schema=schema))
 
 
 def _has_schema(connection: Connection, install: Install) -> bool:
@@ -112,6 +146,8 @@ def _has_schema(connection: Connection, install: Install) -> bool:
 
 def _complete(connection: Connection, spec: LogSpec, captured: Captured | None) -> bool:
     if captured is None or not _same_table(spec, captured) or (spec.versions and not captured.versions):
+        return False
+    if captured.counters != spec.counters:
         return False
     spec = replace(spec, versions=captured.versions)
     wanted = {(t.table, triggers.trigger_name(spec.install, t.event)) for t in spec.triggers}
@@ -169,28 +205,30 @@ def _create(connection: Connection, spec: LogSpec) -> None:
         triggers.create_trigger(connection, spec.install, trigger)
     connection.execute(
         sql.SQL(
-            "insert into {}.captured"
-            " values (%s, %s, %s, md5(random()::text || clock_timestamp()::text)::uuid, %s, %s, %s, %s, %s)"
+            "insert into {}.captured (schema_name, table_name, kind, id, relid, log_name, key_columns, key_types,"
+            " versions, counters, shape)"
+            " values (%s, %s, %s, md5(random()::text || clock_timestamp()::text)::uuid, %s, %s, %s, %s, %s, %s, %s)"
         ).format(sql.Identifier(spec.install.schema)),
         [
             *(spec.relation.name.schema, spec.relation.name.name, spec.kind, spec.relation.oid, spec.name),
-            *(list(spec.key), list(spec.types), spec.versions),
+            *(list(spec.key), list(spec.types), spec.versions, list(spec.counters), SHAPE),
         ],
     )
 
 
 def _extend(connection: Connection, spec: LogSpec, captured: Captured, present: Present) -> None:
-    """Give a log versions, or partitions that came since: their rows count as changed."""
+    """Give a log versions, counters, a newer shape, or partitions that came since: their rows count as changed."""
     gains_versions = spec.versions and not captured.versions
     spec = replace(spec, versions=spec.versions or captured.versions)
+    triggers.add_columns(connection, spec)
     if gains_versions:
         triggers.create_key_index(connection, spec)
-        connection.execute(
-            sql.SQL("update {}.captured set versions = true where log_name = %s").format(
-                sql.Identifier(spec.install.schema)
-            ),
-            [captured.log],
-        )
+    connection.execute(
+        sql.SQL("update {}.captured set versions = %s, counters = %s, shape = %s where log_name = %s").format(
+            sql.Identifier(spec.install.schema)
+        ),
+        [spec.versions, list(spec.counters), SHAPE, captured.log],
+    )
     triggers.create_functions(connection, spec)
     for trigger in spec.triggers:
         missing = (trigger.table, triggers.trigger_name(spec.install, trigger.event)) not in present

@@ -17,6 +17,9 @@ from replicator.postgres import Connection
 from replicator.relations import Relation, identifier
 from replicator.sql import queries
 
+SHAPE = 2
+"""Which columns and functions a log has. One that was made before is brought up to it."""
+
 NAME_LIMIT = 63 - len("_truncate")
 
 EVENTS = {
@@ -37,12 +40,16 @@ class Trigger:
 
 @dataclass(frozen=True, kw_only=True)
 class LogSpec:
-    """A log as it should be. versions: with an index by key, and times that heed the floor."""
+    """A log as it should be. versions: with an index by key, and times that heed the floor.
+
+    counters: the columns of which it holds by how much they changed.
+    """
 
     install: Install
     relation: Relation
     kind: Kind
     versions: bool
+    counters: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -58,8 +65,20 @@ class LogSpec:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """The logged columns."""
-        return self.relation.key if self.kind is Kind.ROWS else ()
+        """The logged columns: the key, or all of a table that has none."""
+        if self.kind is not Kind.ROWS:
+            return ()
+        return self.relation.key or tuple(column.name for column in self.relation.written)
+
+    @property
+    def keyless(self) -> bool:
+        """Whether whole rows are logged."""
+        return self.kind is Kind.ROWS and not self.relation.key
+
+    @property
+    def gains(self) -> list[sql.Identifier]:
+        """The log's columns for counters."""
+        return [gain(self.relation, name) for name in self.counters]
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -81,6 +100,10 @@ class LogSpec:
         """The triggers that feed it, the root table's first."""
         return tuple(self._triggers())
 
+    @property
+    def _truncate_function(self) -> str:
+        return f"{self.name}_truncate" if self.versions or self.keyless else "note_truncate"
+
     def _triggers(self) -> Iterator[Trigger]:
         table, leaves = self.relation.name, self.relation.leaves
         if self.kind is Kind.TOUCH:
@@ -92,7 +115,12 @@ class LogSpec:
             for leaf in leaves:
                 yield Trigger(leaf, "truncate", f"{self.name}_truncate")
         else:
-            yield Trigger(table, "truncate", f"{self.name}_truncate" if self.versions else "note_truncate")
+            yield Trigger(table, "truncate", self._truncate_function)
+
+
+def gain(relation: Relation, column: str) -> sql.Identifier:
+    """The column of a log that says by how much a counter changed."""
+    return sql.Identifier(f"a{relation.column(column).number}")
 
 
 def trigger_name(install: Install, event: str) -> str:
@@ -104,7 +132,9 @@ def create_log(connection: Connection, spec: LogSpec) -> None:
     """Make the log table."""
     # A type's name comes from the server's format_type, quoted by it.
     keys = [
-        sql.SQL("{} {} not null, ").format(sql.Identifier(f"k{i + 1}"), sql.SQL(kind))
+        sql.SQL("{} {}{}, ").format(
+            sql.Identifier(f"k{i + 1}"), sql.SQL(kind), sql.SQL("" if spec.keyless else " not null")
+        )
         for i, kind in enumerate(spec.types)
     ]
     connection.execute(
@@ -115,8 +145,22 @@ def create_log(connection: Connection, spec: LogSpec) -> None:
             " op \"char\" not null default 'U', onward boolean not null default true, primary key (xid, seq))"
         ).format(log=spec.log, keys=sql.Composed(keys), seq=sql.Literal(f'"{spec.install.schema}".seq'))
     )
+    add_columns(connection, spec)
     if spec.versions:
         create_key_index(connection, spec)
+
+
+def add_columns(connection: Connection, spec: LogSpec) -> None:
+    """Add the columns that a swap needs, where they are missing.
+
+    author: whose row it is, for a version that settled a conflict. source_xid: of a change that came from another
+    master, the transaction that made it there. Then for each counter by how much it changed.
+    """
+    wanted: list[sql.Composable] = [sql.SQL("author int"), sql.SQL("source_xid bigint")] if spec.versions else []
+    wanted += [sql.SQL("{} numeric").format(column) for column in spec.gains]
+    if wanted:
+        columns = sql.SQL(", ").join(sql.SQL("add column if not exists {}").format(column) for column in wanted)
+        connection.execute(sql.SQL("alter table {} {}").format(spec.log, columns))
 
 
 def create_key_index(connection: Connection, spec: LogSpec) -> None:
@@ -134,10 +178,10 @@ def create_functions(connection: Connection, spec: LogSpec) -> None:
     columns = [sql.Identifier(name) for name in spec.key]
     same = [
         sql.SQL("old.{0} {1} new.{0}").format(column, equal.as_sql())
-        for column, equal in zip(columns, spec.relation.equal, strict=True)
+        for column, equal in zip(columns, spec.relation.equal, strict=False)
     ]
     connection.execute(
-        sql.SQL(named["versioned_row_function" if spec.versions else "row_function"]).format(
+        sql.SQL(named[_row_function(spec)]).format(
             schema=sql.Identifier(spec.install.schema),
             function=function,
             log=spec.log,
@@ -145,10 +189,36 @@ def create_functions(connection: Connection, spec: LogSpec) -> None:
             old=sql.SQL(", ").join(sql.SQL("old.{}").format(column) for column in columns),
             new=sql.SQL(", ").join(sql.SQL("new.{}").format(column) for column in columns),
             same=sql.SQL(" and ").join(same),
+            gains=sql.SQL(", ").join(spec.gains),
+            gained=sql.SQL(", ").join(sql.SQL("new.{0} - old.{0}").format(sql.Identifier(n)) for n in spec.counters),
+            nothing_else=_nothing_else(spec),
         )
     )
-    if spec.versions or spec.relation.partitioned:
+    if spec.versions or spec.relation.partitioned or spec.keyless:
         _create_truncate_function(connection, spec)
+
+
+def _row_function(spec: LogSpec) -> str:
+    if spec.keyless:
+        return "keyless_row_function"
+    if not spec.versions:
+        return "row_function"
+    return "counting_row_function" if spec.counters else "versioned_row_function"
+
+
+def _nothing_else(spec: LogSpec) -> sql.Composable:
+    """That an update left all columns but the counters as they were, byte by byte."""
+    others = [column.name for column in spec.relation.written if column.name not in spec.counters]
+    if not others:
+        return sql.SQL("true")
+    old, new = (
+        sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.SQL(side), sql.Identifier(name)) for name in others)
+        for side in ("old", "new")
+    )
+    # Out of a subquery: two row constructors beside each other would be compared column by column.
+    return sql.SQL("(select x.o operator(pg_catalog.*=) x.n from (select row({}) as o, row({}) as n) x)").format(
+        old, new
+    )
 
 
 def _create_truncate_function(connection: Connection, spec: LogSpec) -> None:
@@ -156,8 +226,9 @@ def _create_truncate_function(connection: Connection, spec: LogSpec) -> None:
         # It stands inside a string constant that format() reads: quotes and percent signs count twice there.
         return sql.SQL(part.as_string(connection).replace("'", "''").replace("%", "%%"))
 
+    name = "keyless_truncate_function" if spec.keyless else "truncate_function"
     connection.execute(
-        sql.SQL(queries("node/triggers.sql")["truncate_function"]).format(
+        sql.SQL(queries("node/triggers.sql")[name]).format(
             truncate_function=sql.Identifier(spec.install.schema, f"{spec.name}_truncate"),
             log_text=quoted(spec.log),
             keys_text=quoted(spec.columns),

@@ -16,7 +16,6 @@ from replicator.model import (
     DbGroup,
     Herd,
     OneTimeCopy,
-    Strategy,
     Sync,
     SyncType,
     TableName,
@@ -44,7 +43,9 @@ def values(value: Declared) -> dict[str, object]:
         case Herd():
             return {"name": value.name, "database": value.database, **_members(value)}
         case Sync():
-            return {**vars(value), "targets": list(value.targets)}
+            own = [[table.schema, table.name, strategy] for table, strategy in value.strategies]
+            lists = {"targets": list(value.targets), "counters": list(value.counters), "strategies": Jsonb(own)}
+            return {**vars(value), **lists}
 
 
 def _members(herd: Herd) -> dict[str, object]:
@@ -85,7 +86,8 @@ def _sync(row: Mapping[str, Any]) -> Sync:
     seconds = row["checktime"]
     read = {
         "type": SyncType(row["type"]),
-        "strategy": Strategy(row["strategy"]),
+        "strategies": tuple((TableName(schema, name), text) for schema, name, text in row["strategies"]),
+        "counters": tuple(row["counters"]),
         "onetimecopy": OneTimeCopy(row["onetimecopy"]),
         "copymethod": CopyMethod(row["copymethod"]),
         "checktime": timedelta(seconds=seconds) if seconds is not None else None,

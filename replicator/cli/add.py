@@ -11,7 +11,7 @@ from replicator.cli import passwords
 from replicator.cli.objects import converge, given, named, tell, with_new, with_value
 from replicator.cli.session import Session
 from replicator.cli.tables import chosen, every, extended
-from replicator.cli.values import duration, names, pairs
+from replicator.cli.values import duration, names, own_strategies, pairs
 from replicator.cli.words import Nouns, Words
 from replicator.errors import UsageError
 from replicator.model import (
@@ -58,7 +58,22 @@ Source = Annotated[str, typer.Option(metavar="HERD", help="The herd that it move
 Targets = Annotated[
     list[str], typer.Option("--target", metavar="NAME", help="Database or dbgroup to write to; repeat.")
 ]
-Conflict = Annotated[Strategy, typer.Option(help="Who wins a conflict of a swap.")]
+Conflict = Annotated[
+    str,
+    typer.Option(
+        metavar="STRATEGY",
+        help="Who wins a conflict of a swap: latest, source, target, random, skip, abort, databases in order"
+        " (a,b), sql:FUNCTION or python:MODULE:FUNCTION.",
+    ),
+]
+OwnConflict = Annotated[
+    list[str] | None,
+    typer.Option("--table-strategy", metavar="TABLE=STRATEGY", help="Another strategy for one table; repeat."),
+]
+Counters = Annotated[
+    list[str] | None,
+    typer.Option("--counter", metavar="COLUMN", help="A column, or table.column, that concurrent changes add up in."),
+]
 MakeDelta = Annotated[bool, typer.Option("--makedelta/--no-makedelta", help="Let what it writes flow onward.")]
 CheckTime = Annotated[str | None, typer.Option(metavar="TIME", help="Run at least that often: 30s, 5m, 1h.")]
 Once = Annotated[OneTimeCopy, typer.Option(help="Whether the next run begins with a whole copy.")]
@@ -213,6 +228,8 @@ def add_sync(
     source: Source,
     target: Targets,
     strategy: Conflict = Strategy.LATEST,
+    table_strategy: OwnConflict = None,
+    counter: Counters = None,
     makedelta: MakeDelta = False,
     checktime: CheckTime = None,
     onetimecopy: Once = OneTimeCopy.EMPTY,
@@ -228,6 +245,8 @@ def add_sync(
         herd=source,
         targets=names(target),
         strategy=strategy,
+        strategies=tuple((table, own) for table, own in own_strategies(table_strategy or ()) if own),
+        counters=tuple(counter or ()),
         makedelta=makedelta,
         checktime=duration(checktime) if checktime else None,
         onetimecopy=onetimecopy,

@@ -15,13 +15,16 @@ from replicator import ledger
 from replicator.cli import output, values
 from replicator.cli.session import Json, Session
 from replicator.cli.syncs import named
+from replicator.conflict import named as named_strategy
 from replicator.errors import ReplicatorError, UsageError
 from replicator.ledger import Conflict, Filters, Side
-from replicator.model import Strategy, SyncType
+from replicator.model import Strategy, SyncType, Topology
 
 conflicts = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, help="Conflicts of swaps: who won, who lost, and why."
 )
+
+TRIED = (Strategy.LATEST, Strategy.SOURCE, Strategy.TARGET, Strategy.RANDOM)
 
 Some = Annotated[list[str] | None, typer.Argument(metavar="SYNC", help="Names of swaps; all when none is given.")]
 One = Annotated[str, typer.Argument(metavar="NODE:NUMBER", help="As `conflicts list` names it.")]
@@ -34,7 +37,9 @@ Key = Annotated[
 ]
 Limit = Annotated[int, typer.Option(metavar="N", min=1, help="The newest so many.")]
 Age = Annotated[str, typer.Option(metavar="AGE", help="How long ago they were decided, for example 30d.")]
-By = Annotated[Strategy, typer.Option(help="The strategy to judge by.")]
+By = Annotated[
+    str, typer.Option(metavar="STRATEGY", help="Who would win: latest, source, target, random, or databases in order.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -177,6 +182,22 @@ def stats(
     return _tell(counted.silent)
 
 
+def _check_strategy(topology: Topology, text: str) -> None:
+    """Raise UsageError unless it is a strategy that can be tried on what is recorded."""
+    try:
+        kind, names = named_strategy(text)
+    except ValueError as error:
+        raise UsageError(f"--strategy: {error}.") from error
+    if kind not in (*TRIED, Strategy.ORDER):
+        raise UsageError(f"--strategy {text}: cannot be tried on what is recorded; {', '.join(TRIED)} can.")
+    for name in names:
+        if name not in topology.databases:
+            raise UsageError(
+                f"--strategy {text}: {name!r} is not one of {', '.join(TRIED)}, nor a database; several databases"
+                " in order are one too."
+            )
+
+
 @conflicts.command("simulate")
 def simulate(
     context: typer.Context,
@@ -191,6 +212,7 @@ def simulate(
     session: Session = context.obj
     filters = replace(_filters(session, syncs, table, since), limit=limit)
     topology = session.catalog.topology()
+    _check_strategy(topology, strategy)
     told = ledger.simulate(topology, session.config.install, session.connector, strategy, filters)
     if json:
         changes = [as_json(conflict) for conflict in told.changes]

@@ -202,6 +202,8 @@ def _sync_row(topology: Topology, sync: Sync) -> dict[str, Any]:
         "runs": _occasions(sync),
         "databases": [database.name for database in topology.targets(sync)],
         "strategy": sync.strategy if sync.type is SyncType.SWAP else None,
+        "strategies": {str(table): strategy for table, strategy in sync.strategies},
+        "counters": list(sync.counters),
         "makedelta": sync.makedelta,
         "autokick": sync.autokick,
         "checktime": sync.checktime,

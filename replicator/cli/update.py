@@ -29,10 +29,10 @@ from replicator.cli.add import (
 from replicator.cli.objects import converge, given, named, tell, with_value
 from replicator.cli.session import Session
 from replicator.cli.tables import chosen, extended, reduced
-from replicator.cli.values import duration, names, pairs, table_names
+from replicator.cli.values import duration, names, own_strategies, pairs, table_names
 from replicator.cli.words import Nouns, Words
 from replicator.errors import UsageError
-from replicator.model import CopyMethod, DbGroup, Herd, OneTimeCopy, Strategy, Sync, SyncType
+from replicator.model import CopyMethod, DbGroup, Herd, OneTimeCopy, Sync, SyncType
 
 update = typer.Typer(cls=Nouns, rich_markup_mode=None, help="Change a database, dbgroup, herd or sync.")
 
@@ -53,7 +53,17 @@ On = Annotated[str | None, typer.Option("--db", help="The database that it lives
 Type = Annotated[SyncType | None, typer.Option(help="How it moves rows.")]
 Source = Annotated[str | None, typer.Option(metavar="HERD", help="The herd that it moves.")]
 Targets = Annotated[list[str] | None, typer.Option("--target", metavar="NAME", help="All that it writes to; repeat.")]
-Conflict = Annotated[Strategy | None, typer.Option(help="Who wins a conflict of a swap.")]
+Conflict = Annotated[
+    str | None, typer.Option(metavar="STRATEGY", help="Who wins a conflict of a swap; see `add sync`.")
+]
+OwnConflict = Annotated[
+    list[str] | None,
+    typer.Option("--table-strategy", metavar="TABLE=STRATEGY", help="Another strategy for one table; TABLE= for none."),
+]
+Counters = Annotated[
+    list[str] | None,
+    typer.Option("--counter", metavar="COLUMN", help="All columns that concurrent changes add up in; '' for none."),
+]
 MakeDelta = Annotated[bool | None, typer.Option("--makedelta/--no-makedelta", help="Let what it writes flow onward.")]
 CheckTime = Annotated[str | None, typer.Option(metavar="TIME", help="Run at least that often: 30s, 5m, 1h, none.")]
 Once = Annotated[OneTimeCopy | None, typer.Option(help="Whether the next run begins with a whole copy.")]
@@ -153,6 +163,8 @@ def update_sync(
     source: Source = None,
     target: Targets = None,
     strategy: Conflict = None,
+    table_strategy: OwnConflict = None,
+    counter: Counters = None,
     makedelta: MakeDelta = None,
     checktime: CheckTime = None,
     onetimecopy: Once = None,
@@ -175,6 +187,11 @@ def update_sync(
         autokick=autokick,
         paused=paused,
     )
+    if table_strategy is not None:
+        own = dict(sync.strategies) | dict(own_strategies(table_strategy))
+        fields["strategies"] = tuple(sorted((table, text) for table, text in own.items() if text))
+    if counter is not None:
+        fields["counters"] = tuple(filter(None, counter))
     if checktime is not None:
         fields["checktime"] = duration(checktime)
     converge(session, with_value(current, replace(sync, **fields)))

@@ -78,3 +78,14 @@ def pairs(words: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"{word!r} is not an option; write key=value, for example sslmode=require.")
         found[key.strip()] = value.strip()
     return found
+
+
+def own_strategies(words: Iterable[str]) -> tuple[tuple[TableName, str], ...]:
+    """`table=strategy` words; `table=` takes a table's own strategy away and is given back with an empty one."""
+    found: dict[TableName, str] = {}
+    for word in words:
+        table, equals, strategy = word.rpartition("=")
+        if not equals:
+            raise UsageError(f"{word!r} is not a table's strategy; write table=strategy, for example notes=source.")
+        found[_table_name(table)] = strategy.strip()
+    return tuple(sorted(found.items()))

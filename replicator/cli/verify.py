@@ -145,6 +145,7 @@ def as_json(comparison: TableComparison) -> dict[str, Any]:
         "target": comparison.target,
         "differences": comparison.differences,
         "parked": comparison.parked,
+        "left": comparison.left,
         "behind": comparison.behind,
         "moving": comparison.moving,
         "listed": comparison.listed,
@@ -159,7 +160,8 @@ def verdict(comparison: TableComparison) -> str:
     parts = [str(comparison.verdict)]
     if comparison.differences:
         parked = f", {comparison.parked:,} parked" if comparison.parked else ""
-        parts = [counted(comparison.differences, "row differs", "rows differ") + parked]
+        left = f", {comparison.left:,} left so by the strategy" if comparison.left else ""
+        parts = [counted(comparison.differences, "row differs", "rows differ") + parked + left]
     if comparison.behind:
         parts = parts if comparison.differences else []
         parts.append(f"behind by {counted(comparison.behind, 'row', 'rows')}")
@@ -219,7 +221,8 @@ def row(difference: Difference, comparison: TableComparison) -> str:
         where = (
             f"{difference.source_rows} times on {comparison.source}, {difference.target_rows} on {comparison.target}"
         )
-    return f"{key}: {where}{' (parked)' if difference.parked else ''}"
+    why = " (parked)" if difference.parked else " (left so after a conflict)" if difference.left else ""
+    return f"{key}: {where}{why}"
 
 
 def value(text: str | None) -> str:

@@ -134,6 +134,15 @@ class Desk:
                 catalog.report(self._state(worker))
         for worker in workers:
             self._store(catalog, worker.link, worker.journal)
+        for worker in workers:
+            if worker.aborts:
+                log.error(
+                    "%s: pauses; see `replicator conflicts list`, then `replicator resume %s`",
+                    worker.aborts,
+                    self._sync,
+                )
+                catalog.set_paused(self._sync, True)
+                worker.aborts = ""
         self._told = {worker: told for worker, told in self._told.items() if worker in workers}
 
     def _state(self, worker: Worker) -> LinkState:

@@ -17,7 +17,8 @@ from replicator.model import TableName
 Row = Mapping[str, Any]
 """An image of a row: numbers with a fraction are Decimals, so none is rounded."""
 
-WORDS = {"I": "insert", "U": "update", "D": "delete"}
+WORDS = {"I": "insert", "U": "update", "D": "delete", "K": "unique key"}
+"""K: another row had the value that only one may have."""
 
 
 @dataclass(frozen=True)

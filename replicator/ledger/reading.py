@@ -27,7 +27,7 @@ FETCHED = 2000
 
 ENTRIES = """
 select id, sync, schema_name, table_name, key, source, incoming_op::text, incoming_at, {incoming_row} as incoming_row,
-       local_op::text, local_at, {local_row} as local_row, incoming_wins, rule, decided_at
+       local_op::text, local_at, {local_row} as local_row, incoming_wins, rule, decided_at, local_node
 from {ledger} where {condition} order by decided_at desc, id desc limit {limit}
 """
 
@@ -49,6 +49,7 @@ class _Entry:
     incoming_wins: bool
     rule: str
     decided_at: datetime
+    local_node: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +212,7 @@ def _conflict(row: _Entry, database: Database) -> Conflict:
         table=TableName(row.schema_name, row.table_name),
         key=row.key,
         incoming=Side(row.source, row.incoming_op, row.incoming_at, row.incoming_row),
-        local=Side(database.name, row.local_op, row.local_at, row.local_row),
+        local=Side(row.local_node or database.name, row.local_op, row.local_at, row.local_row),
         incoming_wins=row.incoming_wins,
         rule=row.rule,
         decided_at=row.decided_at,

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import NamedTuple
 
-from replicator.conflict import Version, incoming_wins
+from replicator.conflict import Claim, Version, row_name, rule
 from replicator.errors import ReplicatorError
 from replicator.ledger.entry import Conflict, merged
 from replicator.ledger.reading import Filters, ask_masters
-from replicator.model import Install, Strategy, TableName, Topology
+from replicator.model import Install, TableName, Topology
 from replicator.postgres import Connector
 
 
@@ -78,9 +78,7 @@ class Simulated:
     silent: Mapping[str, ReplicatorError]
 
 
-def simulate(
-    topology: Topology, install: Install, connector: Connector, strategy: Strategy, filters: Filters
-) -> Simulated:
+def simulate(topology: Topology, install: Install, connector: Connector, strategy: str, filters: Filters) -> Simulated:
     """How recorded conflicts would have ended by a strategy. filters.limit: how many of the changed ones to tell."""
     limit = filters.limit
 
@@ -101,12 +99,15 @@ def simulate(
     return Simulated(len(verdicts), counts[True], counts[None], tuple(changes), answers.silent)
 
 
-def would_change(topology: Topology, strategy: Strategy, conflict: Conflict) -> bool | None:
+def would_change(topology: Topology, strategy: str, conflict: Conflict) -> bool | None:
     """Whether the other side would have won by that strategy; None when that cannot be told. Pure."""
     sync = topology.syncs.get(conflict.sync)
     incoming, local = (topology.databases.get(side.node) for side in (conflict.incoming, conflict.local))
     if sync is None or incoming is None or local is None:
         return None
-    lead = topology.members(sync)[0].id
-    versions = Version(conflict.incoming.at, incoming.id), Version(conflict.local.at, local.id)
-    return incoming_wins(strategy, *versions, lead) != conflict.incoming_wins
+    judged = rule(topology, sync, strategy)
+    claims = (
+        Claim(Version(conflict.incoming.at, incoming.id), incoming.id),
+        Claim(Version(conflict.local.at, local.id), local.id),
+    )
+    return judged.wins(*claims, row_name(conflict.table, conflict.key)) != conflict.incoming_wins

@@ -92,10 +92,13 @@ with gone as (
 ), raised as (
     update {node} set floor = (select max(changed_at) from gone) where floor < (select max(changed_at) from gone)
 ), heirs as (
-    select l.xid, l.seq, max(g.changed_at) as at from gone g
-    join {log} l on {same_key} and l.seq > g.seq and l.changed_at < g.changed_at
-    where not exists (select from gone x where (x.xid, x.seq) = (l.xid, l.seq))
-    group by l.xid, l.seq
+    select h.xid, h.seq, h.at from (
+        select l.xid, l.seq, l.changed_at,
+               max(g.changed_at + case when g.origin is null then interval '0' else interval '1 microsecond' end) as at
+        from gone g join {log} l on {same_key} and l.seq > g.seq and l.origin is null and l.op <> '+'
+        where g.op <> '+' and not exists (select from gone x where (x.xid, x.seq) = (l.xid, l.seq))
+        group by l.xid, l.seq, l.changed_at) h
+    where h.at > h.changed_at
 ), mended as (
     update {log} l set changed_at = h.at from heirs h where (l.xid, l.seq) = (h.xid, h.seq)
 )

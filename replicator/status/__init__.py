@@ -134,7 +134,8 @@ def _time(moment: datetime | None) -> str | None:
 
 
 def _counts(counts: Counts) -> dict[str, object]:
-    return {column.name: getattr(counts, column.name) for column in fields(counts)}
+    # What made a sync pause is not kept: the ledger has it.
+    return {column.name: getattr(counts, column.name) for column in fields(counts) if column.name != "aborted"}
 
 
 def _run(run: RunRecord) -> dict[str, object]:

@@ -101,6 +101,8 @@ class LinkRunner:
 
     def close(self) -> None:
         """Drop both connections. Idempotent, raises nothing."""
+        for asked in self._job.resolvers.values():
+            asked.close()
         ready, self._ready = self._ready, None
         if ready is not None:
             ready.close()
@@ -125,7 +127,7 @@ class LinkRunner:
         # In this order: what is logged after the probe is seen by the next one, what is before it by this batch.
         probe = ready.source.probe()
         if self._job.swap and len(ready.tables) < len(ready.pairs):
-            ready.look_for_tables(self.link)
+            ready.look_for_tables(self._job)
         due = time.monotonic() - self._saved_at > HEARTBEAT
         # Every logged change takes a number, so the numbers taken since the last batch bound what this one holds.
         few = self._probe is not None and self._settled and probe.seq - self._probe.seq <= FEW
@@ -174,7 +176,7 @@ class LinkRunner:
             return False
         self._joined_at = now
         before = len(ready.tables)
-        ready.look_for_tables(self.link)
+        ready.look_for_tables(self._job)
         return len(ready.tables) > before
 
     def _sequences_moved(self, ready: Ready) -> bool:

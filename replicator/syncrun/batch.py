@@ -15,6 +15,7 @@ from psycopg import sql
 
 from replicator import postgres, progress, relations
 from replicator.apply import diff, onward, park, swap, write
+from replicator.apply.meeting import Arrival, Third
 from replicator.apply.stage import Stage, pump
 from replicator.capture import Delta, Kind
 from replicator.capture.read import make_durable
@@ -50,6 +51,8 @@ class Batch:
         self.at: TableName | None = None
         self._waiting: Mapping[TableName, park.Waiting] = {}
         self._seen: Mapping[TableName, Snapshot] = {}
+        self._knows: Mapping[str, Snapshot] = {}
+        self._told: Mapping[str, Mapping[str, Snapshot]] = {}
 
     def land(self) -> Landed:
         """Read and write it. Raises the drivers' errors; then nothing of it has happened."""
@@ -67,6 +70,8 @@ class Batch:
                 self._seen = progress.followed(
                     ready.source.connection, self._link.install, self._link.sync.name, self._link.target.name
                 )
+                if self._job.thirds:
+                    self._knows = progress.standing(ready.source.connection, self._link.install, self._link.sync.name)
             return Landed(self._write(changed, snapshot), snapshot, saved=True)
 
     def _must_save(self, snapshot: Snapshot) -> bool:
@@ -109,6 +114,8 @@ class Batch:
         order = {name: place for place, name in enumerate(ready.pairs)}
         with ready.target.transaction():
             self._check_position()
+            if self._job.thirds:
+                self._told = progress.told(ready.target, self._link.install, self._link.sync.name)
             if self._small:
                 postgres.expect_few_rows(ready.target)
             for delta in sorted(changed, key=lambda delta: order[delta.relation.name]):
@@ -116,7 +123,7 @@ class Batch:
                 self.at = delta.relation.name
                 counts += self._write_table(delta)
             live = self._go_live(changed)
-            progress.save(ready.target, self._link, snapshot, ready.origin)
+            progress.save(ready.target, self._link, snapshot, ready.origin, self._knows)
             self._make_durable(snapshot)
         ready.tables |= live
         ready.position = snapshot
@@ -136,6 +143,11 @@ class Batch:
         there = progress.read(target, link.install, link.sync.name, link.source.name, lock=True)
         if (there.snapshot if there else None) != self._ready.position:
             raise Transient(f"{link}: another run has moved the position; looking again.")
+        if self._job.third:
+            # The lead may be copying over a table, and setting where this link goes on.
+            held = progress.tables(target, link.install, link.sync.name, link.source.name)
+            if any(held.get(name) != at for name, at in self._ready.tables.items()):
+                raise Transient(f"{link}: a table is being copied anew; looking again.")
 
     def _write_table(self, delta: Delta) -> Counts:
         pair = self._ready.pairs[delta.relation.name]
@@ -153,22 +165,34 @@ class Batch:
         return counts + Counts(deleted=deleted, parked=held)
 
     def _write_on_master(self, pair: Pair, stage: Stage) -> Counts:
-        return swap.write_resolved(
-            self._ready.target,
-            self._link,
-            stage,
+        job = self._job
+        arrival = Arrival(
+            connection=self._ready.target,
+            link=self._link,
+            stage=stage,
             log=self._ready.target_logs[pair.name, Kind.ROWS],
             seen=self._seen.get(pair.name, NOTHING),
-            lead=self._job.topology.databases[self._link.lead].id,
-            careful=self._careful,
+            thirds=[
+                Third(
+                    node=third.id,
+                    seen=self._knows.get(third.name),
+                    told=self._told.get(third.name, {}).get(self._link.source.name),
+                )
+                for third in job.thirds
+            ],
+            rule=job.rules[pair.name],
+            resolver=job.resolvers.get(pair.name),
+            names=job.names,
         )
+        return swap.write_resolved(arrival, careful=self._careful)
 
     def _empty(self, pair: Pair) -> int:
         park.drop_all(self._ready.target, self._link, pair.name)
         return self._ready.target.execute(sql.SQL("delete from {}").format(pair.target.rows)).rowcount
 
     def _staged(self, pair: Pair, delta: Delta, retry: Sequence[str]) -> Stage:
-        stage = Stage(pair.target, versioned=self._job.swap)
+        gains = pair.captured.counters if self._job.swap else ()
+        stage = Stage(pair.target, versioned=self._job.swap, gains=gains)
         try:
             with self._ready.target.transaction() if self._careful else nullcontext():
                 return self._fill(pair, delta, stage, retry)

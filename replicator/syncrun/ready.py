@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from replicator import capture, progress, relations
+from replicator.apply.resolver import Resolver, resolver
 from replicator.apply.session import open_target
 from replicator.capture import Captured, Kind, Source
 from replicator.capture.setup import create_schema, logs
 from replicator.change import Counts
+from replicator.conflict import Rule, rule
 from replicator.errors import CaptureMissing, SchemaMismatch
-from replicator.model import Link, OneTimeCopy, SyncType, TableName, Topology
+from replicator.model import Database, Link, OneTimeCopy, SyncType, TableName, Topology
 from replicator.postgres import Connection, Connector
 from replicator.progress import Origin, TablePosition, TableState
 from replicator.relations import Relation
@@ -23,6 +26,7 @@ from replicator.snapshot import NOTHING, Snapshot
 from replicator.table_copy import Pair, copy_tables, join
 from replicator.table_copy.copy import exported
 from replicator.table_copy.join import reverse
+from replicator.table_copy.masters import open_joined
 
 Report = Callable[[str], None]
 
@@ -41,6 +45,40 @@ class Job:
     def swap(self) -> bool:
         """Whether both ends are masters."""
         return self.link.sync.type is SyncType.SWAP
+
+    @cached_property
+    def thirds(self) -> tuple[Database, ...]:
+        """The other masters of a swap, besides the link's two."""
+        if not self.swap:
+            return ()
+        return tuple(
+            member
+            for member in self.topology.members(self.link.sync)
+            if member not in (self.link.source, self.link.target)
+        )
+
+    @property
+    def third(self) -> bool:
+        """Whether both ends are masters that have their tables from a third one, the lead."""
+        return self.swap and self.link.lead not in (self.link.source.name, self.link.target.name)
+
+    @cached_property
+    def names(self) -> Mapping[int, str]:
+        """The databases' names, by number."""
+        return {database.id: database.name for database in self.topology.databases.values()}
+
+    @cached_property
+    def rules(self) -> Mapping[TableName, Rule]:
+        """Who wins a conflict, by table."""
+        sync = self.link.sync
+        return {table: rule(self.topology, sync, sync.strategy_of(table)) for table in self.link.tables}
+
+    @cached_property
+    def resolvers(self) -> Mapping[TableName, Resolver]:
+        """Who asks the functions that decide conflicts, by table; one for each function."""
+        strategies = {table: self.link.sync.strategy_of(table) for table in self.link.tables}
+        made = {strategy: resolver(strategy) for strategy in set(strategies.values())}
+        return {table: found for table, strategy in strategies.items() if (found := made[strategy])}
 
     @property
     def kind(self) -> Kind:
@@ -77,8 +115,12 @@ class Ready:
         """Write this table before the others from now on."""
         self.pairs = {name: self.pairs[name], **self.pairs}
 
-    def look_for_tables(self, link: Link) -> None:
-        """Read anew how far the target is; in a swap the other direction's runner may have joined tables."""
+    def look_for_tables(self, job: Job) -> None:
+        """Read anew how far the target is; in a swap the runner of another link may have joined tables."""
+        link = job.link
+        if job.third:
+            known = progress.tables(self.target, link.install, link.sync.name, link.source.name)
+            open_joined(self.source.connection, self.target, link, list(self.pairs.values()), known)
         known = progress.tables(self.target, link.install, link.sync.name, link.source.name)
         self.tables = {
             name: known[name] for name, pair in self.pairs.items() if holds(known.get(name), pair, self.position)
@@ -148,7 +190,7 @@ def _make_ready(
         fingerprint=relations.fingerprint(source, [pair.source for pair in pairs.values()]),
         target_logs=logs(target, link.install),
     )
-    ready.look_for_tables(link)
+    ready.look_for_tables(job)
     return ready, counts, copied
 
 
@@ -226,7 +268,16 @@ def _join(
     back = [Pair(pair.target, pair.source, captured[pair.name, Kind.ROWS]) for pair in missing]
     create_schema(source, job.link.install)
     if not as_equal:
-        return join(job.connector, job.link, missing, back, job.report, job.stop, overwrite=overwrite)
+        return join(
+            job.connector,
+            job.link,
+            missing,
+            back,
+            job.report,
+            job.stop,
+            thirds=job.thirds,
+            overwrite=overwrite,
+        )
     with exported(job.connector, job.link) as here, exported(job.connector, back_link) as there:
         with open_target(job.connector, back_link, "join") as writer:
             _take_as_equal(back_link, writer, back, there.snapshot)

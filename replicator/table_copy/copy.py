@@ -108,9 +108,18 @@ class _Meter:
 
 
 def copy_tables(
-    connector: Connector, link: Link, pairs: Sequence[Pair], snapshot: Exported, report: Report, stop: Stop
+    connector: Connector,
+    link: Link,
+    pairs: Sequence[Pair],
+    snapshot: Exported,
+    report: Report,
+    stop: Stop,
+    finish: Callable[[Connection], None] = lambda _: None,
 ) -> Counts:
-    """Copy tables whole and leave them COPIED. Raises what the servers say, translated; what is done stays done."""
+    """Copy tables whole and leave them COPIED. Raises what the servers say, translated; what is done stays done.
+
+    finish: what is to be done on the target in the transaction that says so.
+    """
     with open_target(connector, link, "copy") as target:
         known = progress.tables(target, link.install, link.sync.name, link.source.name)
         positions = {pair.name: _begin(target, link, pair, known.get(pair.name), snapshot) for pair in pairs}
@@ -123,6 +132,7 @@ def copy_tables(
         for pair in pairs:
             done = replace(positions[pair.name], state=TableState.COPIED, bounds=(), done=frozenset())
             progress.save_table(target, link, pair.name, done)
+        finish(target)
     return counts
 
 

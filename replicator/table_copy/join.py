@@ -15,14 +15,16 @@ from psycopg import sql
 from replicator import postgres, progress
 from replicator.apply.session import open_target
 from replicator.apply.stage import Stage
+from replicator.capture.setup import logs
 from replicator.change import Counts
 from replicator.errors import SchemaMismatch
-from replicator.model import Link, TableName
-from replicator.postgres import Connector, fetch_one
+from replicator.model import Database, Link, TableName
+from replicator.postgres import Connection, Connector, fetch_one
 from replicator.progress import TablePosition, TableState
 from replicator.relations import Relation
 from replicator.signals import Stop
 from replicator.table_copy.copy import Exported, Pair, Report, copy_tables, exported
+from replicator.table_copy.masters import known_positions, logs_by_table, note_positions, take_over
 
 
 def reverse(link: Link) -> Link:
@@ -38,19 +40,40 @@ def join(
     report: Report,
     stop: Stop,
     *,
+    thirds: Sequence[Database] = (),
     overwrite: bool = False,
 ) -> Counts:
     """Join tables of a swap whose link starts at the sync's source; `back` are the pairs of the other direction.
 
-    overwrite: copy the source over the target whatever they hold. Raises SchemaMismatch when both sides hold rows
-    and these differ, naming all such tables; nothing is touched then.
+    thirds: the swap's other masters. overwrite: copy the source over the target whatever they hold. Raises
+    SchemaMismatch when both sides hold rows and these differ, naming all such tables; nothing is touched then.
     """
     way_back = reverse(link)
     with exported(connector, link) as here, exported(connector, way_back) as there:
         to_target, to_source = _choose(connector, link, forward, here, there, overwrite=overwrite)
+        if thirds and to_source:
+            raise SchemaMismatch(
+                f"{link}: {', '.join(map(str, sorted(to_source)))}: {link.target.name} holds rows, and"
+                f" {link.source.name}, from which all other masters are filled, holds none.",
+                hint=f"Let the herd live on {link.target.name}, or fill {link.source.name} first.",
+            )
+        known = known_positions(here, link, thirds)
         _open(connector, way_back, [p for p in back if p.name not in to_source], there)
-        counts = copy_tables(connector, link, [p for p in forward if p.name in to_target], here, report, stop)
-        _open(connector, link, [p for p in forward if p.name not in to_target], here)
+        copied = [p for p in forward if p.name in to_target]
+        with open_target(connector, link, "join") as target:
+            with target.transaction():
+                note_positions(target, link, [pair.name for pair in forward], known)
+            log_of = logs_by_table(logs(target, link.install))
+
+        def finish(target: Connection) -> None:
+            take_over(here, target, link, copied, log_of)
+
+        counts = copy_tables(connector, link, copied, here, report, stop, finish)
+        opened = [p for p in forward if p.name not in to_target]
+        _open(connector, link, opened, here)
+        if thirds and opened:
+            with open_target(connector, link, "join") as target, target.transaction():
+                take_over(here, target, link, opened, log_of)
         return counts + copy_tables(connector, way_back, [p for p in back if p.name in to_source], there, report, stop)
 
 

@@ -25,7 +25,6 @@ from replicator.topology.changes import (
     changed,
     changes,
     leftovers,
-    pairs,
     users,
 )
 from replicator.topology.cleaning import clean
@@ -92,7 +91,7 @@ def _unclean(catalog: Catalog, current: Topology, desired: Topology) -> list[str
         f"sync {name}: what it left on {target.name} when it was removed is still there"
         f" ({stale[link] or 'not tried yet'}); mend that, or give the sync another name"
         for name in sorted(validate.affected(current, desired))
-        for source, target in pairs(desired, desired.syncs[name])
+        for source, target in desired.pairs(desired.syncs[name])
         if (link := (name, source.name, target.name)) in stale
     ]
 

@@ -69,6 +69,8 @@ def lines(value: Declared | Leftover) -> Iterator[str]:
             continue
         if isinstance(content, Mapping):
             yield from (f"{key}.{name}: {content[name]}" for name in sorted(content))
+        elif key == "strategies":
+            yield from (f"strategy of {table}: {strategy}" for table, strategy in content)
         elif isinstance(content, tuple):
             yield from (f"{key.removesuffix('s')}: {item}" for item in content)
         else:
@@ -150,20 +152,13 @@ def leftovers(current: Topology, desired: Topology) -> list[Leftover]:
     return [*_stale_positions(current, desired), *_stale_logs(current, desired)]
 
 
-def pairs(topology: Topology, sync: Sync) -> list[tuple[Database, Database]]:
-    """The ends of a sync's links."""
-    members = topology.members(sync)
-    ways = [(members[0], target) for target in members[1:]]
-    return ways + [(b, a) for a, b in ways] if sync.type is SyncType.SWAP else ways
-
-
 def _stale_positions(current: Topology, desired: Topology) -> Iterator[Leftover]:
     for sync in current.syncs.values():
         still = desired.syncs.get(sync.name)
-        ends = {(a.name, b.name) for a, b in pairs(desired, still)} if still else set()
+        ends = {(a.name, b.name) for a, b in desired.pairs(still)} if still else set()
         kept = desired.herds[still.herd].tables if still else ()
         lost = tuple(table for table in current.herds[sync.herd].tables if table not in kept)
-        for source, target in pairs(current, sync):
+        for source, target in current.pairs(sync):
             if (source.name, target.name) not in ends:
                 yield Leftover(database=target, sync=sync.name, source=source.name)
             elif lost:

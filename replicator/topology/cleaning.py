@@ -15,7 +15,6 @@ from replicator.catalog import Catalog, Leftover
 from replicator.errors import ReplicatorError
 from replicator.model import Database, TableName, Topology
 from replicator.postgres import Connection, Connector, translated
-from replicator.topology.changes import pairs
 
 PATIENCE = 30.0
 """How long controllers may take to follow a change."""
@@ -53,7 +52,7 @@ def _still_using(catalog: Catalog, leftover: Leftover) -> str:
     current = {(state.sync, state.source, state.target) for state in catalog.states() if state.revision >= revision}
     for name in sorted({leftover.sync, *_members(topology, leftover.database.name)}):
         sync = topology.syncs.get(name)
-        follows = sync and {(name, a.name, b.name) for a, b in pairs(topology, sync)} <= current
+        follows = sync and {(name, a.name, b.name) for a, b in topology.pairs(sync)} <= current
         if not follows and catalog.locked("sync", name):
             return name
     return ""

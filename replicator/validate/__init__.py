@@ -15,6 +15,7 @@ from replicator.model import Database, TableName, Topology
 from replicator.postgres import Connector
 from replicator.validate.declared import contradictions
 from replicator.validate.facts import Facts, gather, identity
+from replicator.validate.functions import sql_functions, unloadable
 from replicator.validate.judge import judge
 
 __all__ = ["affected", "answer", "check", "contradictions", "identity", "problems"]
@@ -51,7 +52,8 @@ def _needs(topology: Topology, name: str) -> set[tuple[object, ...]]:
     herd = topology.herds[sync.herd]
     places = {(d.name, d.dbname, d.host, d.port, d.user, *sorted(d.options.items())) for d in topology.members(sync)}
     relations = {(relation,) for relation in (*herd.tables, *herd.sequences)}
-    return places | relations | {(sync.type,), (sync.copymethod,), ("lead", herd.database)}
+    conflicts = {("strategy", sync.strategy), *sync.strategies, *(("counter", name) for name in sync.counters)}
+    return places | relations | conflicts | {(sync.type,), (sync.copymethod,), ("lead", herd.database)}
 
 
 def problems(
@@ -85,10 +87,12 @@ def _find(topology: Topology, connector: Connector, changed: Collection[str], re
         for database in topology.members(sync):
             if database.active:
                 wanted.setdefault(database.name, []).extend([*herd.tables, *herd.sequences])
-    answers = _look(connector, [topology.databases[name] for name in wanted], wanted, report)
+    functions = {name for sync in syncs for name in sql_functions(sync)}
+    answers = _look(connector, [topology.databases[name] for name in wanted], wanted, report, functions)
     found = {name: facts for name, facts in answers.items() if isinstance(facts, Facts)}
     errors = [error for error in answers.values() if not isinstance(error, Facts)]
-    return _findings(errors, [sentence for sync in syncs for sentence in judge(topology, sync, found)])
+    sentences = [sentence for sync in syncs for sentence in (*judge(topology, sync, found), *unloadable(sync))]
+    return _findings(errors, sentences)
 
 
 def _findings(errors: list[ReplicatorError], sentences: list[str]) -> _Findings:
@@ -97,13 +101,17 @@ def _findings(errors: list[ReplicatorError], sentences: list[str]) -> _Findings:
 
 
 def _look(
-    connector: Connector, databases: list[Database], wanted: Mapping[str, list[TableName]], report: Report
+    connector: Connector,
+    databases: list[Database],
+    wanted: Mapping[str, list[TableName]],
+    report: Report,
+    functions: Collection[str] = (),
 ) -> dict[str, Facts | ReplicatorError]:
     """What each database holds of the tables wanted there, by its name; the error of one that could not be asked."""
 
     def look(database: Database) -> Facts | ReplicatorError:
         try:
-            return gather(connector, database, list(dict.fromkeys(wanted.get(database.name, ()))))
+            return gather(connector, database, list(dict.fromkeys(wanted.get(database.name, ()))), functions)
         except ReplicatorError as error:
             return error
 

@@ -11,7 +11,8 @@ from itertools import combinations
 
 from psycopg import ProgrammingError, conninfo
 
-from replicator.model import Sync, SyncType, TableName, Topology
+from replicator import conflict
+from replicator.model import Strategy, Sync, SyncType, TableName, Topology
 
 OWN = ("dbname", "host", "port", "user")
 SECRETS = ("password", "sslpassword")
@@ -30,7 +31,7 @@ def contradictions(topology: Topology) -> list[str]:
     """What cannot be resolved or cannot work, a sentence each; empty when there is nothing."""
     if found := topology.contradictions():
         return [*found, *_bad_databases(topology)]
-    checks = (_bad_databases, _bad_groups, _bad_herds, _bad_syncs, _circles, _rivals)
+    checks = (_bad_databases, _bad_groups, _bad_herds, _bad_syncs, _bad_conflicts, _circles, _rivals)
     return [problem for check in checks for problem in check(topology)]
 
 
@@ -78,6 +79,50 @@ def _bad_syncs(topology: Topology) -> Iterator[str]:
             yield f"sync {sync.name}: checktime must be longer than nothing; leave it out to run on changes and kicks"
 
 
+def _bad_conflicts(topology: Topology) -> Iterator[str]:
+    """What a sync says of conflicts that cannot be."""
+    for sync in topology.syncs.values():
+        herd = topology.herds[sync.herd]
+        if sync.type is not SyncType.SWAP:
+            if sync.counters or sync.strategies:
+                yield (
+                    f"sync {sync.name}: it has counters or strategies of tables, and is a {sync.type};"
+                    " take them away, only a swap has conflicts"
+                )
+            continue
+        for strategy in dict.fromkeys((sync.strategy, *(own for _, own in sync.strategies))):
+            yield from _bad_strategy(topology, sync, strategy)
+        for table, _ in sync.strategies:
+            if table not in herd.tables:
+                yield (
+                    f"sync {sync.name}: it has a strategy for {table}, which is not in herd {herd.name};"
+                    " correct the name"
+                )
+        for counter in sync.counters:
+            if not any(counter.rpartition(".")[2] in sync.counters_of(table) for table in herd.tables):
+                yield (
+                    f"sync {sync.name}: counter {counter} is of a table that is not in herd {herd.name};"
+                    " correct the name"
+                )
+
+
+def _bad_strategy(topology: Topology, sync: Sync, text: str) -> Iterator[str]:
+    try:
+        kind, names = conflict.named(text)
+    except ValueError as error:
+        yield f"sync {sync.name}: {error}"
+        return
+    members = [database.name for database in topology.members(sync)]
+    for name in names if kind is Strategy.ORDER else ():
+        if name not in members:
+            yield (
+                f"sync {sync.name}: strategy {text!r}: {name} is neither a strategy ({', '.join(conflict.PLAIN)},"
+                f" sql:..., python:...) nor a database of the sync ({', '.join(members)})"
+            )
+    for twice in _repeated(names) if kind is Strategy.ORDER else ():
+        yield f"sync {sync.name}: strategy {text!r} lists {twice} twice; once is enough"
+
+
 def _repeated(things: Sequence[object]) -> list[object]:
     return [thing for number, thing in enumerate(things) if thing in things[:number]]
 
@@ -85,12 +130,9 @@ def _repeated(things: Sequence[object]) -> list[object]:
 def _flows(topology: Topology) -> dict[TableName, list[Flow]]:
     flows: dict[TableName, list[Flow]] = {}
     for sync in topology.syncs.values():
-        members = [database.name for database in topology.members(sync)]
-        pairs = [(members[0], target) for target in members[1:]]
-        if sync.type is SyncType.SWAP:
-            pairs += [(target, source) for source, target in pairs]
+        flow = [Flow(source.name, target.name, sync) for source, target in topology.pairs(sync)]
         for table in topology.herds[sync.herd].tables:
-            flows.setdefault(table, []).extend(Flow(source, target, sync) for source, target in pairs)
+            flows.setdefault(table, []).extend(flow)
     return flows
 
 

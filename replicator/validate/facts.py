@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
@@ -10,7 +10,7 @@ import psycopg
 from replicator import relations
 from replicator.model import Database, TableName
 from replicator.postgres import Connection, Connector, fetch_one, translated
-from replicator.relations import Relation
+from replicator.relations import Relation, identifier
 
 IDENTITY = """
 select s.system_identifier, d.oid::bigint from pg_control_system() s, pg_database d
@@ -64,10 +64,16 @@ class Facts:
     stages: bool
     relations: Mapping[TableName, Relation] = field(default_factory=dict)
     rights: Mapping[TableName, Rights] = field(default_factory=dict)
+    functions: frozenset[str] = frozenset()
 
 
-def gather(connector: Connector, database: Database, names: Sequence[TableName]) -> Facts:
-    """Look at a database and those tables and sequences in it. Raises Unreachable, Refused, UnsupportedServer."""
+def gather(
+    connector: Connector, database: Database, names: Sequence[TableName], functions: Collection[str] = ()
+) -> Facts:
+    """Look at a database and those tables, sequences and functions in it.
+
+    Raises Unreachable, Refused, UnsupportedServer.
+    """
     with connector.open(database, "validate", autocommit=True) as connection, translated(str(database)):
         schema = connector.config.install.schema
         standby, role, stages, creates = fetch_one(connection, SERVER, [schema])
@@ -82,6 +88,7 @@ def gather(connector: Connector, database: Database, names: Sequence[TableName])
             stages=stages,
             relations=relations.describe(connection, names),
             rights=_rights(connection, names),
+            functions=frozenset(name for name in functions if _judges(connection, name)),
         )
 
 
@@ -100,6 +107,15 @@ def _impersonates(connection: Connection) -> bool:
     except psycopg.errors.InsufficientPrivilege:
         return False
     return True
+
+
+def _judges(connection: Connection, function: str) -> bool:
+    """Whether there is a function of that name that takes a conflict, as `apply.resolver` calls it."""
+    try:
+        query = "select to_regprocedure(%s || '(jsonb, jsonb, jsonb)') is not null"
+        return bool(fetch_one(connection, query, [identifier(TableName.parse(function)).as_string(connection)])[0])
+    except (psycopg.Error, ValueError):  # it is no name at all
+        return False
 
 
 def _rights(connection: Connection, names: Sequence[TableName]) -> dict[TableName, Rights]:

@@ -9,6 +9,10 @@ from replicator.capture import needs
 from replicator.model import CopyMethod, Database, Herd, Sync, SyncType, TableName, Topology
 from replicator.relations import Relation, differences
 from replicator.validate.facts import Facts, Rights
+from replicator.validate.functions import sql_functions
+
+NUMBERS = ("smallint", "integer", "bigint", "numeric")
+"""Types in which differences add up to the same in whatever order."""
 
 KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence", "c": "a type"}
 
@@ -71,6 +75,29 @@ def _bad_relations(topology: Topology, sync: Sync, found: Mapping[str, Facts]) -
         yield from _bad_rights(topology, sync, facts)
     for table in herd.tables:
         yield from _bad_table(sync, herd, table, places)
+    yield from _unknown_counters(sync, herd, places)
+    for facts in places:
+        for function in dict.fromkeys(sql_functions(sync)):
+            if function not in facts.functions:
+                yield (
+                    f"sync {sync.name}: {facts.database.name} has no function {function}(jsonb, jsonb, jsonb), which is"
+                    " to decide conflicts there; create it, or correct its name"
+                )
+
+
+def _unknown_counters(sync: Sync, herd: Herd, places: list[Facts]) -> Iterator[str]:
+    for facts in places:
+        relations = [relation for table in herd.tables if (relation := _table(facts, table))]
+        for counter in sync.counters:
+            name = counter.rpartition(".")[2]
+            if not any(
+                name in sync.counters_of(relation.name) and name in {column.name for column in relation.columns}
+                for relation in relations
+            ):
+                yield (
+                    f"sync {sync.name}: no table of herd {herd.name} has a column {counter} on {facts.database.name};"
+                    " correct the counter's name"
+                )
 
 
 def _missing(herd: Herd, facts: Facts, is_source: bool) -> Iterator[str]:
@@ -133,12 +160,14 @@ def _bad_table(sync: Sync, herd: Herd, table: TableName, places: list[Facts]) ->
     source = present.get(herd.database)
     if source is None:
         return
-    keyed = sync.type is not SyncType.FULLCOPY
-    if keyed and not source.key:
+    keyed = sync.type is SyncType.PUSHDELTA or (sync.type is SyncType.SWAP and bool(source.key))
+    if sync.type is SyncType.PUSHDELTA and not source.key:
         yield (
             f"sync {sync.name}: {table} has no primary key and no unique index on NOT NULL columns on {herd.database},"
             f" which a {sync.type} needs; add a primary key, or move the table to a fullcopy sync"
         )
+    for name, relation in present.items():
+        yield from _bad_counters(sync, table, name, relation)
     for name, target in present.items():
         if name == herd.database:
             continue
@@ -147,11 +176,29 @@ def _bad_table(sync: Sync, herd: Herd, table: TableName, places: list[Facts]) ->
                 f"sync {sync.name}: {table} differs between {herd.database} (source) and {name} (target):"
                 f" {difference}; make them equal"
             )
-        if sync.type is SyncType.SWAP and source.key and set(target.key) != set(source.key):
+        if sync.type is SyncType.SWAP and set(target.key) != set(source.key):
             yield (
                 f"sync {sync.name}: {table} is keyed by ({', '.join(source.key)}) on {herd.database} and by"
                 f" ({', '.join(target.key)}) on {name}; give both the same primary key"
             )
+
+
+def _bad_counters(sync: Sync, table: TableName, place: str, relation: Relation) -> Iterator[str]:
+    columns = {column.name: column for column in relation.columns}
+    for name in sync.counters_of(table):
+        if name not in columns:
+            continue
+        wrong = ""
+        if columns[name].stage_type not in NUMBERS:
+            wrong = f"is {columns[name].type}, which is not a number that adds up exactly"
+        elif not columns[name].notnull:
+            wrong = "may be null; add NOT NULL"
+        elif name in relation.key or not relation.key:
+            wrong = "is part of the key, or the table has none"
+        elif columns[name].generated:
+            wrong = "is generated"
+        if wrong:
+            yield f"sync {sync.name}: counter {name} of {table} on {place} {wrong}; or leave it out of the counters"
 
 
 def _table(facts: Facts, table: TableName) -> Relation | None:

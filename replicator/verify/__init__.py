@@ -22,7 +22,7 @@ from replicator.signals import Stop
 from replicator.verify.compare import TableComparer, TableComparison, Verdict
 from replicator.verify.details import ColumnDifference, Difference, What
 from replicator.verify.digest import TableDigest, digest, table_digests
-from replicator.verify.flight import Ends
+from replicator.verify.flight import Ends, Third
 from replicator.verify.standing import compare_sequences
 
 __all__ = [
@@ -72,13 +72,28 @@ def verify_sync(
             continue
         try:
             found += verify_link(
-                link, back, connector, wanted, report=report, stop=stop, limit=limit, patience=patience
+                link,
+                back,
+                connector,
+                wanted,
+                thirds=_thirds(topology, link) if back else (),
+                report=report,
+                stop=stop,
+                limit=limit,
+                patience=patience,
             )
         except Interrupted:
             raise
         except ReplicatorError as error:
             found += [_failed(link, name, str(error), Verdict.FAILED, error.exit_code) for name in wanted]
     return found
+
+
+def _thirds(topology: Topology, link: Link) -> list[tuple[Link, Link]]:
+    """The links to both ends from each other master of a swap."""
+    ways = {(way.source.name, way.target.name): way for way in topology.links(link.install, link.sync)}
+    others = [member.name for member in topology.members(link.sync) if member not in (link.source, link.target)]
+    return [(ways[name, link.source.name], ways[name, link.target.name]) for name in others]
 
 
 def pairs(topology: Topology, install: Install, sync: Sync) -> Iterator[tuple[Link, Link | None]]:
@@ -105,9 +120,13 @@ def verify_link(
     stop: Stop,
     limit: int = 10,
     patience: float = 30.0,
+    thirds: Sequence[tuple[Link, Link]] = (),
 ) -> list[TableComparison]:
-    """Compare tables (and sequences) across one link, and the one that leads back if any. Raises ReplicatorErrors."""
-    with _ends(link, back, connector) as ends, _interruptible(ends, stop):
+    """Compare tables (and sequences) across one link, and the one that leads back if any. Raises ReplicatorErrors.
+
+    thirds: the links to both ends from each other master of a swap.
+    """
+    with _ends(link, back, connector, thirds) as ends, _interruptible(ends, stop):
         found, comparers = _first_looks(ends, [name for name in tables if name not in link.sequences], report, limit)
         deadline = time.monotonic() + patience
         arrived = _settle(ends, comparers, report, stop, deadline)
@@ -135,18 +154,30 @@ def _first_looks(
 
 
 @contextmanager
-def _ends(link: Link, back: Link | None, connector: Connector) -> Iterator[Ends]:
+def _ends(
+    link: Link, back: Link | None, connector: Connector, thirds: Sequence[tuple[Link, Link]] = ()
+) -> Iterator[Ends]:
     opened: list[Connection] = []
     try:
         for database in (link.source, link.target, link.target):
             opened.append(connector.open(database, "verify", autocommit=True))
+        others = [_third(ways, connector) for ways in thirds]
+        opened += [third.connection for third in others if third.connection]
         try:
-            yield Ends(link, back, *opened)
+            yield Ends(link, back, opened[0], opened[1], opened[2], others)
         except psycopg.Error as error:
             raise translate(error, str(link)) from error
     finally:
         for connection in opened:
             connection.close()
+
+
+def _third(ways: tuple[Link, Link], connector: Connector) -> Third:
+    """A third master. One that does not answer keeps nobody from comparing the others."""
+    try:
+        return Third(ways, connector.open(ways[0].source, "verify", autocommit=True))
+    except ReplicatorError as error:
+        return Third(ways, None, f"{ways[0].source.name} does not tell what it has sent: {error}")
 
 
 @contextmanager

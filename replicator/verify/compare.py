@@ -30,7 +30,8 @@ class Verdict(StrEnum):
 class TableComparison:
     """A table on both ends of a link. source, target: the databases' names.
 
-    differences: rows that differ for certain, of which `listed` are shown; parked: how many of them are dead letters.
+    differences: rows that differ for certain, of which `listed` are shown; parked: how many of them are dead letters;
+    left: how many a strategy left different.
     behind: rows that differ because their changes have not arrived. moving: rows that had changed again whenever they
     were looked at, while the link kept up. note: a clause for people. exit_code: of the error, when FAILED.
     """
@@ -44,6 +45,7 @@ class TableComparison:
     target_digest: TableDigest | None = None
     differences: int = 0
     parked: int = 0
+    left: int = 0
     listed: tuple[Difference, ...] = ()
     behind: int = 0
     moving: int = 0
@@ -58,6 +60,7 @@ class _Found:
     digests: tuple[TableDigest, TableDigest] | None = None
     differences: int = 0
     parked: int = 0
+    left: int = 0
     in_flight: int = 0
     listed: tuple[Difference, ...] = ()
     note: str = ""
@@ -109,6 +112,7 @@ class TableComparer:
 
     def _inspect(self, look: Look, ours: Reading, theirs: Reading, numbers: list[int]) -> None:
         parked = details.parked_keys(look, ours, theirs)
+        left = details.left_keys(look, ours, theirs)
         examples: list[Mismatch] = []
         for mismatch in mismatches(look, ours, theirs, numbers):
             if mismatch.in_flight:
@@ -116,9 +120,10 @@ class TableComparer:
                 continue
             self._found.differences += 1
             self._found.parked += mismatch.key in parked
+            self._found.left += mismatch.key in left
             if len(examples) < self._limit:
                 examples.append(mismatch)
-        self._found.listed = tuple(details.describe(look, ours, theirs, examples, parked))
+        self._found.listed = tuple(details.describe(look, ours, theirs, examples, parked, left))
 
     def result(self, *, arrived: bool) -> TableComparison:
         """What is known. arrived: the link has brought over everything that an earlier look saw on its way."""
@@ -139,6 +144,7 @@ class TableComparer:
             target_digest=theirs,
             differences=found.differences,
             parked=found.parked,
+            left=found.left,
             listed=found.listed,
             behind=0 if arrived else found.in_flight,
             moving=found.in_flight if arrived else 0,

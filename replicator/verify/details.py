@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from psycopg import sql
 
 from replicator import progress
-from replicator.model import Link
+from replicator.model import Link, SyncType
 from replicator.postgres import Connection
 from replicator.verify.digest import Reading
 from replicator.verify.flight import Look
@@ -40,7 +40,10 @@ class ColumnDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One row. key: the key's values by column; without a key the whole row, and how often it is on each side."""
+    """One row. key: the key's values by column; without a key the whole row, and how often it is on each side.
+
+    parked: it lies among the dead letters. left: a strategy (`skip`, `abort`) left it different.
+    """
 
     what: What
     key: Mapping[str, str | None]
@@ -48,6 +51,7 @@ class Difference:
     source_rows: int
     target_rows: int
     parked: bool = False
+    left: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,12 @@ from {rows} t where {among} and {key} = any({keys})
 
 
 def describe(
-    look: Look, ours: Reading, theirs: Reading, found: Sequence[Mismatch], parked: frozenset[bytes]
+    look: Look,
+    ours: Reading,
+    theirs: Reading,
+    found: Sequence[Mismatch],
+    parked: frozenset[bytes],
+    left: frozenset[bytes],
 ) -> Iterator[Difference]:
     """What is behind each mismatch. Raises psycopg.Error."""
     if not found:
@@ -71,7 +80,8 @@ def describe(
     rows = _fetch(look.source, ours, found), _fetch(look.target, theirs, found)
     for mismatch in found:
         one, other = rows[0].get(mismatch.key), rows[1].get(mismatch.key)
-        yield _difference(mismatch, ours.key, one, other, mismatch.key in parked)
+        difference = _difference(mismatch, ours.key, one, other, mismatch.key in parked)
+        yield replace(difference, left=mismatch.key in left)
 
 
 def _fetch(connection: Connection, reading: Reading, found: Sequence[Mismatch]) -> dict[bytes, _Row]:
@@ -150,6 +160,32 @@ def parked_keys(look: Look, ours: Reading, theirs: Reading) -> frozenset[bytes]:
     for direction, (receiver, reading) in zip(look.directions, sides, strict=False):
         found |= _parked(receiver, reading, direction.link)
     return frozenset(found)
+
+
+LEFT = """
+select distinct {key} from {schema}.conflict c cross join lateral jsonb_populate_record(null::{table}, c.key) t
+where (c.sync, c.schema_name, c.table_name) = ({names}) and c.rule in ('skip', 'abort')
+"""
+
+
+def left_keys(look: Look, ours: Reading, theirs: Reading) -> frozenset[bytes]:
+    """The keys on which either side has noted a conflict that was left alone."""
+    if look.directions[0].link.sync.type is not SyncType.SWAP or not ours.key:
+        return frozenset()
+    return _left(look.source, ours, look.directions[0].link) | _left(look.target, theirs, look.directions[0].link)
+
+
+def _left(node: Connection, reading: Reading, link: Link) -> frozenset[bytes]:
+    if not progress.exists(node, link.install):
+        return frozenset()
+    name = reading.relation.name
+    query = sql.SQL(LEFT).format(
+        key=reading.key_bytes,
+        schema=sql.Identifier(link.install.schema),
+        table=reading.relation.identifier,
+        names=sql.SQL(", ").join(map(sql.Literal, (link.sync.name, name.schema, name.name))),
+    )
+    return frozenset(bytes(key) for (key,) in node.execute(query))
 
 
 def _parked(receiver: Connection, reading: Reading, link: Link) -> set[bytes]:

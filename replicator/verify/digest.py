@@ -82,7 +82,9 @@ class Reading:
         return self.division.among(list(numbers), self.hash_bytes)
 
     def key_text(self, places: Sequence[sql.Composable]) -> sql.Composed:
-        """`key_bytes` for key values that stand elsewhere than in the table."""
+        """`key_bytes` for key values (without a key, those of all columns) that stand elsewhere than in the table."""
+        if not self.key:
+            return hashed(self.columns, self.columns.row(self.names, places))
         return self.columns.bytes(self.columns.row(self.key, places))
 
 

@@ -8,14 +8,15 @@ advisory lock that it takes too) while the two snapshots are being taken: later 
 snapshots go on seeing what it deletes.
 
 For a swap the same holds in the other direction as well. There the target's log is read in a third, later snapshot:
-what the target wrote after its first one may have reached the source before the second.
+what the target wrote after its first one may have reached the source before the second. And what a third master wrote
+may have reached one of the two and not the other: its log is read last of all, against the positions of both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg import IsolationLevel, sql
 
@@ -25,7 +26,7 @@ from replicator.capture.read import unseen
 from replicator.capture.setup import Captured, logs
 from replicator.model import Install, Link, SyncType, TableName
 from replicator.postgres import Connection, fetch_one
-from replicator.relations import Relation
+from replicator.relations import Relation, describe
 from replicator.snapshot import NOTHING, Snapshot
 from replicator.verify.digest import Reading
 
@@ -37,7 +38,8 @@ PURGE = "purge"
 class Direction:
     """One link's changes on their way, as a log holds them. since: what the receiver had seen. log: None if unknown.
 
-    also: a further snapshot; what it does not see counts as on its way too.
+    also: a further snapshot; what it does not see counts as on its way too. relation: the sender's table, where the
+    sender is neither of the two that are compared.
     """
 
     link: Link
@@ -46,6 +48,7 @@ class Direction:
     since: Snapshot
     also: Snapshot | None = None
     note: str = ""
+    relation: Relation | None = None
 
     @property
     def unknown(self) -> bool:
@@ -63,7 +66,7 @@ class Direction:
         if self.captured is None or self._touch:
             return None
         places = {name: sql.Identifier("l", f"k{i + 1}") for i, name in enumerate(self.captured.key)}
-        text = reading.key_text([places[name] for name in reading.key])
+        text = reading.key_text([places[name] for name in reading.key or reading.names])
         return sql.SQL("select distinct {} as k from {} l where {} order by k").format(text, self._log(), self._mine())
 
     def arrived(self, seen: Snapshot, now: Snapshot) -> bool:
@@ -117,26 +120,45 @@ class Look:
     seen: tuple[Snapshot, ...]
 
 
+@dataclass(frozen=True)
+class Third:
+    """Another master of a swap than the two that are compared, and its links to them. connection: None, with why."""
+
+    links: tuple[Link, Link]
+    connection: Connection | None
+    why: str = ""
+
+
 class Ends:
     """The connections of one comparison, all in autocommit. `later`: the target again, for a swap's third snapshot."""
 
-    def __init__(self, link: Link, back: Link | None, source: Connection, target: Connection, later: Connection):
+    def __init__(
+        self,
+        link: Link,
+        back: Link | None,
+        source: Connection,
+        target: Connection,
+        later: Connection,
+        thirds: Sequence[Third] = (),
+    ):
         self.link, self.back = link, back
         self.source, self.target, self.later = source, target, later
-        for connection in (source, target, later):
+        self.thirds = thirds
+        for connection in self.connections:
             connection.isolation_level = IsolationLevel.REPEATABLE_READ
             connection.read_only = True
 
     @property
     def connections(self) -> tuple[Connection, ...]:
         """All of them."""
-        return self.source, self.target, self.later
+        return self.source, self.target, self.later, *(third.connection for third in self.thirds if third.connection)
 
     @contextmanager
     def look(self, ours: Relation, theirs: Relation) -> Iterator[Look]:
         """Take the snapshots of a table's two sides, in the order that the argument above needs."""
         install, table = self.link.install, ours.name
-        held = (self.source, self.later) if self.back else (self.source,)
+        held: tuple[Connection, ...] = (self.source, self.later) if self.back else (self.source,)
+        held += self.connections[3:]
         with ExitStack() as stack:
             for connection in held:
                 connection.execute("select pg_advisory_lock_shared(%s)", [install.lock_key(PURGE)])
@@ -150,15 +172,41 @@ class Ends:
                     back = _since(self.source, self.back, table)
                     seen.append(_begin(stack, self.later))
                     directions.append(_direction(self.back, self.later, back, table, also=at_target))
+                for third in self.thirds:
+                    at_third, ways = self._third(stack, third, table)
+                    directions += ways
+                    seen += [at_third] * len(ways)
             finally:
                 _release(held, install)
             yield Look(source=self.source, target=self.target, directions=tuple(directions), seen=tuple(seen))
+
+    def _third(self, stack: ExitStack, third: Third, table: TableName) -> tuple[Snapshot, list[Direction]]:
+        """What another master has sent to one of the two, perhaps, and not yet to the other."""
+        if third.connection is None:
+            return NOTHING, [Direction(link, self.source, None, NOTHING, note=third.why) for link in third.links]
+        there = [_since(receiver, link, table) for receiver, link in zip(self._receivers, third.links, strict=True)]
+        at = _begin(stack, third.connection)
+        relation = describe(third.connection, [table]).get(table)
+        ways = [
+            replace(_direction(link, third.connection, since, table), relation=relation)
+            for link, since in zip(third.links, there, strict=True)
+        ]
+        return at, ways
+
+    @property
+    def _receivers(self) -> tuple[Connection, Connection]:
+        return self.source, self.target
 
     def arrived(self, table: TableName, seen: Sequence[Snapshot]) -> bool:
         """Whether what a look at the table saw on its way has all reached the other side by now."""
         ways = [(self.link, self.source, self.target)]
         if self.back:
             ways.append((self.back, self.target, self.source))
+        for third in self.thirds:
+            sender = third.connection or self.source
+            ways += [(link, sender, to) for link, to in zip(third.links, self._receivers, strict=True)]
+            if third.connection is None:
+                return False
         for (link, sender, receiver), before in zip(ways, seen, strict=True):
             now = _since(receiver, link, table)
             if not _direction(link, sender, now, table).arrived(before, now.snapshot):

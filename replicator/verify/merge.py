@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge as merge_sorted
 from typing import Any
 
 from psycopg import sql
 
 from replicator.postgres import Connection
+from replicator.verify import canonical
 from replicator.verify.digest import Reading
-from replicator.verify.flight import Look
+from replicator.verify.flight import Direction, Look
 
 AT_ONCE = 5000
 
@@ -98,15 +99,23 @@ def _unequal(ours: Iterator[Entry], theirs: Iterator[Entry]) -> Iterator[tuple[E
         other = next(theirs, None)
 
 
+def _reading(direction: Direction, number: int, ours: Reading, theirs: Reading) -> Reading:
+    """How the sender of a direction reads the table: the first is the source's, the second the target's."""
+    if direction.relation is None:
+        return (ours, theirs)[min(number, 1)]
+    columns = canonical.read(direction.sender, direction.relation)
+    return replace(ours, relation=direction.relation, columns=columns)
+
+
 class _Flying:
     """The keys on their way, asked for in ascending order."""
 
     def __init__(self, stack: ExitStack, look: Look, ours: Reading, theirs: Reading, everything: bool) -> None:
         streams = []
-        for name, direction, reading in zip(("forth", "back"), look.directions, (ours, theirs), strict=False):
-            query = None if everything else direction.keys(reading)
+        for number, direction in enumerate(look.directions):
+            query = None if everything else direction.keys(_reading(direction, number, ours, theirs))
             if query is not None:
-                streams.append(_stream(stack, direction.sender, query, name))
+                streams.append(_stream(stack, direction.sender, query, f"way_{number}"))
         self._keys: Iterator[bytes] = merge_sorted(*((row[0] for row in stream) for stream in streams))
         self._next = next(self._keys, None)
 

@@ -11,6 +11,7 @@ import yaml
 
 from provision.inventory import load, runner
 from provision.tasks import Site
+from provision.tasks.replication import summary
 from provision.tasks.replication.reach import Reach
 from replicator import errors
 from replicator.catalog import Catalog
@@ -101,3 +102,9 @@ def test_a_host_that_does_not_answer_is_an_error_of_the_replicators(site: Site) 
     path.write_text(yaml.safe_dump(tree))
     with Reach(Site.of(load(path))) as reach, pytest.raises(errors.Unreachable, match=r"only: .*Is it up"):
         Catalog.open(reach.connector(), "test")
+
+
+def test_status_says_what_there_is_where_nothing_has_been_deployed(site: Site) -> None:
+    found = summary(site)
+    assert (found.host, found.pid, found.syncs) == ("only", None, ())
+    assert found.trouble == "it has not been set up; `provision deploy` does that"

@@ -157,7 +157,7 @@ def test_an_sshd_that_joins_nobody_is_named(
     kind: type[SSH] | type[OpenSSH], host: Sshd, tmp_path_factory: pytest.TempPathFactory, server: Server
 ) -> None:
     assert host, "there is an sshd"
-    closed = sshd.start(tmp_path_factory.mktemp("sshd"), options="AllowTcpForwarding no\n")
+    closed = sshd.start(tmp_path_factory.mktemp("sshd"), settings="AllowTcpForwarding no\n")
     transport = kind(Login(host=sshd.ADDRESS, port=closed.port, user=closed.user, config=closed.config))
     tunnel = Tunnel(transport, server.host, server.port)
     with pytest.raises(Unreachable) as raised:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from provision.resources.packages import UNLOCKED, UpdateFact
 from provision.resources.steps import carry_out
 from provision.transport import Local
 from provision.transport.base import OnLine, Result
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="these hosts have GNU's tools and Linux's /proc")
 
 MOVED = (
     "/etc/",
@@ -120,6 +123,8 @@ def test_a_module_is_off_where_dnf_looks(host: Host) -> None:
     assert converge(host, module) == ["disable module postgresql"]
     assert "\nstate=disabled\n" in host.read("/etc/dnf/modules.d/postgresql.module")
     chosen = "[postgresql]\nname=postgresql\nstream=13\nprofiles=server\nstate=enabled\n"
+    host.write("/etc/dnf/modules.d/postgresql.module", chosen.replace("enabled", ""))
+    assert Module(module="postgresql", stream="13").plan(gather(host, module.probes())), "named, and not on"
     host.write("/etc/dnf/modules.d/postgresql.module", chosen)
     assert Module(module="postgresql", stream="13").plan(gather(host, module.probes())) == []
     assert converge(host, module) == ["disable module postgresql"]

@@ -69,9 +69,9 @@ def test_columns_that_differ_are_told_one_by_one(nodes: Pair, told):
     ]
 
 
-@pytest.mark.parametrize("kind", [SyncType.PUSHDELTA, SyncType.SWAP])
-def test_a_table_without_key_is_told_what_to_do(nodes: Pair, told, kind: SyncType):
-    (problem,) = told(declare(*nodes, NOKEY, A, type=kind))
+def test_a_table_without_key_is_told_what_to_do(nodes: Pair, told):
+    assert told(declare(*nodes, NOKEY, A, type=SyncType.SWAP)) == []
+    (problem,) = told(declare(*nodes, NOKEY, A))
     assert problem.startswith("sync s: public.nokey has no primary key")
     assert "add a primary key, or move the table to a fullcopy sync" in problem
 
@@ -228,3 +228,29 @@ def test_a_standby_is_told(private_server, told, connector):
     )
     found = told(topology)
     assert "standby: it is a standby; point the database at the primary" in found
+
+
+def test_counters_that_cannot_be_are_told(nodes: Pair, told):
+    for node in nodes:
+        node.execute("alter table a add n int not null default 0, add half float8 not null default 0, add maybe int")
+    counted = {"type": SyncType.SWAP}
+    assert told(declare(*nodes, A, counters=("n", "a.n"), **counted)) == []
+    for counter, why in {
+        "half": "is double precision, which is not a number that adds up exactly",
+        "maybe": "may be null; add NOT NULL",
+        "id": "is part of the key",
+    }.items():
+        assert [problem for problem in told(declare(*nodes, A, counters=(counter,), **counted)) if why in problem], (
+            counter
+        )
+    (one, other) = told(declare(*nodes, A, counters=("nothing",), **counted))
+    assert "no table of herd h has a column nothing on source; correct the counter's name" in one
+    assert "on target" in other
+
+
+def test_a_function_that_is_not_there_is_told(nodes: Pair, told):
+    (one, other) = told(declare(*nodes, A, type=SyncType.SWAP, strategy="sql:odd.judge"))
+    assert "source has no function odd.judge(jsonb, jsonb, jsonb), which is to decide conflicts there" in one
+    assert "target has no function" in other
+    (problem,) = told(declare(*nodes, A, type=SyncType.SWAP, strategy="python:os:no_such"))
+    assert "os has no function no_such; correct it" in problem

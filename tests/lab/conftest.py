@@ -1,26 +1,17 @@
-"""Fixtures for tests on real hosts. All of them run in one process: they share the machine's processors badly."""
+"""Fixtures for tests on real hosts. `make test` runs these tests in one process, after all others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import IN_CI
+from tests.fixtures.cli import Result
 from tests.lab import cache, needs
 from tests.lab.cache import Build
 from tests.lab.control import Control
 from tests.lab.lab import Lab, unused_name
-
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let pytest-xdist hand the tests of this folder to one process (`--dist loadgroup`)."""
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.xdist_group("lab"))
 
 
 @pytest.fixture(scope="session")
@@ -43,15 +34,15 @@ def lab(build: Build) -> Iterator[Lab]:
         made.down()
 
 
-@pytest.fixture
-def control(lab: Lab, tmp_path: Path) -> Iterator[Control]:
-    """`provision` inside the lab's network: `control("provision", "deploy", control.inventory)`."""
-    runner = Control(tmp_path, lab)
+@pytest.fixture(scope="module")
+def control(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
+    """The machine that one deploys from, for a module's tests: `control("provision", "facts", control.inventory)`."""
+    runner = Control(tmp_path_factory.mktemp("control"), lab)
     yield runner
     runner.close()
 
 
-@pytest.fixture
-def provision(control: Control) -> Callable[..., object]:
+@pytest.fixture(scope="module")
+def provision(control: Control) -> Callable[..., Result]:
     """`provision deploy inventories/lab.yml`: `provision("deploy")`."""
     return lambda word, *options, **how: control("provision", word, control.inventory, *options, **how)

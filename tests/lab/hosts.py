@@ -61,14 +61,24 @@ class Machine:
 
     def attempt(self, script: str, user: str = "root", seconds: float = 120) -> Answer:
         """What a script ended with, run over ssh: 255 when the host does not answer."""
-        ssh = (*self.network.entrance, "ssh", "-F", self._places.ssh_config, "-o", "BatchMode=yes")
-        return _answer([*ssh, f"{user}@{self.name}", "--", script], seconds)
+        return _answer(self.ssh(script, user), seconds)
+
+    def ssh(self, script: str, user: str = "root") -> list[str]:
+        """The command that runs a script there."""
+        ssh = ("ssh", "-F", str(self._places.ssh_config), "-o", "BatchMode=yes", f"{user}@{self.name}", "--", script)
+        return [*self.network.entrance, *ssh]
 
     def console(self, script: str, seconds: float = 120) -> str:
         """What a script printed, run as root without the network, as at the machine itself."""
-        answer = _answer(["nsenter", f"--target={self._pid()}", "--all", "--", "/bin/sh", "-c", script], seconds)
+        inside = ["nsenter", f"--target={self._pid()}", "--all", "--"]
+        answer = _answer([*inside, "/bin/sh", "-c", script], seconds)
         assert answer.code == 0, f"{self.name}: {script!r} ended with {answer.code}\n{answer.out}{answer.err}"
         return answer.out.strip()
+
+    def commands(self, user: str = "vagrant") -> int:
+        """How many commands an account has run over ssh since the host booted."""
+        said = self.console("journalctl --quiet --boot --identifier=sshd --output=cat")
+        return said.count(f"Starting session: command for {user} ")
 
     def file(self, path: str) -> Path:
         """A file of the host, as this machine sees it; while the host is under power."""
@@ -123,12 +133,14 @@ class Machine:
     def kill(self) -> None:
         """End all its processes at once; what they had written is on the disk."""
         self._group.kill()
+        self._disk.sync()
         self._off()
 
     def power_loss(self) -> None:
         """Take its power: what was not synced to the disk is lost. `start` switches it on again."""
         self._disk.cut_power()
-        self.kill()
+        self._group.kill()
+        self._off()
 
     def forget(self) -> None:
         """Collect the processes that served it, once they have ended."""
@@ -236,8 +248,7 @@ class Machine:
         self._disk.unmount()
 
 
-def _answer(command: list[object], seconds: float) -> Answer:
-    words = [str(word) for word in command]
+def _answer(words: list[str], seconds: float) -> Answer:
     try:
         done = subprocess.run(
             words,

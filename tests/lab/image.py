@@ -84,7 +84,7 @@ sed -i 's/^enabled *=.*/enabled = 0/' /etc/dnf/plugins/local.conf
 mv /usr/bin/python3.11 /usr/libexec/platform-python
 ln -sf ../libexec/platform-python /usr/bin/python3
 
-groupdel tape                       # 26 is postgres on CentOS
+groupdel tape                       # 26 is postgres on CentOS; systemd-sysusers would bring it back
 groupadd -r wheel
 printf '%%wheel ALL=(ALL) ALL\n' >/etc/sudoers.d/00-wheel
 printf 'vagrant ALL=(ALL) NOPASSWD: ALL\n' >/etc/sudoers.d/vagrant
@@ -101,7 +101,7 @@ install -d -m 700 -o admin -g admin /home/admin/.ssh
 localedef -i en_US -f UTF-8 en_US.UTF-8
 localedef -i fr_FR -f UTF-8 fr_FR.UTF-8
 systemctl mask -q apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
-    e2scrub_reap.service fstrim.timer systemd-networkd-wait-online.service getty@tty1.service
+    e2scrub_reap.service fstrim.timer systemd-networkd-wait-online.service getty@tty1.service systemd-sysusers.service
 systemctl enable -q systemd-networkd.service
 
 # each host gets its own

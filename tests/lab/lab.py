@@ -23,7 +23,7 @@ from tests.lab.disk import mounts_below, unmount
 from tests.lab.hosts import CHECKOUT, Machine
 from tests.lab.network import Network
 from tests.lab.places import ROOT, Places
-from tests.lab.shell import run, write
+from tests.lab.shell import CommandFailed, run, write
 
 ADDRESSES = {"master": "10.11.12.241", "slave": "10.11.12.242", "master2": "10.11.12.243"}
 PREFIX = "pl"
@@ -149,7 +149,10 @@ def remove(name: str) -> None:
     places = Places(name)
     Group(name).kill()
     for folder in mounts_below(places.folder):
-        unmount(folder)
+        try:
+            unmount(folder, 3)
+        except CommandFailed:  # somebody made a mount namespace meanwhile that has a copy: it goes with that
+            run("umount", "--lazy", folder)
     Network(name).remove()
     Group(name).remove()
     shutil.rmtree(places.folder, ignore_errors=True)

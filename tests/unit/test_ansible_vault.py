@@ -169,7 +169,7 @@ def test_a_file_whose_text_is_no_yaml_is_not_quoted(tmp_path: Path, text: str) -
 
 def test_a_value_cannot_be_a_part_of_a_text(tmp_path: Path) -> None:
     _, path = keeper(tmp_path, {}, FIRST)
-    path.write_text(path.read_text().replace("connection: local", "connection: 'x {{ v0 }}'"))
+    path.write_text(path.read_text().replace("connection: local", "connection: local\n    state_dir: 'x {{ v0 }}'"))
     with pytest.raises(InputError, match="!vault is a secret, which cannot be a part of a text") as caught:
         load(path)
     assert "6639" not in str(caught.value)

@@ -177,3 +177,25 @@ def test_only_syncs_that_need_more_of_a_server_are_affected():
     ):
         assert affected(base, other) == {"s"}
     assert affected(with_herd(T, U), base) == set()
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"strategy": "b, d"}, "d is neither a strategy"),
+        ({"strategy": "b, a, b"}, "lists b twice"),
+        ({"strategy": "perl:f"}, "'perl:f' is no strategy"),
+        ({"strategies": ((U, "source"),)}, "a strategy for public.u, which is not in herd ha"),
+        ({"strategies": ((T, "python:f"),)}, "does not name a Python function"),
+        ({"counters": ("u.n",)}, "counter u.n is of a table that is not in herd ha"),
+        ({"type": SyncType.PUSHDELTA, "counters": ("n",)}, "only a swap has conflicts"),
+    ],
+)
+def test_what_a_sync_says_of_conflicts_must_be_possible(fields: dict[str, object], why: str):
+    (problem,) = contradictions(topology(replace(swap("s", "ha", "b"), **fields), ha="a"))
+    assert why in problem
+
+
+def test_a_swap_of_three_with_a_slave_on_each_is_let_through():
+    masters = replace(swap("s", "ha", "b", makedelta=True), targets=("b", "c"))
+    assert contradictions(topology(masters, push("p", "hb", "d"), ha="a", hb="b")) == []

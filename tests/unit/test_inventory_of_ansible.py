@@ -65,8 +65,8 @@ def test_variables_of_roles_and_vaults_are_others_business(read: Read) -> None:
     host = found.host("pg1")
     assert host.user == "deploy" and host.key_file == Path("~/.ssh/deploy").expanduser()
     assert found.host("mon").local and host.vars["backup_host"] == "mon"
-    assert [text for text in said(found) if "vault" in text] == [
-        "is encrypted by ansible-vault and not read; what pgherd needs of it, give as !env or !command"
+    assert [text for text in said(found) if "Vault" in text] == [
+        "is encrypted by Ansible Vault and was not read: give its passphrase, by ANSIBLE_VAULT_PASSWORD_FILE say"
     ]
 
 
@@ -130,12 +130,14 @@ def test_a_lookup_that_is_not_known_is_told_where_it_matters(tmp_path: Path) -> 
         load(tmp_path / "hosts.yml")
 
 
-def test_a_vaulted_value_is_a_secret(tmp_path: Path) -> None:
+def test_a_vaulted_value_that_is_needed_is_a_secret(tmp_path: Path) -> None:
     shutil.copytree(FOLDER / "11-yaml-vault", tmp_path / "copy")
+    assert load(tmp_path / "copy").host("pg").address == "pg"
     with (tmp_path / "copy/group_vars/db/main.yml").open("a") as file:
         file.write('ansible_password: "{{ app_password }}"\n')
     password = load(tmp_path / "copy").host("pg").password
-    assert password is not None and password.kind == "vault"
+    assert isinstance(password, SecretSource)
+    assert password.kind == "vault"
 
 
 def test_options_for_ssh(read: Read) -> None:

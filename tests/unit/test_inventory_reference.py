@@ -53,7 +53,7 @@ def test_small_sections_are_named_in_the_text() -> None:
 
 
 def test_every_choice_is_named() -> None:
-    kinds = [settings.Auth, settings.Source, settings.SyncType, settings.Strategy, settings.CopyMethod]
+    kinds = [settings.Auth, settings.Source, settings.SyncType, settings.STRATEGIES, settings.CopyMethod]
     missing = [
         value
         for kind in [*kinds, settings.OneTimeCopy, settings.MakeDelta]

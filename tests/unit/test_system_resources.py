@@ -303,6 +303,10 @@ def test_rules_are_written_as_they_are_listed(source: str, rich: str, table: str
             "the disk is full: 12MB are needed on /. Free some space",
         ),
         (
+            "Curl error (23): Failed writing received data to disk/application for http://x/y.rpm",
+            "the disk is full: free",
+        ),
+        (
             "Package evil-1.0-1.noarch.rpm is not signed\nError: GPG check FAILED",
             "evil-1.0-1.noarch.rpm is not signed,",
         ),

@@ -71,13 +71,15 @@ def _herd(name: str, settings: HerdSettings, databases: Mapping[str, Database], 
 
 
 def _sync(name: str, settings: SyncSettings) -> Sync:
-    strategy = Strategy(settings.strategy) if settings.strategy else Strategy.LATEST
+    own = {TableName.parse(table): strategy for table, strategy in settings.strategies.items()}
     return Sync(
         name=name,
         type=SyncType(settings.type),
         herd=settings.source,
         targets=tuple(settings.targets),
-        strategy=strategy,
+        strategy=settings.strategy or Strategy.LATEST,
+        strategies=tuple(sorted(own.items())),
+        counters=tuple(settings.counters),
         autokick=settings.autokick,
         checktime=settings.checktime,
         onetimecopy=OneTimeCopy(settings.onetimecopy),

@@ -15,10 +15,11 @@ from provision.tasks.service import CONFIG, UNIT
 from provision.transport import connect
 from replicator import daemon
 from replicator.catalog import Catalog
-from replicator.errors import ReplicatorError
+from replicator.errors import ConfigError, ReplicatorError
 from replicator.status import SyncStatus, overview
 
 SECONDS = 30.0
+NOT_SET_UP = "it has not been set up; `provision deploy` does that"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def summary(site: Site) -> Summary:
             connector = reach.connector()
             with Catalog.open(connector, "status") as catalog:
                 return replace(found, syncs=tuple(_line(sync) for sync in overview(catalog, connector).syncs))
+    except ConfigError:
+        return replace(found, trouble=NOT_SET_UP)
     except ReplicatorError as error:
         return replace(found, trouble=str(error))
 
@@ -73,7 +76,7 @@ def _here(site: Site) -> Summary:
         config = settings.config()
     found = Summary(str(settings.file), settings.pointed, None)
     if config is None:
-        return replace(found, pointed=False, trouble="it has not been set up; `provision deploy` does that")
+        return replace(found, pointed=False, trouble=NOT_SET_UP)
     try:
         return replace(found, pid=daemon.running(config))
     except ReplicatorError as error:
@@ -88,8 +91,10 @@ def _there(site: Site, host: Host) -> Summary:
     except ProvisionError as error:
         return replace(found, trouble=f"{host.name}: {error}")
     state = dict(line.partition("=")[::2] for line in said.splitlines())
-    pid = int(state.get("MainPID", "0")) if state.get("ActiveState") == "active" else 0
-    return replace(found, pid=pid or None, unit=f"{state.get('ActiveState')} ({state.get('SubState')})")
+    if "ActiveState" not in state:  # there is no systemd to ask
+        return found
+    pid = int(state["MainPID"]) if state["ActiveState"] == "active" else 0
+    return replace(found, pid=pid or None, unit=f"{state['ActiveState']} ({state['SubState']})")
 
 
 def _line(sync: SyncStatus) -> SyncLine:

@@ -109,7 +109,7 @@ create table catalog.sync (
     herd         text     not null
                  constraint sync_moves_herd references catalog.herd (name),
     strategy     text     not null
-                 constraint sync_strategy_known check (strategy in ('latest', 'source', 'target')),
+                 constraint sync_strategy_given check (strategy <> ''),
     makedelta    boolean  not null,
     autokick     boolean  not null,
     checktime    interval
@@ -118,19 +118,24 @@ create table catalog.sync (
                  constraint sync_onetimecopy_known check (onetimecopy in ('off', 'always', 'empty')),
     copymethod   text     not null
                  constraint sync_copymethod_known check (copymethod in ('diff', 'delete', 'truncate')),
-    paused       boolean  not null
+    paused       boolean  not null,
+    strategies   jsonb    not null
+                 constraint sync_strategies_are_a_list check (jsonb_typeof(strategies) = 'array'),
+    counters     text[]   not null
 );
 comment on table  catalog.sync is 'Moves a herd from its database to targets';
 comment on column catalog.sync.name is 'The sync''s name';
 comment on column catalog.sync.type is 'pushdelta: changed rows one way; fullcopy: whole tables; swap: both ways';
 comment on column catalog.sync.herd is 'What it moves';
-comment on column catalog.sync.strategy is 'Who wins when both sides of a swap changed one row';
+comment on column catalog.sync.strategy is 'Who wins when masters of a swap changed one row';
 comment on column catalog.sync.makedelta is 'Whether what it writes flows onward by the syncs that read there';
 comment on column catalog.sync.autokick is 'Whether it runs when its source changed';
 comment on column catalog.sync.checktime is 'It runs at least this often; null: only when kicked';
 comment on column catalog.sync.onetimecopy is 'Whether its next run begins with a whole copy';
 comment on column catalog.sync.copymethod is 'How a whole copy replaces what the target holds';
 comment on column catalog.sync.paused is 'Declared off';
+comment on column catalog.sync.strategies is 'The same of tables that have their own: triples of schema, name, strategy';
+comment on column catalog.sync.counters is 'Columns that concurrent changes add up in: column, or table.column';
 
 create table catalog.sync_target (
     sync     text not null

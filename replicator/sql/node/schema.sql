@@ -18,6 +18,8 @@ create sequence {schema}.seq as bigint cache 1;
 
 -- The tables whose changes are logged. `id` is new whenever logging began anew: a target that had followed another id
 -- has missed changes and copies the table again. kind: 'rows' logs keys, 'touch' only that something changed.
+-- shape: which of its log's columns and functions are there (replicator/capture/triggers.py). counters: columns of which
+-- the log holds by how much they changed.
 -- purged: rows of transactions below this id are gone; a position that lies before it belongs to a target that came back
 -- from the past, and has missed changes too.
 create table {schema}.captured (
@@ -31,6 +33,8 @@ create table {schema}.captured (
     key_types   text[] not null,
     versions    boolean not null,
     purged      bigint not null default 0,
+    shape       int not null default 1,
+    counters    text[] not null default '{{}}',
     primary key (schema_name, table_name, kind)
 );
 
@@ -47,6 +51,7 @@ create table {schema}.truncated (
 );
 
 -- As a target: how far each source has been followed. Written in the transaction that writes the rows.
+-- knows: how far that source had followed the other masters of a swap, by name, when the last batch was read there.
 create table {schema}.progress (
     sync       text not null,
     source     text not null,
@@ -56,6 +61,7 @@ create table {schema}.progress (
     timeline   int not null,
     database   oid not null,
     updated_at timestamptz not null default clock_timestamp(),
+    knows      jsonb not null default '{{}}',
     primary key (sync, source)
 );
 
@@ -97,6 +103,7 @@ create unique index on {schema}.parked (sync, source, schema_name, table_name, m
 
 -- As a master: every conflict that was decided here. Images are whole rows; null where the row was deleted.
 -- incoming_op, local_op: what each side had last done to the key: I(nsert), U(pdate) or D(elete).
+-- local_node: whose change the one that was here is, where it is not this node's.
 create table {schema}.conflict (
     id            bigint generated always as identity primary key,
     sync          text not null,
@@ -112,7 +119,8 @@ create table {schema}.conflict (
     local_row     jsonb,
     incoming_wins boolean not null,
     rule          text not null,
-    decided_at    timestamptz not null default clock_timestamp()
+    decided_at    timestamptz not null default clock_timestamp(),
+    local_node    text
 );
 create index on {schema}.conflict (decided_at);
 
@@ -126,4 +134,4 @@ begin
 end
 $$;
 
-insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 1);
+insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 2);

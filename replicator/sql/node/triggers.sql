@@ -20,12 +20,12 @@ end
 $$
 
 -- versioned_row_function --
--- The same for a table of a swap, where the time of a change decides: it never lies before the node's floor.
+-- The same for a table of a swap, where the time of a change decides: it is later than the node's floor.
 create or replace function {function}() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 declare
-    at timestamptz := greatest(clock_timestamp(), (select floor from {schema}.node));
+    at timestamptz := (select greatest(clock_timestamp(), floor + interval '1 microsecond') from {schema}.node);
 begin
     if tg_op = 'DELETE' then
         insert into {log} ({keys}, op, changed_at) values ({old}, 'D', at);
@@ -41,6 +41,63 @@ begin
 end
 $$
 
+-- counting_row_function --
+-- The same for a table with counters: an update also notes by how much they changed. One that changes nothing else is
+-- no version of the row (op +), so it has no rivals.
+create or replace function {function}() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+declare
+    at timestamptz := (select greatest(clock_timestamp(), floor + interval '1 microsecond') from {schema}.node);
+begin
+    if tg_op = 'DELETE' then
+        insert into {log} ({keys}, op, changed_at) values ({old}, 'D', at);
+        return null;
+    end if;
+    if tg_op = 'INSERT' then
+        insert into {log} ({keys}, op, changed_at) values ({new}, 'I', at);
+        return null;
+    end if;
+    if not ({same}) then
+        insert into {log} ({keys}, op, changed_at) values ({old}, 'D', at);
+        insert into {log} ({keys}, op, changed_at) values ({new}, 'I', at);
+        return null;
+    end if;
+    insert into {log} ({keys}, op, changed_at, {gains})
+    values ({new}, case when {nothing_else} then '+' else 'U' end, at, {gained});
+    return null;
+end
+$$
+
+-- keyless_row_function --
+-- Logs whole rows of a table without a key, in which rows can only be inserted: nothing tells which of two equal rows
+-- another node should change.
+create or replace function {function}() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+begin
+    if tg_op <> 'INSERT' then
+        raise exception 'cannot % a row of %: it has no key, and is replicated between masters',
+            lower(tg_op), tg_relid::regclass
+            using errcode = 'object_not_in_prerequisite_state',
+                  hint = 'Rows can only be inserted. To change them, add a primary key.';
+    end if;
+    insert into {log} ({keys}, op) values ({new}, 'I');
+    return null;
+end
+$$
+
+-- keyless_truncate_function --
+-- TRUNCATE of such a table would be undone by nothing and reach nobody.
+create or replace function {truncate_function}() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+$$
+begin
+    raise exception 'cannot truncate %: it has no key, and is replicated between masters', tg_relid::regclass
+        using errcode = 'object_not_in_prerequisite_state', hint = 'pgbench does not try to with -n.';
+end
+$$
+
 -- truncate_function --
 -- TRUNCATE as the deletion of every row: for a partition (the root keeps its other rows) and for a table of a swap
 -- (each deletion has a version of its own).
@@ -49,7 +106,8 @@ create or replace function {truncate_function}() returns trigger
 $$
 begin
     execute format('insert into {log_text} ({keys_text}, op, changed_at) select {columns_text}, ''D'','
-                   ' greatest(clock_timestamp(), (select floor from {schema_text}.node)) from only %I.%I',
+                   ' (select greatest(clock_timestamp(), floor + interval ''1 microsecond'') from {schema_text}.node)'
+                   ' from only %I.%I',
                    tg_table_schema, tg_table_name);
     return null;
 end

@@ -1,0 +1,83 @@
+"""Counters: columns in which concurrent changes add up. What travels is by how much they changed, not what they are.
+
+A staged row brings its counters' gains since the last batch; they are added to what is there, also where the row's
+other columns lose, or did not change at all. A row that was made anew on the source, or is not here, brings its
+counters as they are there; what was gained here without the source's knowing is added to these.
+"""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from replicator.apply.meeting import Arrival
+from replicator.capture.read import unseen
+from replicator.capture.triggers import gain
+
+
+def add_up(arrival: Arrival, *, everywhere: bool) -> None:
+    """Make the stage hold the counters as they are to be, and of rows that lost only those. After `meeting.resolve`.
+
+    everywhere: all staged rows are here.
+    """
+    present = sql.SQL("true" if everywhere else "coalesce(s.present, false)")
+    _count_in(arrival, present)
+    _take_over(arrival)
+    arrival.execute("delete from {stage} s where s.standing = 'lost' and (s.gone or not {present})", present=present)
+
+
+def _count_in(arrival: Arrival, present: sql.Composable) -> None:
+    """Counters that come as they are on the source lack what was gained here meanwhile.
+
+    So come those of a row that is not here, and of one that was made anew, there or here. After this they have no gain.
+    """
+    stage = arrival.stage
+    sums = [
+        sql.SQL("coalesce(sum(l.{}), 0) as {}").format(gain(stage.relation, name), stage.gain(name))
+        for name in stage.gains
+    ]
+    new = [
+        sql.SQL("{0} = {1} + x.{2}, {2} = null").format(stage.column(name), stage.value(name), stage.gain(name))
+        for name in stage.gains
+    ]
+    arrival.execute(
+        "update {stage} s set {new} from (select s.ctid as id, bool_or(l.op in ('I', 'D')) as anew, {sums}"
+        " from {stage} s join {log} l on {of_log} where not s.gone and s.standing is distinct from 'lost'"
+        " and l.origin is null and {unseen} group by s.ctid) x"
+        " where s.ctid = x.id and (not {present} or s.{first} is null or x.anew)",
+        present=present,
+        new=sql.SQL(", ").join(new),
+        sums=sql.SQL(", ").join(sums),
+        first=stage.gain(stage.gains[0]),
+        unseen=unseen("l.xid", arrival.seen),
+    )
+
+
+def _take_over(arrival: Arrival) -> None:
+    """Add gains to what is here; a row that lost is staged as it is here."""
+    stage = arrival.stage
+    new = []
+    for name in (column.name for column in stage.relation.written):
+        here, staged = sql.SQL("t.{}").format(sql.Identifier(name)), stage.value(name)
+        if name in stage.gains:
+            value = sql.SQL("coalesce({0} + s.{1}, case when s.standing = 'lost' then {0} else {2} end)").format(
+                here, stage.gain(name), staged
+            )
+        else:
+            value = sql.SQL("case when s.standing = 'lost' then {} else {} end").format(here, staged)
+        new.append(sql.SQL("{} = {}").format(stage.column(name), value))
+    arrival.execute(
+        "update {stage} s set {new}, gone = s.gone and s.standing is distinct from 'lost',"
+        " op = case when s.standing = 'lost' then '+' else s.op end, at = case when s.standing is distinct from 'lost'"
+        " then s.at end, author = case when s.standing is distinct from 'lost' then s.author end"
+        " from {table} t where {match} and (not s.gone or s.standing = 'lost')",
+        new=sql.SQL(", ").join(new),
+    )
+
+
+def gains_of(arrival: Arrival) -> list[tuple[sql.Identifier, sql.Composable]]:
+    """The log's columns for gains, and what a staged row puts there."""
+    stage = arrival.stage
+    return [
+        (gain(stage.relation, name), sql.SQL("case when s.anew is null then s.{} end").format(stage.gain(name)))
+        for name in stage.gains
+    ]

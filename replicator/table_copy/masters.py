@@ -1,0 +1,132 @@
+"""What a master takes over with a copy from another, in a swap of more than two: versions, floor, positions.
+
+The copied rows are as the source knows them, with all that the third masters' changes had made of them there. So the
+new master goes on from where the source was with each third one, knows the versions that the source's log holds (an
+older change of another master must not win here what it lost there), and never counts its own changes as older.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from psycopg import sql
+
+from replicator import progress
+from replicator.apply.stage import pump
+from replicator.capture import Captured, Kind
+from replicator.errors import CaptureMissing
+from replicator.model import Database, Link, TableName
+from replicator.postgres import Connection, fetch_one
+from replicator.progress import TablePosition, TableState
+from replicator.snapshot import NOTHING
+from replicator.table_copy.copy import Exported, Pair
+
+Known = Mapping[TableName, Mapping[str, TablePosition]]
+"""By table and third master: where the source was with it."""
+
+
+def known_positions(source: Exported, link: Link, thirds: Sequence[Database]) -> Known:
+    """Where the copy's source is with each third master, as of the copy's snapshot. One that it lacks is left out."""
+    found: dict[TableName, dict[str, TablePosition]] = {}
+    for third in thirds:
+        args = (source.connection, link.install, link.sync.name, third.name)
+        seen = progress.followed(*args)
+        for name, at in progress.tables(*args).items():
+            if name in seen:
+                position = TablePosition(TableState.COPYING, at.capture, seen[name])
+                found.setdefault(name, {})[third.name] = position
+    return found
+
+
+def note_positions(target: Connection, link: Link, names: Sequence[TableName], known: Known) -> None:
+    """Set where the target will go on with each third master once it has the tables; what was begun stays begun.
+
+    Their logs are kept from here on. In a transaction.
+    """
+    for third in {third for name in names for third in known.get(name, {})}:
+        progress.read(target, link.install, link.sync.name, third, lock=True)
+        there = progress.tables(target, link.install, link.sync.name, third)
+        for name in names:
+            position = known.get(name, {}).get(third)
+            begun = there.get(name)
+            if position is None or (begun and begun.state is TableState.COPYING and begun.capture == position.capture):
+                continue
+            progress.save_table(target, link, name, position, source=third)
+
+
+def take_over(
+    source: Exported, target: Connection, link: Link, pairs: Sequence[Pair], logs: Mapping[TableName, Captured]
+) -> None:
+    """Let the target know the source's versions and floor, and go on with the third masters. In a transaction."""
+    for pair in pairs:
+        if pair.source.key:
+            _ship_versions(source, target, link, pair, logs[pair.name])
+    _raise_floor(source, target, link)
+    for name in (pair.name for pair in pairs):
+        progress.copied(target, link, name)
+
+
+def _ship_versions(source: Exported, target: Connection, link: Link, pair: Pair, log: Captured) -> None:
+    columns = sql.SQL(", ").join(sql.Identifier(f"k{i + 1}") for i in range(len(log.key)))
+    places = [sql.Identifier("l", f"k{pair.captured.key.index(name) + 1}") for name in log.key]
+    keys = sql.SQL(", ").join(places)
+    query = sql.SQL(
+        "select {keys}, x.at, coalesce((x.last).origin, {node}), (x.last).op, false, (x.last).author,"
+        " case when (x.last).origin is null then (x.last).xid else (x.last).source_xid end"
+        " from (select (array_agg(l order by l.seq desc))[1] as last,"
+        " greatest(max(l.changed_at) filter (where l.origin is null),"
+        " max(l.changed_at) filter (where l.origin is not null)"
+        " + case when (array_agg(l.origin order by l.seq desc))[1] is null then interval '1 microsecond'"
+        " else interval '0' end) as at"
+        " from {log} l where l.op <> '+' group by {grouped}) x"
+    ).format(
+        keys=sql.SQL(", ").join(
+            sql.SQL("(x.last).{}").format(sql.Identifier(f"k{pair.captured.key.index(name) + 1}")) for name in log.key
+        ),
+        node=sql.Literal(link.source.id),
+        log=sql.Identifier(link.install.schema, pair.captured.log),
+        grouped=keys,
+    )
+    into = sql.SQL("{} ({}, changed_at, origin, op, onward, author, source_xid)").format(
+        sql.Identifier(link.install.schema, log.log), columns
+    )
+    pump(source.connection, query, target, into, binary=False, moved=lambda _: None)
+
+
+def _raise_floor(source: Exported, target: Connection, link: Link) -> None:
+    node = sql.Identifier(link.install.schema, "node")
+    (floor,) = fetch_one(source.connection, sql.SQL("select floor::text from {}").format(node))
+    target.execute(
+        sql.SQL("update {} set floor = %s::timestamptz where floor < %s::timestamptz").format(node), [floor] * 2
+    )
+
+
+def open_joined(
+    source: Connection, target: Connection, link: Link, pairs: Sequence[Pair], known: Mapping[TableName, TablePosition]
+) -> None:
+    """Let changes flow between two masters neither of which is the lead, once both have a table from it.
+
+    Where nothing is known of an earlier position, all that was ever written on the source is still in its log: there
+    was always one who had yet to read it. Raises CaptureMissing where that is not so.
+    """
+    wanting = [pair for pair in pairs if pair.name not in known]
+    if not wanting:
+        return
+    joined = [progress.tables(each, link.install, link.sync.name, link.lead) for each in (source, target)]
+    for pair in wanting:
+        if any(pair.name not in one or one[pair.name].state is TableState.COPYING for one in joined):
+            continue
+        if pair.captured.purged:
+            raise CaptureMissing(
+                f"{link}: what was written on {link.source.name} before {link.target.name} came is no longer in the"
+                f" change log of {pair.name}.",
+                hint=f"Compare with `replicator verify {link.sync.name}`, then copy anew:"
+                f" `replicator update sync {link.sync.name} --onetimecopy always`.",
+            )
+        with target.transaction():
+            progress.save_table(target, link, pair.name, TablePosition(TableState.COPIED, pair.captured.id, NOTHING))
+
+
+def logs_by_table(found: Mapping[tuple[TableName, Kind], Captured]) -> dict[TableName, Captured]:
+    """The logs of rows."""
+    return {name: captured for (name, kind), captured in found.items() if kind is Kind.ROWS}

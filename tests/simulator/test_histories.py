@@ -1,0 +1,69 @@
+"""Random histories of swaps end well under every strategy, and do not where a rule of the engine's is turned off."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from replicator import conflict
+from tests.simulator.history import RULES, History, draw, play, report, shrink
+from tests.simulator.world import Rules
+
+FIRST = int(os.environ.get("PGHERD_TEST_SEED") or 1)
+HISTORIES = 1000
+
+
+@pytest.mark.parametrize("part", range(2))
+@pytest.mark.parametrize("strategy", RULES)
+def test_all_masters_come_to_the_same_and_nothing_is_lost(strategy: str, part: int) -> None:
+    for seed in range(FIRST + part, FIRST + HISTORIES, 2):
+        history = draw(seed, strategy)
+        if problem := play(history):
+            pytest.fail(report(history, problem), pytrace=False)
+
+
+KNOWN_TO_NEED = {
+    "floor": (Rules(floor=False), [("order", 1306), ("random", 1782), ("source", 1047)]),
+    "re-reading once rows are locked": (
+        Rules(reread=False),
+        [("latest", 1), ("order", 9), ("random", 14), ("source", 6)],
+    ),
+    "two generations": (
+        Rules(generations=False),
+        [("latest", 1560), ("order", 1085), ("random", 320), ("source", 827)],
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", KNOWN_TO_NEED)
+def test_no_rule_can_be_left_out(rule: str) -> None:
+    without, histories = KNOWN_TO_NEED[rule]
+    for strategy, seed in histories:
+        history = draw(seed, strategy)
+        assert not play(history), f"{strategy}, seed {seed} goes wrong even with every rule"
+        assert play(history, rules=without), f"{strategy}, seed {seed} goes well without the rule, too"
+
+
+def test_versions_must_be_later_than_what_they_replace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conflict, "effective", lambda local, _remote: local)
+    assert all(play(draw(seed, "latest")) for seed in (501, 1979))
+
+
+def test_a_failure_is_shrunk_and_says_how_to_see_it_again() -> None:
+    without = Rules(reread=False)
+    history = next(found for seed in range(50) if play(found := draw(seed, "latest"), rules=without))
+    shortest = shrink(history, without)
+    assert play(history, shortest, without)
+    assert len(shortest) < len(history.events) / 2
+    assert f"--strategy latest --seed {history.seed}" in report(history, "wrong", without)
+
+
+def test_a_seed_is_always_the_same_history() -> None:
+    assert draw(7, "random") == draw(7, "random")
+    assert isinstance(draw(7, "random"), History)
+
+
+def test_the_makefile_plays_them_too() -> None:
+    assert "tests.simulator -n $(N)" in Path("Makefile").read_text()
