@@ -221,6 +221,7 @@ def test_steps_stop_at_the_first_that_fails_and_tell_what_it_said(host: Counting
         (0, "begins"),
         (0, "ends"),
         (1, "begins"),
+        (1, "fails"),
     ]
     assert "working" in [event.text for event in seen]
     assert not witness.exists()
