@@ -44,6 +44,7 @@ def notices(
                     *_forwarded(values),
                     *_clear(values),
                     *_ssh(values),
+                    *_become(values),
                 ]
             )
         )
@@ -94,6 +95,13 @@ def _clear(values: Mapping[str, Node]) -> Iterator[Notice]:
         yield from _clear(node.items)
         if SECRET.search(name) and isinstance(node.value, str) and node.value:
             yield Notice(node.mark, f"{name} seems to be a secret in clear; write {WRITTEN}")
+
+
+def _become(values: Mapping[str, Node]) -> Iterator[Notice]:
+    become = values.get("become")
+    user = (become.find("user") if become and become.items else None) or values.get("ansible_become_user")
+    if user and isinstance(user.value, str) and user.value != "root":
+        yield Notice(user.mark, f"hosts are set up as root, not as {user.value}: leave the user of become out")
 
 
 def _ssh(values: Mapping[str, Node]) -> Iterator[Notice]:

@@ -432,6 +432,14 @@ def test_remote_hosts_must_learn_where_the_replicator_is(write: Write) -> None:
     assert load(write("hosts.yml", text + "    connection: local\n")).warnings == ()
 
 
+@pytest.mark.parametrize("how", ["become: {user: ann}", "become: yes\n    ansible_become_user: ann"])
+def test_another_user_than_root_is_warned_about(write: Write, how: str) -> None:
+    text = "all:\n  hosts: {a: }\n  vars:\n    "
+    (notice,) = load(write("hosts.yml", f"{text}{how}\n")).warnings
+    assert notice.message == "hosts are set up as root, not as ann: leave the user of become out"
+    assert load(write("hosts.yml", f"{text}{how}\n".replace("ann", "root"))).warnings == ()
+
+
 SYNCED = """\
     all:
       vars:
