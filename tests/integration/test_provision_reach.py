@@ -24,19 +24,6 @@ from tests.fixtures.sshd import Sshd
 IN_CI = os.environ.get("CI", "").lower() in ("true", "1")
 
 
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    """An sshd of our own."""
-    try:
-        running = sshd.start(tmp_path_factory.mktemp("sshd"))
-    except sshd.NoSshd as missing:
-        if IN_CI:
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
-    yield running
-    running.close()
-
-
 @pytest.fixture
 def site(host: Sshd, server: Server, tmp_path: Path) -> Iterator[Site]:
     """One host, `only`, with the catalog, whose password was generated here and set there."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,38 +20,6 @@ from tests.fixtures import sshd
 from tests.fixtures.sshd import Sshd
 
 Kind = type[SSH] | type[OpenSSH]
-IN_CI = os.environ.get("CI", "").lower() in ("true", "1")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    """An sshd of our own."""
-    try:
-        running = sshd.start(tmp_path_factory.mktemp("sshd"))
-    except sshd.NoSshd as missing:
-        if IN_CI:
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def login(server: Sshd) -> Login:
-    return Login(host=sshd.ADDRESS, port=server.port, user=server.user, config=server.config)
-
-
-@pytest.fixture(params=["local", "ssh", "openssh"])
-def transport(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    kinds: dict[str, Callable[[], Transport]] = {
-        "local": Local,
-        "ssh": lambda: SSH(request.getfixturevalue("login")),
-        "openssh": lambda: OpenSSH(request.getfixturevalue("login")),
-    }
-    made = kinds[request.param]()
-    yield made
-    made.close()
 
 
 def test_output_errors_and_exit_code_come_back_as_they_were(transport: Transport) -> None:
@@ -188,21 +155,21 @@ class TestLogins:
         self,
         kind: Kind,
         login: Login,
-        server: Sshd,
+        host: Sshd,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
-        strict = replace(login, config=_config(server, tmp_path, known=""))
+        strict = replace(login, config=_config(host, tmp_path, known=""))
         with pytest.raises(Unreachable, match="known_hosts"):
             kind(strict).run("true")
 
     def test_a_changed_host_key_is_refused_even_where_new_ones_are_not(
-        self, kind: Kind, login: Login, server: Sshd, tmp_path: Path
+        self, kind: Kind, login: Login, host: Sshd, tmp_path: Path
     ) -> None:
-        other = (server.folder / "user_key.pub").read_text().split()[:2]
-        known = f"[{sshd.ADDRESS}]:{server.port} {' '.join(other)}\n"
-        changed = replace(login, config=_config(server, tmp_path, known=known), host_keys=HostKeys.ACCEPT_NEW)
+        other = (host.folder / "user_key.pub").read_text().split()[:2]
+        known = f"[{sshd.ADDRESS}]:{host.port} {' '.join(other)}\n"
+        changed = replace(login, config=_config(host, tmp_path, known=known), host_keys=HostKeys.ACCEPT_NEW)
         with pytest.raises(Unreachable, match="known_hosts"):
             kind(changed).run("true")
 
@@ -210,31 +177,31 @@ class TestLogins:
         with pytest.raises(Unreachable, match=r"Is it up, and the address right\?"):
             kind(replace(login, port=1)).run("true")
 
-    def test_a_login_that_is_refused(self, kind: Kind, login: Login, server: Sshd, tmp_path: Path) -> None:
+    def test_a_login_that_is_refused(self, kind: Kind, login: Login, host: Sshd, tmp_path: Path) -> None:
         config = tmp_path / "ssh_config"
-        config.write_text(server.config.read_text().replace("user_key", "host_key"))
+        config.write_text(host.config.read_text().replace("user_key", "host_key"))
         with pytest.raises(Unreachable, match=r"refuses the login"):
             kind(replace(login, config=config)).run("true")
 
 
-def test_new_keys_are_kept_when_that_is_allowed(login: Login, server: Sshd, tmp_path: Path) -> None:
-    config = _config(server, tmp_path, known="")
+def test_new_keys_are_kept_when_that_is_allowed(login: Login, host: Sshd, tmp_path: Path) -> None:
+    config = _config(host, tmp_path, known="")
     transport = SSH(replace(login, config=config, host_keys=HostKeys.ACCEPT_NEW))
     assert transport.run("echo in").out == "in\n"
     transport.close()
-    assert str(server.port) in (tmp_path / "known_hosts").read_text()
+    assert str(host.port) in (tmp_path / "known_hosts").read_text()
 
 
 def test_openssh_keeps_one_connection(
-    login: Login, server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    login: Login, host: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    before = server.log.count("Accepted publickey")
+    before = host.log.count("Accepted publickey")
     transport = OpenSSH(login)
     for _ in range(3):
         transport.run("true")
     transport.close()
-    assert server.log.count("Accepted publickey") == before + 1
+    assert host.log.count("Accepted publickey") == before + 1
 
 
 def test_the_lock_is_in_the_hands_of_the_script(tmp_path: Path) -> None:
@@ -247,8 +214,8 @@ def test_the_lock_is_in_the_hands_of_the_script(tmp_path: Path) -> None:
     assert str(path) in shown and "No such file" in shown
 
 
-def _config(server: Sshd, folder: Path, known: str) -> Path:
+def _config(host: Sshd, folder: Path, known: str) -> Path:
     (folder / "known_hosts").write_text(known)
-    text = server.config.read_text().replace(str(server.known_hosts), str(folder / "known_hosts"))
+    text = host.config.read_text().replace(str(host.known_hosts), str(folder / "known_hosts"))
     (folder / "config").write_text(text)
     return folder / "config"

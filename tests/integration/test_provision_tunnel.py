@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from provision.errors import Unreachable
-from provision.transport import Local, Transport, Tunnel
+from provision.transport import Transport, Tunnel
 from provision.transport.login import Login
 from provision.transport.openssh import OpenSSH
 from provision.transport.ssh import SSH
@@ -28,37 +28,6 @@ from tests.fixtures.wait import until
 IN_CI = os.environ.get("CI", "").lower() in ("true", "1")
 NAME = "db.example.org"
 """What the server is called. Nothing has that name: a connection that gets there went through the tunnel."""
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    """An sshd of our own."""
-    try:
-        running = sshd.start(tmp_path_factory.mktemp("sshd"))
-    except sshd.NoSshd as missing:
-        if IN_CI:
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def login(host: Sshd) -> Login:
-    return Login(host=sshd.ADDRESS, port=host.port, user=host.user, config=host.config)
-
-
-@pytest.fixture(params=["local", "ssh", "openssh"])
-def transport(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    kinds: dict[str, Callable[[], Transport]] = {
-        "local": Local,
-        "ssh": lambda: SSH(request.getfixturevalue("login")),
-        "openssh": lambda: OpenSSH(request.getfixturevalue("login")),
-    }
-    made = kinds[request.param]()
-    yield made
-    made.close()
 
 
 @pytest.fixture
