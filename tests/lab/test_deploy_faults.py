@@ -190,7 +190,8 @@ def test_a_rolling_restart_under_load(lab: Lab, control: Control, provision: Pro
     servers = {host.name: host.run("systemctl show -p MainPID --value postgresql-15") for host in lab}
     postgresql = {"version": 15, "settings": {"max_connections": 120}}
     with variables(control, postgresql=postgresql), writing(lab["master"]):
-        rolled = provision("deploy", "--serial", "1", seconds=DEPLOY_SECONDS)
+        # The proof comes at the end of the test: whole copies are never equal while somebody keeps writing.
+        rolled = provision("deploy", "--serial", "1", "--no-proof", seconds=DEPLOY_SECONDS)
     assert "Everything is as declared" in rolled.ok().out
     for host in lab:
         assert psql(host, "show max_connections") == "120"
