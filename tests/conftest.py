@@ -22,14 +22,13 @@ from tests.fixtures import versions
 from tests.fixtures.binaries import Unavailable
 from tests.fixtures.cli import Program
 from tests.fixtures.lab import Build, Lab, build
+from tests.fixtures.missing import IN_CI, give_up
 from tests.fixtures.nodes import Node, NodeFactory, Pair
 from tests.fixtures.proxy import Proxy
 from tests.fixtures.servers import Pool, Server, ServerFailed
 
 # The commands of this environment come first, as if it were activated.
 os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-
-IN_CI = os.environ.get("CI", "").lower() in ("true", "1")
 
 # A busy machine is not a failure; and in CI the same commit gives the same answer twice.
 hypothesis.settings.register_profile("pgherd", deadline=None, derandomize=IN_CI)
@@ -58,9 +57,7 @@ class Servers:
         try:
             return get()
         except Unavailable as error:
-            if IN_CI:
-                pytest.fail(str(error), pytrace=False)
-            pytest.skip(str(error))
+            give_up(error)
         except ServerFailed as error:
             pytest.exit(str(error), returncode=3)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.conftest import IN_CI
 from tests.fixtures.cli import Result
+from tests.fixtures.missing import IN_CI
 from tests.lab import cache, needs
 from tests.lab.cache import Build
 from tests.lab.control import Control

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from provision.inventory import load
-from tests.conftest import IN_CI
+from tests.fixtures.missing import IN_CI
 from tests.lab.hosts import CHECKOUT
 
 READER = Path(__file__).with_name("vagrantfile.rb")
