@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bench import contenders, figures, plot, report, workloads
 from bench.contenders import Contender
-from bench.figures import Sample
+from bench.figures import Row, Sample
 from bench.grounds import Grounds
 from bench.workloads import Race, Workload
 
@@ -55,7 +55,7 @@ def bench(
     finally:
         grounds.close()
     report.show(console, chosen, samples)
-    _draw(out / "results.png", samples)
+    _draw(out / "results.png", report.rows(chosen, samples))
     console.print(f"Results: {out / 'results.json'}")
 
 
@@ -84,9 +84,9 @@ def _refuse(reason: str) -> None:
     raise typer.Exit(2)
 
 
-def _draw(path: Path, samples: list[Sample]) -> None:
+def _draw(path: Path, rows: list[Row]) -> None:
     try:
-        plot.draw(path, figures.rows(samples))
+        plot.draw(path, rows)
     except ImportError:
         errors.print("[yellow]No plot: matplotlib is not installed (pip install -e '.[bench]').[/yellow]")
         return

@@ -6,7 +6,7 @@ Pure. A ratio compares medians of one run, never of two: what else the machine d
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -67,8 +67,11 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
 
 
-def rows(samples: Iterable[Sample], reference: str = OURS) -> list[Row]:
-    """Medians by workload, metric and contender, in the order in which they came in."""
+def rows(samples: Iterable[Sample], ours: Mapping[str, str] | None = None) -> list[Row]:
+    """Medians by workload, metric and contender, in the order in which they came in.
+
+    ours: by workload the contender that the others are compared with, where that is not `OURS`.
+    """
     groups: dict[tuple[str, str, str], list[Sample]] = {}
     for sample in samples:
         groups.setdefault((sample.workload, sample.metric, sample.contender), []).append(sample)
@@ -83,14 +86,14 @@ def rows(samples: Iterable[Sample], reference: str = OURS) -> list[Row]:
             least=min(sample.value for sample in group),
             most=max(sample.value for sample in group),
             number=len(group),
-            ratio=_ratio(group[0].better, medians, (workload, metric, contender), reference),
+            ratio=_ratio(group[0].better, medians, (workload, metric, contender), (ours or {}).get(workload, OURS)),
         )
         for (workload, metric, contender), group in groups.items()
     ]
 
 
 def _ratio(
-    better: Better, medians: dict[tuple[str, str, str], float], key: tuple[str, str, str], reference: str
+    better: Better, medians: Mapping[tuple[str, str, str], float], key: tuple[str, str, str], reference: str
 ) -> float | None:
     ours, theirs = medians.get((*key[:2], reference)), medians[key]
     if ours is None or key[2] == reference or not ours or not theirs:

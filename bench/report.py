@@ -25,15 +25,17 @@ def show(console: Console, workloads: Sequence[Workload], samples: Sequence[Samp
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for column in ("least", "most", "rounds", "ratio"):
         table.add_column(column, justify="right")
-    last = ""
-    for row in figures.rows(samples):
-        table.add_row(*_cells(row), end_section=False, style="bold" if row.contender == figures.OURS else "")
-        last = row.workload
-    del last
+    for row in rows(workloads, samples):
+        table.add_row(*_cells(row), style="bold" if row.ratio is None else "")
     console.print(table)
     verdicts = judgements(workloads, samples)
     if verdicts:
         console.print(_targets(verdicts))
+
+
+def rows(workloads: Sequence[Workload], samples: Sequence[Sample]) -> list[Row]:
+    """The medians of all samples."""
+    return figures.rows(samples, {workload.name: workload.ours for workload in workloads})
 
 
 def _cells(row: Row) -> list[str]:
@@ -46,7 +48,7 @@ def judgements(workloads: Sequence[Workload], samples: Sequence[Sample]) -> list
     """How the samples stand to the workloads' targets."""
     better = {(sample.workload, sample.metric): sample.better for sample in samples}
     targets = [target for workload in workloads for target in workload.targets]
-    return list(figures.judged(figures.rows(samples), targets, better))
+    return list(figures.judged(rows(workloads, samples), targets, better))
 
 
 def _targets(verdicts: Sequence[Judgement]) -> Table:
@@ -70,7 +72,7 @@ def write(path: Path, workloads: Sequence[Workload], samples: Sequence[Sample], 
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine(),
         "arguments": arguments,
-        "rows": [asdict(row) for row in figures.rows(samples)],
+        "rows": [asdict(row) for row in rows(workloads, samples)],
         "targets": [
             {**asdict(verdict.target), "measured": verdict.measured, "reached": verdict.reached}
             for verdict in judgements(workloads, samples)

@@ -52,7 +52,7 @@ class BucardoDaemon:
         self("add", "table", *tables, f"db={nodes[0].name}", "relgroup=bench")
         self("add", "sync", "bench", "relgroup=bench", f"dbs={','.join(roles)}")
         self("start", f"--log-destination={self._folder.name}")
-        until(lambda: "Good" in self._status() or "No records" in self._status(), 60, "Bucardo runs", every=0.5)
+        self("kick", "bench", "60")
 
     def _install(self, nodes: Sequence[Node]) -> None:
         server = self._server
@@ -79,16 +79,13 @@ class BucardoDaemon:
         assert done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def _status(self) -> str:
-        return self("status")
-
     def pause(self) -> None:
         """Take the sync off; triggers go on writing their log."""
-        self("deactivate", "bench", "0")
+        self("pause", "bench")
 
     def resume(self) -> None:
         """Take it up again, and let it run at once."""
-        self("activate", "bench")
+        self("resume", "bench")
         self("kick", "bench")
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bench.contenders import Contender
-from bench.figures import Sample, Target
+from bench.figures import OURS, Sample, Target
 from bench.grounds import Grounds
 
 
@@ -34,16 +34,20 @@ class Race:
 
 @dataclass(frozen=True)
 class Workload:
-    """A competition. about: one line for the table; targets: what ours must reach."""
+    """A competition. about: one line for the table; targets: what ours must reach.
+
+    ours: the contender that the others are compared with.
+    """
 
     name: str
     about: str
     run: Callable[[Race], Iterator[Sample]]
     targets: Sequence[Target] = field(default=())
+    ours: str = OURS
 
 
 def known() -> dict[str, Workload]:
     """All workloads by name, in the order in which they run."""
-    from bench.workloads import catchup  # noqa: PLC0415
+    from bench.workloads import catchup, versions  # noqa: PLC0415
 
-    return {workload.name: workload for workload in (catchup.WORKLOAD,)}
+    return {workload.name: workload for workload in (catchup.WORKLOAD, versions.WORKLOAD)}

@@ -183,6 +183,7 @@ class Batch:
             rule=job.rules[pair.name],
             resolver=job.resolvers.get(pair.name),
             names=job.names,
+            wary=pair.name in self._ready.blocked,
         )
         return swap.write_resolved(arrival, careful=self._careful)
 

@@ -18,7 +18,7 @@ from replicator.change import Counts
 from replicator.conflict import Rule, rule
 from replicator.errors import CaptureMissing, SchemaMismatch
 from replicator.model import Database, Link, OneTimeCopy, SyncType, TableName, Topology
-from replicator.postgres import Connection, Connector
+from replicator.postgres import Connection, Connector, expect_many_rows
 from replicator.progress import Origin, TablePosition, TableState
 from replicator.relations import Relation
 from replicator.signals import Stop
@@ -94,7 +94,8 @@ class Job:
 class Ready:
     """Both ends of a prepared link. position: the sync-wide one, None before the first batch.
 
-    tables: how far the target is with each table; one that it never had is not in it.
+    tables: how far the target is with each table; one that it never had is not in it. blocked: those at which an
+    application has stood in the way.
     """
 
     source: Source
@@ -105,6 +106,7 @@ class Ready:
     fingerprint: str
     target_logs: Mapping[tuple[TableName, Kind], Captured]
     tables: dict[TableName, TablePosition] = field(default_factory=dict)
+    blocked: set[TableName] = field(default_factory=set)
     _flusher: Connection | None = None
 
     def has(self, name: TableName) -> bool:
@@ -114,6 +116,7 @@ class Ready:
     def put_first(self, name: TableName) -> None:
         """Write this table before the others from now on."""
         self.pairs = {name: self.pairs[name], **self.pairs}
+        self.blocked.add(name)
 
     def look_for_tables(self, job: Job) -> None:
         """Read anew how far the target is; in a swap the runner of another link may have joined tables."""
@@ -159,6 +162,7 @@ def make_ready(job: Job, *, overwrite: bool) -> tuple[Ready, Counts, tuple[str, 
     link = job.link
     source = job.connector.open(link.source, f"{link.sync.name} read", autocommit=True)
     try:
+        expect_many_rows(source)
         target = open_target(job.connector, link, "write")
     except BaseException:
         source.close()
