@@ -48,6 +48,7 @@ class Workload:
 
 def known() -> dict[str, Workload]:
     """All workloads by name, in the order in which they run."""
-    from bench.workloads import catchup, versions  # noqa: PLC0415
+    from bench.workloads import catchup, idle, latency, versions, writer  # noqa: PLC0415
 
-    return {workload.name: workload for workload in (catchup.WORKLOAD, versions.WORKLOAD)}
+    order = (catchup, latency, writer, versions, idle)
+    return {module.WORKLOAD.name: module.WORKLOAD for module in order}
