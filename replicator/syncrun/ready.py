@@ -17,6 +17,7 @@ from replicator.capture.setup import create_schema, logs
 from replicator.change import Counts
 from replicator.conflict import Rule, rule
 from replicator.errors import CaptureMissing, SchemaMismatch
+from replicator.failpoint import failpoint
 from replicator.model import Database, Link, OneTimeCopy, SyncType, TableName, Topology
 from replicator.postgres import Connection, Connector
 from replicator.progress import Origin, TablePosition, TableState
@@ -178,8 +179,10 @@ def _make_ready(
     job.report("comparing tables")
     pairs = _compare(job, source, target)
     create_schema(target, link.install)
+    failpoint("prepare.after-capture")
     origin = _accept(job, source, target, overwrite)
     counts, copied = _copy_missing(job, (source, target), pairs, overwrite)
+    failpoint("prepare.after-copy")
     position = progress.read(target, link.install, link.sync.name, link.source.name)
     ready = Ready(
         source=Source(source, link.install, authored=job.swap),
@@ -205,6 +208,7 @@ def _compare(job: Job, source: Connection, target: Connection) -> dict[TableName
         faults += [f"{name}: {difference}" for difference in found]
     if faults:
         raise SchemaMismatch(f"{link}: {'; '.join(sorted(faults))}.", hint="Make the definitions equal.")
+    failpoint("prepare.before-capture")
     captured = _capture(job, source, link.source.name, ours)
     if job.swap:
         _capture(job, target, link.target.name, theirs)
@@ -228,6 +232,7 @@ def _accept(job: Job, source: Connection, target: Connection, overwrite: bool) -
     if not overwrite:
         progress.check_same(link, position.origin, origin)
     if position.origin != origin or job.kind is Kind.TOUCH:
+        failpoint("prepare.before-forget")
         progress.forget(target, link.install, link.sync.name, link.source.name)
     return origin
 
