@@ -8,7 +8,7 @@ by it is `syncrun.definitions`'s, bringing values `apply.fill`'s.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -77,10 +77,3 @@ def unfilled(connection: Connection, install: Install, sync: str) -> dict[TableN
         " where sync = %s group by 1, 2"
     ).format(sql.Identifier(install.schema))
     return {TableName(schema, name): frozenset(some) for schema, name, some in connection.execute(query, [sync])}
-
-
-def notes(connection: Connection, link: Link) -> dict[TableName, str]:
-    """What keeps tables of a link from travelling, or from travelling whole: a phrase for people each."""
-    known = read(connection, link.install, link.sync.name, link.source.name)
-    names: Collection[TableName] = [name for name in link.tables if name in known and known[name].note]
-    return {name: known[name].note for name in names}

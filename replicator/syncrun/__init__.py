@@ -110,11 +110,11 @@ class LinkRunner:
         began = time.monotonic()
         with self._translated():
             self._carry_sequences(self._ready)
-        counts = self._batch_as_defined(kicked)
+        done = self._batch_as_defined(kicked)
         return RunResult(
-            counts=prepared.counts + counts,
+            counts=prepared.counts + done.counts,
             seconds=prepared.seconds + time.monotonic() - began,
-            copied=prepared.copied,
+            copied=prepared.copied + done.copied,
         )
 
     def close(self) -> None:
@@ -125,19 +125,20 @@ class LinkRunner:
         if ready is not None:
             ready.close()
 
-    def _batch_as_defined(self, kicked: bool) -> Counts:
+    def _batch_as_defined(self, kicked: bool) -> RunResult:
         """One batch; again, prepared anew, when a definition has changed or a table is to be parked."""
-        counts = Counts()
+        counts, copied = Counts(), tuple[str, ...]()
         for _ in range(ATTEMPTS):
             assert self._ready is not None
             try:
                 with self._translated():
-                    return counts + self._batch_as_prepared(self._ready, kicked)
+                    return RunResult(counts=counts + self._batch_as_prepared(self._ready, kicked), copied=copied)
             except DefinitionChanged:
                 self._refused.clear()
             except TableRefused as refused:
                 self._refused[refused.table] = refused.reason
-            counts += self.prepare().counts
+            again = self.prepare()
+            counts, copied = counts + again.counts, copied + again.copied
         raise Transient(f"{self.link}: a table's definition changes all the time; looking again.")
 
     def _batch_as_prepared(self, ready: Ready, kicked: bool) -> Counts:
