@@ -13,8 +13,8 @@ from replicator import capture, columns, relations
 from replicator.capture import Captured, Kind
 from replicator.columns import Known
 from replicator.errors import Transient
-from replicator.logs import log
 from replicator.failpoint import failpoint
+from replicator.logs import log
 from replicator.model import Ddl, Link, SyncType, TableName, Topology
 from replicator.postgres import Connection
 from replicator.progress import TablePosition, TableState
