@@ -22,6 +22,7 @@ from replicator.apply import collision, counters, diff, meeting, onward, park, w
 from replicator.apply.meeting import Arrival
 from replicator.change import Counts
 from replicator.errors import LockedOut
+from replicator.failpoint import failpoint
 from replicator.postgres import fetch_one
 
 
@@ -34,15 +35,19 @@ def write_resolved(arrival: Arrival, *, careful: bool = False) -> Counts:
     conflicts = meeting.resolve(arrival, everywhere=swap.all_present)
     if arrival.stage.gains:
         counters.add_up(arrival, everywhere=swap.all_present)
+        failpoint("count.after-adding")
     if careful and not arrival.stage.text:
         conflicts += collision.settle(arrival)
+    failpoint("apply.before-rows")
     if alone:
         counts = write.write(arrival.connection, arrival.link, arrival.stage, careful=careful)
         park.forget_parked(arrival.connection, arrival.link, arrival.stage)
     else:
         counts = swap.write()
         swap.check_nobody_came()
+    failpoint("apply.after-rows")
     swap.note()
+    failpoint("apply.after-log")
     return counts + conflicts
 
 
@@ -105,7 +110,9 @@ class _Swap:
             " select count(*), (select count(*) from {stage}) from here",
             keys=keys,
         )
+        failpoint("lock.before-rows")
         here, staged = fetch_one(self._connection, query)
+        failpoint("lock.after-rows")
         self.all_present = here == staged
         if here and not self.all_present:
             self._arrival.execute(
