@@ -17,7 +17,7 @@ from replicator import columns, postgres, progress, relations
 from replicator.apply import diff, fill, onward, park, swap, write
 from replicator.apply.meeting import Arrival, Third
 from replicator.apply.stage import Stage, pump
-from replicator.capture import Delta, Kind
+from replicator.capture import Delta, Kind, bell
 from replicator.capture.read import make_durable
 from replicator.change import Counts
 from replicator.columns import Known
@@ -168,6 +168,8 @@ class Batch:
             failpoint("save.before-tables")
             live = self._stay_behind() | self._go_live(changed)
             failpoint("save.before-position")
+            if self._job.swap or self._link.sync.makedelta:
+                bell.ring(ready.target, self._link.install)
             progress.save(ready.target, self._link, snapshot, ready.origin, self._knows)
             failpoint("save.after-position")
             self._make_durable(snapshot)

@@ -13,6 +13,7 @@ from replicator import columns, progress
 from replicator.apply.resolver import Resolver, resolver
 from replicator.apply.session import open_target
 from replicator.capture import Captured, Kind, Source
+from replicator.capture.bell import Bell
 from replicator.capture.setup import create_schema, logs
 from replicator.change import Counts
 from replicator.columns import Known
@@ -104,6 +105,7 @@ class Ready:
     """
 
     source: Source
+    bell: Bell
     target: Connection
     pairs: Mapping[TableName, Pair]
     position: Snapshot | None
@@ -209,6 +211,7 @@ def _make_ready(
     position = progress.read(target, link.install, link.sync.name, link.source.name)
     ready = Ready(
         source=Source(source, link.install, authored=job.swap),
+        bell=Bell(source, link.install),
         target=target,
         pairs=fitted.pairs,
         position=position.snapshot if position else None,

@@ -5,6 +5,9 @@ create or replace function {function}() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 begin
+    if not pg_try_advisory_xact_lock_shared({bell}) then
+        perform pg_notify({channel}, '');
+    end if;
     if tg_op = 'DELETE' then
         insert into {log} ({keys}, op) values ({old}, 'D');
         return null;
@@ -27,6 +30,9 @@ $$
 declare
     at timestamptz := (select greatest(clock_timestamp(), floor + interval '1 microsecond') from {schema}.node);
 begin
+    if not pg_try_advisory_xact_lock_shared({bell}) then
+        perform pg_notify({channel}, '');
+    end if;
     if tg_op = 'DELETE' then
         insert into {log} ({keys}, op, changed_at) values ({old}, 'D', at);
         return null;
@@ -52,6 +58,9 @@ declare
     at timestamptz := (select greatest(clock_timestamp(), floor + interval '1 microsecond') from {schema}.node);
     same_but record;
 begin
+    if not pg_try_advisory_xact_lock_shared({bell}) then
+        perform pg_notify({channel}, '');
+    end if;
     if tg_op = 'DELETE' then
         insert into {log} ({keys}, op, changed_at) values ({old}, 'D', at);
         return null;
@@ -80,6 +89,9 @@ create or replace function {function}() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 begin
+    if not pg_try_advisory_xact_lock_shared({bell}) then
+        perform pg_notify({channel}, '');
+    end if;
     if tg_op <> 'INSERT' then
         raise exception 'cannot % a row of %: it has no key, and is replicated between masters',
             lower(tg_op), tg_relid::regclass
@@ -123,6 +135,9 @@ create or replace function {function}() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 begin
+    if not pg_try_advisory_xact_lock_shared({bell}) then
+        perform pg_notify({channel}, '');
+    end if;
     insert into {log} default values;
     return null;
 end
