@@ -115,8 +115,8 @@ class Pace:
                 self._look_at = now + ARMED
 
     def rang(self, now: float) -> None:
-        """The bell rang: look at once."""
-        self._look_at = min(self._look_at, now)
+        """The bell rang: something was logged, so run at once."""
+        self._look_at, self._found = min(self._look_at, now), True
 
     def began(self, now: float) -> bool:
         """A run begins: it serves the kicks made so far. True when it was asked for (a kick, or checktime)."""

@@ -70,7 +70,7 @@ class Bell:
             self._connection.execute(sql.SQL("select pg_advisory_unlock({})").format(key))
 
     def rang(self) -> bool:
-        """Whether it has rung since the last answer. Costs no round trip; raises the driver's error of a broken line."""
+        """Whether it has rung since the last answer. Costs no round trip; raises the driver's errors."""
         pgconn = self._connection.pgconn
         pgconn.consume_input()
         while pgconn.notifies():

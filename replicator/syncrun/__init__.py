@@ -128,9 +128,10 @@ class LinkRunner:
             self._refused.clear()
         began = time.monotonic()
         with self._translated():
-            self._ready.bell.disarm()
             self._carry_sequences(self._ready)
         done = self._batch_as_defined(kicked)
+        with self._translated():
+            self._ready.bell.disarm()  # not before: whoever writes waits for nobody, the first row does
         return RunResult(
             counts=prepared.counts + done.counts,
             seconds=prepared.seconds + time.monotonic() - began,

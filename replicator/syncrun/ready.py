@@ -14,6 +14,7 @@ from replicator.apply.resolver import Resolver, resolver
 from replicator.apply.session import open_target
 from replicator.capture import Captured, Kind, Source
 from replicator.capture.bell import Bell
+from replicator.capture.read import prepare_flusher
 from replicator.capture.setup import create_schema, logs
 from replicator.change import Counts
 from replicator.columns import Known
@@ -101,7 +102,7 @@ class Ready:
     fingerprints: of the source's and the target's definitions. tables: how far the target is with each table; one that
     it never had is not in it. wider: tables that have more columns on the target. filling: what is to be filled in.
     held: tables of which the source sends nothing yet, for others are filling columns in there. blocked: tables at
-    which an application has stood in the way.
+    which an application has stood in the way. stages: the staging tables that the target's session has.
     """
 
     source: Source
@@ -118,6 +119,7 @@ class Ready:
     filling: dict[TableName, Known] = field(default_factory=dict)
     held: set[TableName] = field(default_factory=set)
     blocked: set[TableName] = field(default_factory=set)
+    stages: set[str] = field(default_factory=set)
     _flusher: Connection | None = None
 
     def has(self, name: TableName) -> bool:
@@ -149,6 +151,7 @@ class Ready:
         """A second connection to the source, which may write; opened when first needed."""
         if self._flusher is None:
             self._flusher = job.connector.open(job.link.source, f"{job.link.sync.name} flush", autocommit=True)
+            prepare_flusher(self._flusher)
         return self._flusher
 
     def close(self) -> None:
