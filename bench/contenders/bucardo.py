@@ -21,7 +21,7 @@ class Bucardo:
     """Bucardo."""
 
     name = "bucardo"
-    settings: Mapping[str, str] = {}  # noqa: RUF012
+    settings: Mapping[str, str] = {}
 
     def missing(self) -> str:
         """Its program, or plperl on the server."""
@@ -62,12 +62,26 @@ class BucardoDaemon:
         server.create_database("bucardo")
         server.execute("alter database bucardo owner to bucardo")
         psql = server.binaries.program("psql")
-        command = [psql, "-h", server.host, "-p", str(server.port), "-U", "bucardo", "-q", "-f", SCHEMA, "bucardo"]
+        command = [
+            str(psql),
+            "-h",
+            server.host,
+            "-p",
+            str(server.port),
+            "-U",
+            "bucardo",
+            "-q",
+            "-f",
+            str(SCHEMA),
+            "bucardo",
+        ]
         subprocess.run(command, capture_output=True, check=True, env=server.binaries.environment())
         for setting in (f"piddir={self._folder.name}", "reason_file=", "warning_file="):
             name, _, value = setting.partition("=")
             value = value or f"{self._folder.name}/{name}"
-            server.execute("update bucardo.bucardo_config set setting = %s where name = %s", [value, name], dbname="bucardo")
+            server.execute(
+                "update bucardo.bucardo_config set setting = %s where name = %s", [value, name], dbname="bucardo"
+            )
 
     def __call__(self, *args: str, seconds: float = 120) -> str:
         """Run its command; what it printed."""
