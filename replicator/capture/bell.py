@@ -6,9 +6,10 @@ nothing takes the lock (`arm`) and looks once more. The triggers try to share th
 transaction: where that fails somebody listens, so they notify; where it works, the lock cannot be taken before they
 have committed, and a link that failed to take it looks again soon, as it does while there is traffic.
 
-So no change between looking and listening is missed by the one who holds the lock. Others who listen hear the bell
-too, but not once the holder has let go; and changes that other links write fire no trigger (`ring` is for those). So
-links look now and then all the same, and the bell decides how soon rows move, never whether.
+So no change between looking and listening is missed. Of several links one holds the lock, and all hear the bell; who
+lets go rings it, so that another takes the lock. Changes that links write fire no trigger: `ring` is for those. Should
+a holder vanish without a word the others are late, not lost: links look now and then all the same. The bell decides
+how soon rows move, never whether.
 """
 
 from __future__ import annotations
@@ -46,35 +47,48 @@ class Bell:
         self._allowed = bool(fetch_one(connection, query)[0])
         connection.add_notify_handler(self._hear)
 
-    def _hear(self, _: Notify) -> None:
-        self._rang = True
+    def _hear(self, heard: Notify) -> None:
+        self._rang = self._rang or heard.pid != self._connection.info.backend_pid
 
     def arm(self) -> bool:
-        """Listen, and have writers ring from now on; look once more after it. False: it must be tried again."""
+        """Listen, and see that writers ring from now on; look once more after it. False: it must be tried again."""
         if not self._allowed:
             return False
         if not self._listens:
             self._connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel(self._install))))
             self._listens = True
-        if not self._armed:
-            key = sql.Literal(lock_key(self._install))
-            query = sql.SQL("select pg_try_advisory_lock({})").format(key)
-            self._armed = bool(fetch_one(self._connection, query)[0])
-        return self._armed
+        if self._armed:
+            return True
+        key = lock_key(self._install)
+        query = sql.SQL("select pg_try_advisory_lock({})").format(sql.Literal(key))
+        self._armed = bool(fetch_one(self._connection, query)[0])
+        return self._armed or self._another_holds(key)
+
+    def _another_holds(self, key: int) -> bool:
+        """Whether another link keeps the lock, rather than writers who share it."""
+        query = (
+            "select exists (select from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock' and granted"
+            " and database = (select oid from pg_database where datname = current_database())"
+            " and classid::bigint = %s and objid::bigint = %s and objsubid = 1)"
+        )
+        halves = [key >> 32 & 0xFFFFFFFF, key & 0xFFFFFFFF]
+        return bool(fetch_one(self._connection, query, halves)[0])
 
     def disarm(self) -> None:
-        """Have writers ring no more."""
+        """Let go of the lock, and tell the others who listen."""
         if self._armed:
             self._armed = False
-            key = sql.Literal(lock_key(self._install))
-            self._connection.execute(sql.SQL("select pg_advisory_unlock({})").format(key))
+            query = sql.SQL("select pg_advisory_unlock({}), pg_notify({}, '')")
+            self._connection.execute(
+                query.format(sql.Literal(lock_key(self._install)), sql.Literal(channel(self._install)))
+            )
 
     def rang(self) -> bool:
         """Whether it has rung since the last answer. Costs no round trip; raises the driver's errors."""
         pgconn = self._connection.pgconn
         pgconn.consume_input()
-        while pgconn.notifies():
-            self._rang = True
+        while heard := pgconn.notifies():
+            self._rang = self._rang or heard.be_pid != pgconn.backend_pid
         rang, self._rang = self._rang, False
         return rang
 

@@ -84,7 +84,10 @@ def test_nobody_is_notified_while_nobody_listens(plain: NodeFactory, lab: Build)
         until(lambda: not runner.pending() and runner.arm(), 5, "it is armed")
         pair.source.execute("insert into t values (2, 'x')")
         assert heard(connection, 5) == 1
-        runner.run()  # which disarms it
+        assert rings(runner, 5)
+        runner.run()  # which disarms it, and says so
+        assert heard(connection, 5) == 1
+        assert not runner.rang(), "its own bell is nothing new"
         pair.source.execute("insert into t values (3, 'x')")
         assert not heard(connection, 0.2)
 
@@ -119,6 +122,18 @@ def test_what_flows_onward_rings_at_the_next_link(plain: NodeFactory, lab: Build
     nodes[0].execute("insert into t values (1, 'x')")
     first.run()
     assert rings(onward, 5)
+
+
+def test_of_several_links_one_holds_it_and_hands_it_on(plain: NodeFactory, lab: Build) -> None:
+    a, b, c = (plain(name, schema=TABLE) for name in ("a", "b", "c"))
+    one, other = settled(lab, Pair(a, b)), settled(lab, Pair(a, c))
+    assert one.arm() and other.arm()
+    assert not other.rang()
+    one.run()
+    assert rings(other, 5), "the holder says that it has let go"
+    assert other.arm()
+    a.execute("insert into t values (1, 'x')")
+    assert rings(other, 5) and rings(one, 5)
 
 
 def test_servers_with_two_phase_commit_are_left_alone(nodes: Pair, lab: Build) -> None:
