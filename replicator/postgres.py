@@ -27,6 +27,7 @@ Query = LiteralString | sql.Composed | sql.SQL
 
 OLDEST = 100000
 JIT_SINCE = 110000
+NEVER = 2**31
 
 SETTINGS = {
     "application_name": "pgherd",
@@ -108,7 +109,8 @@ def connect(params: Mapping[str, str], name: str, *, autocommit: bool = False) -
                 " supported.",
                 hint="Upgrade it, or leave this database out.",
             )
-        connection.prepare_threshold = None
+        # Only what asks for it is prepared: a plan for a staging table would outlive the number of rows that it suits.
+        connection.prepare_threshold = NEVER
         settings = dict(SETTINGS, application_name=params.get("application_name", "pgherd"))
         connection.execute(
             "select set_config(k, v, false) from unnest(%s::text[], %s::text[]) s(k, v)",
@@ -243,9 +245,11 @@ def patiently(work: Callable[[], T], *, attempts: int = 50, pause: float = 0.05)
     raise AssertionError
 
 
-def fetch_one(connection: Connection, query: Query, args: Sequence[object] | None = None) -> TupleRow:
-    """The single row of a query."""
-    row = connection.execute(query, args).fetchone()
+def fetch_one(
+    connection: Connection, query: Query, args: Sequence[object] | None = None, *, prepare: bool = False
+) -> TupleRow:
+    """The single row of a query. prepare: it comes again and again, and is planned once."""
+    row = connection.execute(query, args, prepare=prepare).fetchone()
     if row is None:
         raise errors.ServerError("a query that always has a row returned none")
     return row

@@ -68,7 +68,7 @@ class Source:
         """Look whether anything was logged. To be taken before the batch that it is compared with."""
         # A sequence that was never used shows the value that it will give first: is_called tells the two apart.
         query = sql.SQL("select last_value + is_called::int, txid_current_snapshot()::text, age('3'::xid) from {}.seq")
-        seq, text, age = fetch_one(self.connection, query.format(sql.Identifier(self._install.schema)))
+        seq, text, age = fetch_one(self.connection, query.format(sql.Identifier(self._install.schema)), prepare=True)
         snapshot = Snapshot.parse(text)
         # age() is the distance to the next id, which has no other name; ids are 32 bits there.
         return Probe(seq, snapshot, upcoming=snapshot.xmax + (age + 3 - snapshot.xmax) % 2**32)
