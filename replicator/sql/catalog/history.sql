@@ -15,18 +15,18 @@ begin
     comment on schema freezer is 'pgherd: runs that have left the view q, a table for each day (UTC) on which they began';
 
     create or replace view bucardo.q as
-        select r.sync, 0 as ppid, r.started_at as cdate, 0 as pid, r.source as sourcedb, r.target as targetdb,
-               (select s.type from catalog.sync s where s.name = r.sync) as synctype, r.started_at as started,
-               case when r.error is null then r.finished_at end as ended,
+        select r.sync, r.source as sourcedb, r.target as targetdb, 0 as ppid, 0 as pid,
+               (select s.type from catalog.sync s where s.name = r.sync) as synctype,
+               r.updated as updates, r.inserted as inserts, r.deleted as deletes, r.started_at as started,
                case when r.error is not null then r.finished_at end as aborted, r.error as whydie,
-               r.updated as updates, r.inserted as inserts, r.deleted as deletes, r.id
+               case when r.error is null then r.finished_at end as ended, r.started_at as cdate, r.id
         from catalog.run r where not r.frozen;
     comment on view bucardo.q is 'pgherd: runs that are not in the freezer yet; what is deleted here is forgotten';
 
     create table if not exists freezer.master_q (
-        sync text, ppid int, cdate timestamptz, pid int, sourcedb text, targetdb text, synctype text,
-        started timestamptz, ended timestamptz, aborted timestamptz, whydie text,
-        updates bigint, inserts bigint, deletes bigint, id bigint
+        sync text, sourcedb text, targetdb text, ppid int, pid int, synctype text,
+        updates bigint, inserts bigint, deletes bigint,
+        started timestamptz, aborted timestamptz, whydie text, ended timestamptz, cdate timestamptz, id bigint
     );
     comment on table freezer.master_q is 'pgherd: all days together; itself empty';
 
