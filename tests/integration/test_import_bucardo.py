@@ -82,7 +82,10 @@ def test_no_password_is_read_and_the_page_says_where_to_put_it(four: Node, tmp_p
     declared = loaded(text, tmp_path).replication
     assert declared
     assert declared.role_password is not None
-    assert "-secret" not in repr(importing.read(dsn(four)))
+    former = importing.read(dsn(four))
+    assert "-secret" not in repr(former)
+    assert not {"dbpass", "src_code"} & {column for row in (*former.dbs, *former.codes) for column in row}
+    assert former.settings["email_auth_pass"] is None
 
 
 def test_what_has_no_equivalent_is_said_and_nothing_else(four: Node) -> None:
