@@ -121,7 +121,9 @@ create table catalog.sync (
     paused       boolean  not null,
     strategies   jsonb    not null
                  constraint sync_strategies_are_a_list check (jsonb_typeof(strategies) = 'array'),
-    counters     text[]   not null
+    counters     text[]   not null,
+    ddl          text     not null
+                 constraint sync_ddl_known check (ddl in ('none', 'newcol'))
 );
 comment on table  catalog.sync is 'Moves a herd from its database to targets';
 comment on column catalog.sync.name is 'The sync''s name';
@@ -136,6 +138,7 @@ comment on column catalog.sync.copymethod is 'How a whole copy replaces what the
 comment on column catalog.sync.paused is 'Declared off';
 comment on column catalog.sync.strategies is 'The same of tables that have their own: triples of schema, name, strategy';
 comment on column catalog.sync.counters is 'Columns that concurrent changes add up in: column, or table.column';
+comment on column catalog.sync.ddl is 'Which changes of definitions it makes on its targets by itself';
 
 create table catalog.sync_target (
     sync     text not null
