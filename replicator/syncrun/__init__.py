@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from replicator import postgres, sequences
+from replicator import postgres
 from replicator.apply import write
 from replicator.capture import Kind
 from replicator.capture.read import Probe
@@ -22,6 +22,7 @@ from replicator.change import Counts, RunResult
 from replicator.errors import LockedOut
 from replicator.model import Link, OneTimeCopy, TableName, Topology
 from replicator.postgres import Connector
+from replicator.sequences import oneway
 from replicator.signals import Stop
 from replicator.snapshot import NOTHING, Snapshot
 from replicator.syncrun.batch import Batch
@@ -51,7 +52,7 @@ class LinkRunner:
         self._logged_below = 0
         self._settled = False
         self._saved_at = self._sequences_at = self._joined_at = 0.0
-        self._sequences: sequences.Standing = {}
+        self._sequences: oneway.Standing = {}
         self._blocked: list[TableName] = []
 
     def prepare(self) -> RunResult:
@@ -91,8 +92,8 @@ class LinkRunner:
         assert self._ready is not None
         began = time.monotonic()
         with self._translated():
-            self._carry_sequences(self._ready)
             counts = self._batch(self._ready, kicked)
+            self._carry_sequences(self._ready)  # once the rows are there: not behind any of them
         return RunResult(
             counts=prepared.counts + counts,
             seconds=prepared.seconds + time.monotonic() - began,
@@ -184,13 +185,13 @@ class LinkRunner:
         if self._job.swap or not self.link.sequences or now - self._sequences_at < SEQUENCES_EVERY:
             return False
         self._sequences_at = now
-        return sequences.read(ready.source.connection, self.link.sequences) != self._sequences
+        return oneway.read(ready.source.connection, self.link.sequences) != self._sequences
 
     def _carry_sequences(self, ready: Ready) -> None:
         if self._job.swap or not self.link.sequences:
             return
-        standing = sequences.read(ready.source.connection, self.link.sequences)
-        sequences.write(ready.target, {n: at for n, at in standing.items() if self._sequences.get(n) != at})
+        standing = oneway.read(ready.source.connection, self.link.sequences)
+        oneway.write(ready.target, {n: at for n, at in standing.items() if self._sequences.get(n) != at})
         self._sequences = standing
 
     @contextmanager

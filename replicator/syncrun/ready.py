@@ -17,10 +17,12 @@ from replicator.capture.setup import create_schema, logs
 from replicator.change import Counts
 from replicator.conflict import Rule, rule
 from replicator.errors import CaptureMissing, SchemaMismatch
-from replicator.model import Database, Link, OneTimeCopy, SyncType, TableName, Topology
+from replicator.model import Database, Link, Numbers, OneTimeCopy, SyncType, TableName, Topology
 from replicator.postgres import Connection, Connector
 from replicator.progress import Origin, TablePosition, TableState
 from replicator.relations import Relation
+from replicator.sequences.masters import End, keep_apart
+from replicator.sequences.shares import share
 from replicator.signals import Stop
 from replicator.snapshot import NOTHING, Snapshot
 from replicator.table_copy import Pair, copy_tables, join
@@ -180,6 +182,7 @@ def _make_ready(
     create_schema(target, link.install)
     origin = _accept(job, source, target, overwrite)
     counts, copied = _copy_missing(job, (source, target), pairs, overwrite)
+    _share_numbers(job, source, target)
     position = progress.read(target, link.install, link.sync.name, link.source.name)
     ready = Ready(
         source=Source(source, link.install, authored=job.swap),
@@ -192,6 +195,20 @@ def _make_ready(
     )
     ready.look_for_tables(job)
     return ready, counts, copied
+
+
+def _share_numbers(job: Job, source: Connection, target: Connection) -> None:
+    """Keep the two masters from handing out one number; of the two links between them, one sees to it."""
+    link = job.link
+    if not job.swap or link.sync.sequences is Numbers.NONE or link.source.id > link.target.id:
+        return
+    members = job.topology.members(link.sync)
+    ends = [
+        End(database, connection, share(link.sync, members, database))
+        for database, connection in ((link.source, source), (link.target, target))
+    ]
+    if changed := keep_apart(ends[0], ends[1], link.tables, link.sequences):
+        job.report(f"gave both masters numbers of their own: {', '.join(map(str, changed))}")
 
 
 def _compare(job: Job, source: Connection, target: Connection) -> dict[TableName, Pair]:

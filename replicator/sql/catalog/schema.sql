@@ -121,7 +121,11 @@ create table catalog.sync (
     paused       boolean  not null,
     strategies   jsonb    not null
                  constraint sync_strategies_are_a_list check (jsonb_typeof(strategies) = 'array'),
-    counters     text[]   not null
+    counters     text[]   not null,
+    sequences    text     not null
+                 constraint sync_sequences_known check (sequences in ('interleave', 'none')),
+    sequence_step int     not null
+                 constraint sync_sequence_step_valid check (sequence_step between 2 and 1024)
 );
 comment on table  catalog.sync is 'Moves a herd from its database to targets';
 comment on column catalog.sync.name is 'The sync''s name';
@@ -136,6 +140,8 @@ comment on column catalog.sync.copymethod is 'How a whole copy replaces what the
 comment on column catalog.sync.paused is 'Declared off';
 comment on column catalog.sync.strategies is 'The same of tables that have their own: triples of schema, name, strategy';
 comment on column catalog.sync.counters is 'Columns that concurrent changes add up in: column, or table.column';
+comment on column catalog.sync.sequences is 'How masters of a swap come by different numbers from sequences';
+comment on column catalog.sync.sequence_step is 'How many masters may share the numbers';
 
 create table catalog.sync_target (
     sync     text not null
