@@ -50,7 +50,7 @@ class LinkRunner:
         self._probe: Probe | None = None
         self._snapshot: Snapshot = NOTHING
         self._logged_below = 0
-        self._settled = False
+        self._settled = self._early = False
         self._saved_at = self._sequences_at = self._joined_at = 0.0
         self._sequences: oneway.Standing = {}
         self._blocked: list[TableName] = []
@@ -76,7 +76,7 @@ class LinkRunner:
             return False
         with self._translated():
             probe = self._ready.source.probe()
-            if self._probe is None or probe.seq != self._probe.seq:
+            if self._probe is None or probe.seq != self._probe.seq or self._try_early():
                 return True
             if probe.snapshot == self._snapshot:
                 return self._joined_meanwhile(self._ready) or self._sequences_moved(self._ready)
@@ -140,6 +140,7 @@ class LinkRunner:
             self._lock_first(ready, batch.at)
             raise
         self._settle(probe, landed.snapshot)
+        self._early = landed.early
         if landed.saved:
             self._saved_at = time.monotonic()
         return landed.counts
@@ -165,6 +166,14 @@ class LinkRunner:
         self._job.report(f"gave way to an application, tries again: {str(error).splitlines()[0]}")
         self._job.stop.wait(0.01 * 2**attempt * (0.5 + random.random()))
         self._job.stop.raise_if_set()
+
+    def _try_early(self) -> bool:
+        """Whether it is time to look if rows have come that something of this link waits for."""
+        now = time.monotonic()
+        if not self._early or now - self._joined_at < JOINED_EVERY:
+            return False
+        self._joined_at = now
+        return True
 
     def _joined_meanwhile(self, ready: Ready) -> bool:
         """Whether the lead's link has joined a table that this one waits for."""
