@@ -18,7 +18,7 @@ from typing import LiteralString
 
 from psycopg import sql
 
-from replicator.apply import collision, counters, diff, meeting, onward, park, write
+from replicator.apply import collision, counters, diff, meeting, onward, write
 from replicator.apply.meeting import Arrival
 from replicator.change import Counts
 from replicator.errors import LockedOut
@@ -41,12 +41,13 @@ def write_resolved(arrival: Arrival, *, careful: bool = False) -> Counts:
     if arrival.stage.gains:
         counters.add_up(arrival, everywhere=swap.all_present)
         failpoint("count.after-adding")
+        if careful:
+            counters.leave_absolute(arrival)
     if careful and not arrival.stage.text:
         conflicts += collision.settle(arrival)
     failpoint("apply.before-rows")
     if alone:
         counts = write.write(arrival.connection, arrival.link, arrival.stage, careful=careful)
-        park.forget_parked(arrival.connection, arrival.link, arrival.stage)
     else:
         counts = swap.write()
         swap.check_nobody_came()

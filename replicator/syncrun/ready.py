@@ -18,9 +18,11 @@ from replicator.change import Counts
 from replicator.columns import Known
 from replicator.conflict import Rule, rule
 from replicator.failpoint import failpoint
-from replicator.model import Database, Link, OneTimeCopy, SyncType, TableName, Topology
+from replicator.model import Database, Link, Numbers, OneTimeCopy, SyncType, TableName, Topology
 from replicator.postgres import Connection, Connector
 from replicator.progress import Origin, TablePosition, TableState
+from replicator.sequences.masters import End, keep_apart
+from replicator.sequences.shares import share
 from replicator.signals import Stop
 from replicator.snapshot import NOTHING, Snapshot
 from replicator.syncrun.definitions import filled
@@ -202,6 +204,7 @@ def _make_ready(
     _copy_again(job, target, fitted)
     counts, copied = _copy_missing(job, (source, target), missing, overwrite)
     failpoint("prepare.after-copy")
+    _share_numbers(job, source, target)
     position = progress.read(target, link.install, link.sync.name, link.source.name)
     ready = Ready(
         source=Source(source, link.install, authored=job.swap),
@@ -226,6 +229,20 @@ def _stay_behind(link: Link, target: Connection, parked: Collection[TableName]) 
         position = progress.read(target, link.install, link.sync.name, link.source.name, lock=True)
         if position and parked:
             progress.hold(target, link, parked, position.snapshot)
+
+
+def _share_numbers(job: Job, source: Connection, target: Connection) -> None:
+    """Keep the two masters from handing out one number; of the two links between them, one sees to it."""
+    link = job.link
+    if not job.swap or link.sync.sequences is Numbers.NONE or link.source.id > link.target.id:
+        return
+    members = job.topology.members(link.sync)
+    ends = [
+        End(database, connection, share(link.sync, members, database))
+        for database, connection in ((link.source, source), (link.target, target))
+    ]
+    if changed := keep_apart(ends[0], ends[1], link.tables, link.sequences):
+        job.report(f"gave both masters numbers of their own: {', '.join(map(str, changed))}")
 
 
 def _copy_again(job: Job, target: Connection, fitted: Fitted) -> None:
