@@ -132,13 +132,13 @@ on conflict (kick, source, target) do nothing
 select kick, source, target, done_at, error from catalog.kick_result where kick = %(kick)s order by source, target
 
 -- record_run --
--- A failure that repeats is counted in the row of its first time, so that an outage of days leaves one row. A run of a
--- sync that has been removed meanwhile leaves none.
+-- A failure that repeats is counted in the row of its first time (unless that is in the freezer), so that an outage of
+-- days leaves one row. A run of a sync that has been removed meanwhile leaves none.
 with known as (
     select name from catalog.sync where name = %(sync)s for key share
 ), repeated as (
     update catalog.run set finished_at = %(finished)s, attempts = attempts + 1
-    where error = %(error)s and id = (
+    where error = %(error)s and not frozen and id = (
         select r.id from catalog.run r
         where r.sync = %(sync)s and r.source = %(source)s and r.target = %(target)s
         order by r.id desc limit 1)
@@ -174,6 +174,12 @@ where r.sync = %(sync)s
   and (r.id <= (select k.id from catalog.run k where k.sync = %(sync)s order by k.id desc
                 offset (select value from catalog.setting where name = 'runs_kept') limit 1)
        or r.finished_at < now() - (select value from catalog.setting where name = 'days_kept') * interval '1 day')
+
+-- freeze_runs --
+select bucardo.bucardo_purge_q_table(%(older_than)s)
+
+-- drop_frozen --
+select freezer.drop_days(%(older_than)s)
 
 -- runs --
 select id, sync, source, target, started_at, finished_at, inserted, updated, deleted, conflicts, parked, copied, error,

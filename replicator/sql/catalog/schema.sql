@@ -257,6 +257,7 @@ create table catalog.run (
     copied       text[]      not null,
     error        text,
     attempts     int         not null default 1,
+    frozen       boolean     not null default false,
     constraint run_ends_after_start check (finished_at >= started_at),
     constraint run_counts_valid check (least(inserted, updated, deleted, conflicts, parked) >= 0),
     constraint run_attempts_valid check (attempts > 0)
@@ -277,6 +278,7 @@ comment on column catalog.run.parked is 'Keys set aside because the target refus
 comment on column catalog.run.copied is 'Tables that were copied whole first';
 comment on column catalog.run.error is 'Why it failed; null: it succeeded';
 comment on column catalog.run.attempts is 'How often the same failure came in a row';
+comment on column catalog.run.frozen is 'Whether freezer holds a copy: it has left the view q';
 
 create table catalog.link_total (
     sync          text        not null

@@ -38,7 +38,8 @@ create sequence {schema}.seq as bigint cache 1;
 -- shape: which of its log's columns and functions are there (replicator/capture/triggers.py). counters: columns of which
 -- the log holds by how much they changed.
 -- purged: rows of transactions below this id are gone; a position that lies before it belongs to a target that came back
--- from the past, and has missed changes too.
+-- from the past, and has missed changes too. settled: below this id nobody needs rows, as far as the purge has found;
+-- settled_on: the server and database in which that is so.
 create table {schema}.captured (
     schema_name text not null,
     table_name  text not null,
@@ -52,6 +53,8 @@ create table {schema}.captured (
     purged      bigint not null default 0,
     shape       int not null default 1,
     counters    text[] not null default '{{}}',
+    settled     bigint not null default 0,
+    settled_on  text not null default '',
     primary key (schema_name, table_name, kind)
 );
 
