@@ -1,4 +1,4 @@
-"""How commands change what is declared: by the topology's own way, which checks everything before it changes anything."""
+"""How commands change what is declared: by the topology's own way, which checks all before it changes anything."""
 
 from __future__ import annotations
 

@@ -34,7 +34,8 @@ OPTION = re.compile(r"--?(?![\d=])([^=]+)(?:=(.*))?", re.DOTALL)
 class Line:
     """One command line. verb: in lower case, empty if there is none; words: the rest, without pairs and options.
 
-    pairs: `name=value`, names in lower case. switches: those that were given, on or off. verbosity: 1 for -v, 2 for -vv.
+    pairs: `name=value`, names in lower case. switches: those that were given, on or off. verbosity: 1 for -v, 2 for
+    -vv.
     """
 
     verb: str = ""

@@ -59,14 +59,14 @@ def _first() -> Config | None:
 
 def _derived(catalog: Mapping[str, str], passfile: Path | None) -> Config:
     """The configuration of an install that was made from elsewhere: its name is asked of the catalog."""
-    with Connector(Config(catalog=catalog, passfile=passfile)).open_catalog("ctl", autocommit=True) as connection:
-        with translated("the catalog"):
-            if not fetch_one(connection, "select to_regclass('catalog.install') is not null")[0]:
-                raise ConfigError(
-                    f"database {connection.info.dbname} holds no Bucardo yet.", hint="Run `bucardo_ctl install` first."
-                )
-            name = str(fetch_one(connection, "select name from catalog.install")[0])
-            found = connection.execute("select value from catalog.bucardo_config where setting = 'piddir'").fetchone()
+    connector = Connector(Config(catalog=catalog, passfile=passfile))
+    with connector.open_catalog("ctl", autocommit=True) as connection, translated("the catalog"):
+        if not fetch_one(connection, "select to_regclass('catalog.bucardo_config') is not null")[0]:
+            raise ConfigError(
+                f"database {connection.info.dbname} holds no Bucardo yet.", hint="Run `bucardo_ctl install` first."
+            )
+        name = str(fetch_one(connection, "select name from catalog.install")[0])
+        found = connection.execute("select value from catalog.bucardo_config where setting = 'piddir'").fetchone()
     piddir = Path(str(found[0])) if found else Path(SETTINGS["piddir"].default)
     return save(Install(name), catalog, piddir, passfile)
 

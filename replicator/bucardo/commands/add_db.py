@@ -25,7 +25,7 @@ KNOWN = ("conn", "group", "dbgroup", "host", "name", "pass", "port", "service", 
 IDLE = ("sourcelimit", "ssp", "targetlimit")
 """Kept and shown, without effect."""
 
-SECRET = "A password on a command line can be read by others; it goes into the password file, and there only."
+WARNING = "A password on a command line can be read by others; it goes into the password file, and there only."
 
 
 def add(session: Session, _noun: str, words: tuple[str, ...]) -> None:
@@ -43,7 +43,7 @@ def add(session: Session, _noun: str, words: tuple[str, ...]) -> None:
         desired, more = grouped(desired, group, database.name)
         said += more
     if pairs.get("pass"):
-        print(SECRET, file=sys.stderr)
+        print(WARNING, file=sys.stderr)
     with passwords.kept(session.config, database, pairs.get("pass") or None):
         if database.active:
             _reach(session, database)

@@ -99,7 +99,7 @@ def _install(session: Session, choices: Choices) -> None:
         session.say(f"PostgreSQL version is: {postgres.release(connection.info.server_version)}")
         session.say("Creating the role and the database 'bucardo'")
         with postgres.translated("the server"):
-            _refuse_second(connection, choices, params)
+            _refuse_second(connection, params)
             _make_role(connection)
             _make_database(connection)
         server = _as_reached(connection, choices)
@@ -112,7 +112,7 @@ def _install(session: Session, choices: Choices) -> None:
     session.say(f"The configuration is {settings.path}")
 
 
-def _refuse_second(connection: Connection, choices: Choices, params: Mapping[str, str]) -> None:
+def _refuse_second(connection: Connection, params: Mapping[str, str]) -> None:
     """An installation is not made over another."""
     if not connection.execute("select from pg_database where datname = %s", [place.NAME]).fetchone():
         return
