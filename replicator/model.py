@@ -57,6 +57,13 @@ class OneTimeCopy(StrEnum):
     EMPTY = "empty"  # of tables that this target has never had; see `table_copy`
 
 
+class Ddl(StrEnum):
+    """Which changes of definitions a sync makes on its targets by itself."""
+
+    NONE = "none"
+    NEWCOL = "newcol"  # a column that was added on the source
+
+
 @dataclass(frozen=True, order=True)
 class TableName:
     """A schema-qualified table or sequence, unquoted."""
@@ -148,6 +155,7 @@ class Sync:
     strategy: who wins a conflict of a swap, as `conflict.named` reads it; strategies: of tables that have their own.
     counters: columns (`column`, or `table.column`) that concurrent changes add up in.
     makedelta: what this sync writes on a node flows onward by the other syncs that read there.
+    ddl: what it changes in the targets' definitions when the source's change.
     autokick: run when the source changed. checktime: run at least that often, changed or not. paused: declared off.
     """
 
@@ -163,6 +171,7 @@ class Sync:
     checktime: timedelta | None = None
     onetimecopy: OneTimeCopy = OneTimeCopy.EMPTY
     copymethod: CopyMethod = CopyMethod.DIFF
+    ddl: Ddl = Ddl.NONE
     paused: bool = False
 
     def strategy_of(self, table: TableName) -> str:

@@ -89,6 +89,13 @@ class CopyMethod(StrEnum):
     TRUNCATE = "truncate"
 
 
+class Ddl(StrEnum):
+    """Which changes of the source's tables a sync makes on its targets by itself."""
+
+    NONE = "none"
+    NEWCOL = "newcol"
+
+
 class OneTimeCopy(StrEnum):
     """Whether the next run of a sync begins with a whole copy of its tables."""
 
@@ -316,6 +323,7 @@ class SyncSettings(Section):
     checktime: Duration | None = None
     onetimecopy: Annotated[OneTimeCopy, BeforeValidator(_onetimecopy)] = OneTimeCopy.EMPTY
     copymethod: CopyMethod = CopyMethod.DIFF
+    ddl: Ddl = Ddl.NONE
     paused: bool = False
 
 

@@ -14,6 +14,7 @@ from replicator.model import (
     CopyMethod,
     Database,
     DbGroup,
+    Ddl,
     Herd,
     OneTimeCopy,
     Sync,
@@ -90,6 +91,7 @@ def _sync(row: Mapping[str, Any]) -> Sync:
         "counters": tuple(row["counters"]),
         "onetimecopy": OneTimeCopy(row["onetimecopy"]),
         "copymethod": CopyMethod(row["copymethod"]),
+        "ddl": Ddl(row["ddl"]),
         "checktime": timedelta(seconds=seconds) if seconds is not None else None,
         "targets": tuple(row["targets"]),
     }

@@ -24,7 +24,7 @@ select i.revision,
                      'makedelta', s.makedelta, 'autokick', s.autokick,
                      'checktime', extract(epoch from s.checktime), 'onetimecopy', s.onetimecopy,
                      'copymethod', s.copymethod, 'paused', s.paused,
-                     'strategies', s.strategies, 'counters', s.counters,
+                     'strategies', s.strategies, 'counters', s.counters, 'ddl', s.ddl,
                      'targets', coalesce((select jsonb_agg(coalesce(t.db, t.dbgroup) order by t.ordinal)
                                           from catalog.sync_target t where t.sync = s.name), '[]')) order by s.name)
                  from catalog.sync s), '[]')
@@ -85,14 +85,16 @@ from unnest(%(kinds)s::text[], %(ordinals)s::int[], %(schemas)s::text[], %(names
 
 -- add_sync --
 insert into catalog.sync
-    (name, type, herd, strategy, makedelta, autokick, checktime, onetimecopy, copymethod, paused, strategies, counters)
+    (name, type, herd, strategy, makedelta, autokick, checktime, onetimecopy, copymethod, paused, strategies, counters,
+     ddl)
 values (%(name)s, %(type)s, %(herd)s, %(strategy)s, %(makedelta)s, %(autokick)s, %(checktime)s, %(onetimecopy)s,
-        %(copymethod)s, %(paused)s, %(strategies)s, %(counters)s)
+        %(copymethod)s, %(paused)s, %(strategies)s, %(counters)s, %(ddl)s)
 
 -- update_sync --
 update catalog.sync set type = %(type)s, herd = %(herd)s, strategy = %(strategy)s, makedelta = %(makedelta)s,
        autokick = %(autokick)s, checktime = %(checktime)s, onetimecopy = %(onetimecopy)s,
-       copymethod = %(copymethod)s, paused = %(paused)s, strategies = %(strategies)s, counters = %(counters)s
+       copymethod = %(copymethod)s, paused = %(paused)s, strategies = %(strategies)s, counters = %(counters)s,
+       ddl = %(ddl)s
 where name = %(name)s
 
 -- remove_sync --

@@ -121,7 +121,9 @@ create table catalog.sync (
     paused       boolean  not null,
     strategies   jsonb    not null
                  constraint sync_strategies_are_a_list check (jsonb_typeof(strategies) = 'array'),
-    counters     text[]   not null
+    counters     text[]   not null,
+    ddl          text     not null
+                 constraint sync_ddl_known check (ddl in ('none', 'newcol'))
 );
 comment on table  catalog.sync is 'Moves a herd from its database to targets';
 comment on column catalog.sync.name is 'The sync''s name';
@@ -136,6 +138,7 @@ comment on column catalog.sync.copymethod is 'How a whole copy replaces what the
 comment on column catalog.sync.paused is 'Declared off';
 comment on column catalog.sync.strategies is 'The same of tables that have their own: triples of schema, name, strategy';
 comment on column catalog.sync.counters is 'Columns that concurrent changes add up in: column, or table.column';
+comment on column catalog.sync.ddl is 'Which changes of definitions it makes on its targets by itself';
 
 create table catalog.sync_target (
     sync     text not null
@@ -432,7 +435,12 @@ comment on column catalog.habit.name is 'The object''s name; of a table or seque
 comment on column catalog.habit.key is 'The option';
 comment on column catalog.habit.value is 'Its value, as it was typed';
 
-create schema if not exists bucardo;
-comment on schema bucardo is 'What is read and written with psql by those who know Bucardo';
-create view bucardo.goat as select * from catalog.goat;
-create view bucardo.bucardo_config as select * from catalog.bucardo_config;
+-- Written with psql, as the how-tos of Bucardo have it. A database that holds Bucardo's own tables keeps those.
+do $do$
+begin
+    if to_regclass('bucardo.goat') is null then
+        create schema if not exists bucardo;
+        create view bucardo.goat as select * from catalog.goat;
+    end if;
+end
+$do$;

@@ -82,6 +82,23 @@ create table {schema}.progress_table (
     check ((state = 'live') = (snapshot is null))
 );
 
+-- As a target, by table: what is known of its columns (replicator/columns.py). common: those that both sides had when
+-- rows last flowed. filling: those that this side lacked then, whose values are still to be brought. after: the key up to
+-- which they have been. parked: the table's changes wait in the source's log; note: why, or what is missing for now.
+create table {schema}.table_columns (
+    sync        text not null,
+    source      text not null,
+    schema_name text not null,
+    table_name  text not null,
+    common      text[] not null,
+    filling     text[] not null default '{{}}',
+    after       text[],
+    parked      boolean not null default false,
+    note        text not null default '',
+    since       timestamptz not null default clock_timestamp(),
+    primary key (sync, source, schema_name, table_name)
+);
+
 -- As a target: keys set aside because the target refused their row; later changes of them wait here too.
 -- new_row: the latest image, null when the source deleted it. retry: look at the key again with the next batch.
 create table {schema}.parked (
@@ -134,4 +151,4 @@ begin
 end
 $$;
 
-insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 2);
+insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 3);

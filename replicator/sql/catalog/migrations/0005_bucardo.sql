@@ -71,7 +71,12 @@ comment on column catalog.habit.name is 'The object''s name; of a table or seque
 comment on column catalog.habit.key is 'The option';
 comment on column catalog.habit.value is 'Its value, as it was typed';
 
-create schema if not exists bucardo;
-comment on schema bucardo is 'What is read and written with psql by those who know Bucardo';
-create view bucardo.goat as select * from catalog.goat;
-create view bucardo.bucardo_config as select * from catalog.bucardo_config;
+-- Written with psql, as the how-tos of Bucardo have it. A database that holds Bucardo's own tables keeps those.
+do $do$
+begin
+    if to_regclass('bucardo.goat') is null then
+        create schema if not exists bucardo;
+        create view bucardo.goat as select * from catalog.goat;
+    end if;
+end
+$do$;
