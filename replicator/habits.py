@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from replicator.errors import UsageError
+from replicator.model import Ddl
 
 NOBODY = "nobody@example.com"
 VERSION = "4.5.0"
@@ -33,7 +34,7 @@ _NUMBER, _COUNT, _SWITCH = r"\d+(\.\d+)?", r"\d+", r"[01]"
 
 SETTINGS: Mapping[str, Setting] = {
     "audit_pid": Setting("0"),
-    "autosync_ddl": Setting("newcol"),
+    "autosync_ddl": Setting("newcol", "newcol: a column added on a source is added on the targets", r"(newcol|none)?"),
     "bucardo_current_version": Setting(VERSION),
     "bucardo_version": Setting(VERSION),
     "ctl_checkabortedkids_time": Setting("30", form=_NUMBER),
@@ -141,6 +142,11 @@ class Habits:
         return Rhythm(**{key: self.number(name) if name in self else getattr(own, key) for key, name in names.items()})
 
     @property
+    def ddl(self) -> Ddl:
+        """What syncs do about changed definitions."""
+        return Ddl.NEWCOL if self["autosync_ddl"] == "newcol" else Ddl.NONE
+
+    @property
     def keepalives(self) -> dict[str, str]:
         """libpq's parameters for connections."""
         names = {key: f"tcp_keepalives_{key.removeprefix('keepalives_')}" for key in _KEEPALIVES}
@@ -167,6 +173,7 @@ def checked(name: str, value: str) -> str:
 
 def _hint(setting: Setting) -> str:
     forms = {_NUMBER: "a number of seconds", _COUNT: "a whole number", _SWITCH: "0 or 1"}
+    forms[SETTINGS["autosync_ddl"].form] = "newcol or none"
     return f", expected {forms[setting.form]}" if setting.form in forms else f", expected {setting.effect}"
 
 

@@ -50,9 +50,15 @@ class Host:
         """Type a command; what it prints, addresses and folders as in the how-to. Fails on another exit code."""
         typed = command.replace(NET, self.net).replace(PIDDIR, str(self.piddir))
         done = subprocess.run(
-            ["bash", "-c", typed], input=stdin, capture_output=True, text=True, timeout=60, env=self._env(), check=False,
+            ["bash", "-c", typed],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=self._env(),
             cwd=self.folder,
-        )  # fmt: skip
+            check=False,
+        )
         shown = (done.stdout + done.stderr).replace(str(self.piddir), PIDDIR).replace(self.net, NET)
         assert done.returncode == code, f"{self.name}$ {command}\nexit code {done.returncode}, not {code}\n{shown}"
         return shown

@@ -2,16 +2,14 @@
 
 What the how-to does to the machines themselves is what `provision` does for its users, and is shown by its own tests:
 
-| in the how-to                                                         | here                                          |
-|-----------------------------------------------------------------------|-----------------------------------------------|
-| host names, /etc/hosts, yum update, agent snmp (P1, P8)               | `provision.tasks.base`                        |
-| rpmforge, epel, `rpm --import`, includepkgs (P2)                      | `provision.tasks.repositories`                |
-| yum install postgresql-server, -contrib, -plperl (P3)                 | `provision.tasks.postgresql`                  |
-| Bucardo-4.5.tar.gz, make install (P4)                                 | this package: `bucardo_ctl` is on the path    |
-| pg_hba.conf, listen_addresses, pg_ctl start (P5, P6)                  | `provision.tasks.postgresql`; here `hosts.py` |
-| superuser bucardo on the slave (P7)                                   | `provision.tasks.roles`; here `_prepare`      |
-| ntp (P8)                                                              | `provision.tasks.ntp`                         |
-| cron, purge script (P9)                                               | the daemon purges; the script's SQL: step 56  |
+    host names, /etc/hosts, yum update, agent snmp (P1, P8)       provision.tasks.base
+    rpmforge, epel, rpm --import, includepkgs (P2)                provision.tasks.repositories
+    yum install postgresql-server, -contrib, -plperl (P3)         provision.tasks.postgresql
+    Bucardo-4.5.tar.gz, make install (P4)                         this package: bucardo_ctl is on the path
+    pg_hba.conf, listen_addresses, pg_ctl start (P5, P6)          provision.tasks.postgresql; here `hosts`
+    superuser bucardo on the slave (P7)                           provision.tasks.roles; here `_prepare`
+    ntp on all three (P8)                                         provision.tasks.ntp
+    cron and purge script (P9)                                    the daemon purges by itself
 """
 
 from __future__ import annotations

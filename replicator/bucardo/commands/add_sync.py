@@ -26,7 +26,11 @@ def add(session: Session, _noun: str, words: tuple[str, ...]) -> None:
     kind = type_of(pairs)
     current, herd = _with_herd(session, session.topology, pairs, words[0])
     targets = _targets(current, pairs)
-    defaults: dict[str, Any] = {"onetimecopy": OneTimeCopy.OFF, "copymethod": CopyMethod.DELETE}
+    defaults: dict[str, Any] = {
+        "onetimecopy": OneTimeCopy.OFF,
+        "copymethod": CopyMethod.DELETE,
+        "ddl": session.habits.ddl,
+    }
     sync = Sync(name=words[0], type=kind, herd=herd.name, targets=targets, **{**defaults, **fields})
     desired = with_rules(new(current, "sync", sync), goats.all_goats(session))
     if kind is SyncType.SWAP:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from replicator.bucardo import nouns
+from replicator.bucardo.declaring import converge
 from replicator.bucardo.session import Session
 from replicator.errors import UsageError
 from replicator.habits import SETTINGS, Habits, checked
@@ -55,5 +57,9 @@ def _set(session: Session, pairs: Mapping[str, str]) -> None:
     for name, value in checks.items():
         session.catalog.set_bucardo(name, value)
         session.say(f'Set "{name}" to "{value}"')
+        if name == "autosync_ddl":
+            current = session.topology
+            syncs = {sync.name: replace(sync, ddl=session.habits.ddl) for sync in current.syncs.values()}
+            converge(session, replace(current, syncs=syncs))
         if not SETTINGS[name].effect:
             session.say(f"Note: {name} is kept and shown; it has no effect here")
