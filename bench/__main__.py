@@ -45,11 +45,11 @@ def bench(
     try:
         for workload in chosen:
             console.print(f"[bold]{workload.name}[/bold]: {workload.about}")
-            race = Race(
-                grounds=grounds, contenders=racing, rounds=rounds, transactions=transactions, say=console.print
-            )
+            race = Race(grounds=grounds, contenders=racing, rounds=rounds, transactions=transactions, say=console.print)
             for sample in workload.run(race):
-                console.print(f"  {sample.metric} {sample.contender}: {sample.value:.4g} {sample.unit}", highlight=False)
+                console.print(
+                    f"  {sample.metric} {sample.contender}: {sample.value:.4g} {sample.unit}", highlight=False
+                )
                 samples.append(sample)
                 report.write(out / "results.json", chosen, samples, arguments)
     finally:

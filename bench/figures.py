@@ -110,7 +110,9 @@ class Judgement:
     reached: bool | None
 
 
-def judged(found: Sequence[Row], targets: Iterable[Target], better: dict[tuple[str, str], Better]) -> Iterator[Judgement]:
+def judged(
+    found: Sequence[Row], targets: Iterable[Target], better: dict[tuple[str, str], Better]
+) -> Iterator[Judgement]:
     """How the rows stand to the targets."""
     by_key = {(row.workload, row.metric, row.contender): row for row in found}
     for target in targets:

@@ -57,7 +57,17 @@ class Running:
         args += ["-f", "/dev/stdin"] if script else []
         self._script = script
         self._process = subprocess.Popen(
-            [programs.program("pgbench"), *args, "-h", place.host, "-p", str(place.port), "-U", "postgres", place.dbname],
+            [
+                programs.program("pgbench"),
+                *args,
+                "-h",
+                place.host,
+                "-p",
+                str(place.port),
+                "-U",
+                "postgres",
+                place.dbname,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

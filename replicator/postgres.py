@@ -82,7 +82,7 @@ class Connector:
         return self._open(dict(self.config.catalog), where, purpose, autocommit=autocommit)
 
     def _open(self, params: Mapping[str, str], name: str, purpose: str, *, autocommit: bool) -> Connection:
-        merged = {**TIMEOUTS, **params}
+        merged = {**TIMEOUTS, **self.config.keepalives, **params}
         if self.route:
             merged |= self.route(merged)
         if self.config.passfile:

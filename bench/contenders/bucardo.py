@@ -67,7 +67,9 @@ class BucardoDaemon:
         for setting in (f"piddir={self._folder.name}", "reason_file=", "warning_file="):
             name, _, value = setting.partition("=")
             value = value or f"{self._folder.name}/{name}"
-            server.execute("update bucardo.bucardo_config set setting = %s where name = %s", [value, name], dbname="bucardo")
+            server.execute(
+                "update bucardo.bucardo_config set setting = %s where name = %s", [value, name], dbname="bucardo"
+            )
 
     def __call__(self, *args: str, seconds: float = 120) -> str:
         """Run its command; what it printed."""

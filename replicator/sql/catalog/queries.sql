@@ -233,3 +233,47 @@ select exists (
     where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 and l.granted
       and l.classid::bigint = (%(key)s::bigint >> 32) & 4294967295
       and l.objid::bigint = %(key)s::bigint & 4294967295)
+
+-- bucardo_settings --
+select setting, value from catalog.bucardo_config order by setting
+
+-- set_bucardo --
+insert into catalog.bucardo_config (setting, value) values (%(setting)s, %(value)s)
+on conflict (setting) do update set value = excluded.value
+
+-- add_goat --
+insert into catalog.goat (db, schemaname, tablename, reltype, pkey, pkeytype, standard_conflict)
+values (%(db)s, %(schema)s, %(name)s, %(kind)s, %(key)s, %(types)s, %(conflict)s)
+on conflict (db, schemaname, tablename) do nothing
+returning id
+
+-- goats --
+select db, schemaname, tablename, reltype, pkey, pkeytype, standard_conflict from catalog.goat order by id
+
+-- set_goat_conflict --
+update catalog.goat set standard_conflict = %(conflict)s
+where db = %(db)s and schemaname = %(schema)s and tablename = %(name)s
+
+-- remove_goat --
+delete from catalog.goat where db = %(db)s and schemaname = %(schema)s and tablename = %(name)s
+
+-- set_habit --
+insert into catalog.habit (noun, name, key, value) values (%(noun)s, %(name)s, %(key)s, %(value)s)
+on conflict (noun, name, key) do update set value = excluded.value
+
+-- habits --
+select noun, name, key, value from catalog.habit order by noun, name, key
+
+-- forget_habits --
+delete from catalog.habit where noun = %(noun)s and name = %(name)s
+
+-- touch_revision --
+update catalog.install set revision = revision + 1
+
+-- last_run --
+select coalesce(max(id), 0) from catalog.run
+
+-- failures --
+select id, sync, source, target, started_at, finished_at, inserted, updated, deleted, conflicts, parked, copied, error,
+       attempts
+from catalog.run where error is not null and id > %(after)s order by id limit 100
