@@ -57,6 +57,13 @@ class OneTimeCopy(StrEnum):
     EMPTY = "empty"  # of tables that this target has never had; see `table_copy`
 
 
+class Ddl(StrEnum):
+    """Which changes of definitions a sync makes on its targets by itself."""
+
+    NONE = "none"
+    NEWCOL = "newcol"  # a column that was added on the source
+
+
 class Numbers(StrEnum):
     """How masters of a swap come by different numbers from the sequences of its tables."""
 
@@ -156,6 +163,7 @@ class Sync:
     counters: columns (`column`, or `table.column`) that concurrent changes add up in.
     sequences: how masters come by different numbers; sequence_step: how many masters may share them (a power of two).
     makedelta: what this sync writes on a node flows onward by the other syncs that read there.
+    ddl: what it changes in the targets' definitions when the source's change.
     autokick: run when the source changed. checktime: run at least that often, changed or not. paused: declared off.
     """
 
@@ -173,6 +181,7 @@ class Sync:
     checktime: timedelta | None = None
     onetimecopy: OneTimeCopy = OneTimeCopy.EMPTY
     copymethod: CopyMethod = CopyMethod.DIFF
+    ddl: Ddl = Ddl.NONE
     paused: bool = False
 
     def strategy_of(self, table: TableName) -> str:

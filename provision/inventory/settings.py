@@ -89,6 +89,13 @@ class CopyMethod(StrEnum):
     TRUNCATE = "truncate"
 
 
+class Ddl(StrEnum):
+    """Which changes of the source's tables a sync makes on its targets by itself."""
+
+    NONE = "none"
+    NEWCOL = "newcol"
+
+
 class Numbers(StrEnum):
     """How masters of a swap come by different numbers from the sequences of its tables."""
 
@@ -331,6 +338,7 @@ class SyncSettings(Section):
     checktime: Duration | None = None
     onetimecopy: Annotated[OneTimeCopy, BeforeValidator(_onetimecopy)] = OneTimeCopy.EMPTY
     copymethod: CopyMethod = CopyMethod.DIFF
+    ddl: Ddl = Ddl.NONE
     paused: bool = False
 
 

@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from replicator.capture.read import MEETING
+from replicator.failpoint import failpoint
 from replicator.postgres import Connection
 from replicator.relations import Relation
 
@@ -186,7 +187,9 @@ class Stage:
         into = sql.SQL("{} ({})").format(self.table, sql.SQL(", ").join(names))
         rows = pump(source, query, target, into, binary=binary and self.relation.binary and not self.text, moved=moved)
         if rows > 1000:
-            target.execute(sql.SQL("analyze {}").format(self.table))
+            # How many there are is what matters; statistics of values that are only written cost more than they give.
+            keys = sql.SQL(", ").join(self.column(name) for name in self.relation.key)
+            target.execute(sql.SQL("analyze {} ({})").format(self.table, keys or sql.Identifier("gone")))
         return rows
 
 
@@ -225,3 +228,4 @@ def _forward(stream: psycopg.Copy, sink: psycopg.Copy, moved: Moved) -> None:
     if parts:
         sink.write(b"".join(parts))
         moved(size)
+    failpoint("stage.in-copy")

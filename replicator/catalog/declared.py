@@ -14,6 +14,7 @@ from replicator.model import (
     CopyMethod,
     Database,
     DbGroup,
+    Ddl,
     Herd,
     Numbers,
     OneTimeCopy,
@@ -92,6 +93,7 @@ def _sync(row: Mapping[str, Any]) -> Sync:
         "sequences": Numbers(row["sequences"]),
         "onetimecopy": OneTimeCopy(row["onetimecopy"]),
         "copymethod": CopyMethod(row["copymethod"]),
+        "ddl": Ddl(row["ddl"]),
         "checktime": timedelta(seconds=seconds) if seconds is not None else None,
         "targets": tuple(row["targets"]),
     }

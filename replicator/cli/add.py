@@ -18,6 +18,7 @@ from replicator.model import (
     CopyMethod,
     Database,
     DbGroup,
+    Ddl,
     Herd,
     Numbers,
     OneTimeCopy,
@@ -87,6 +88,7 @@ MakeDelta = Annotated[bool, typer.Option("--makedelta/--no-makedelta", help="Let
 CheckTime = Annotated[str | None, typer.Option(metavar="TIME", help="Run at least that often: 30s, 5m, 1h.")]
 Once = Annotated[OneTimeCopy, typer.Option(help="Whether the next run begins with a whole copy.")]
 Method = Annotated[CopyMethod, typer.Option(help="How a whole copy replaces what is there.")]
+NewColumns = Annotated[Ddl, typer.Option(help="Which changes of the source's tables it makes on its targets.")]
 AutoKick = Annotated[bool, typer.Option("--autokick/--no-autokick", help="Run when the source has changed.")]
 Paused = Annotated[bool, typer.Option("--paused/--no-paused", help="Declare it off.")]
 
@@ -245,6 +247,7 @@ def add_sync(
     checktime: CheckTime = None,
     onetimecopy: Once = OneTimeCopy.EMPTY,
     copymethod: Method = CopyMethod.DIFF,
+    ddl: NewColumns = Ddl.NONE,
     autokick: AutoKick = True,
     paused: Paused = False,
 ) -> None:
@@ -261,6 +264,7 @@ def add_sync(
         sequences=sequences,
         sequence_step=sequence_step,
         makedelta=makedelta,
+        ddl=ddl,
         checktime=duration(checktime) if checktime else None,
         onetimecopy=onetimecopy,
         copymethod=copymethod,

@@ -211,6 +211,7 @@ def _sync_row(topology: Topology, sync: Sync) -> dict[str, Any]:
         "checktime": sync.checktime,
         "onetimecopy": sync.onetimecopy,
         "copymethod": sync.copymethod,
+        "ddl": sync.ddl,
     }
 
 

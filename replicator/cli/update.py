@@ -32,7 +32,7 @@ from replicator.cli.tables import chosen, extended, reduced
 from replicator.cli.values import duration, names, own_strategies, pairs, table_names
 from replicator.cli.words import Nouns, Words
 from replicator.errors import UsageError
-from replicator.model import CopyMethod, DbGroup, Herd, Numbers, OneTimeCopy, Sync, SyncType
+from replicator.model import CopyMethod, DbGroup, Ddl, Herd, Numbers, OneTimeCopy, Sync, SyncType
 
 update = typer.Typer(cls=Nouns, rich_markup_mode=None, help="Change a database, dbgroup, herd or sync.")
 
@@ -73,6 +73,7 @@ SequenceStep = Annotated[
 MakeDelta = Annotated[bool | None, typer.Option("--makedelta/--no-makedelta", help="Let what it writes flow onward.")]
 CheckTime = Annotated[str | None, typer.Option(metavar="TIME", help="Run at least that often: 30s, 5m, 1h, none.")]
 Once = Annotated[OneTimeCopy | None, typer.Option(help="Whether the next run begins with a whole copy.")]
+NewColumns = Annotated[Ddl | None, typer.Option(help="Which changes of the source's tables it makes on its targets.")]
 Method = Annotated[CopyMethod | None, typer.Option(help="How a whole copy replaces what is there.")]
 AutoKick = Annotated[bool | None, typer.Option("--autokick/--no-autokick", help="Run when the source has changed.")]
 Paused = Annotated[bool | None, typer.Option("--paused/--no-paused", help="Declare it off.")]
@@ -177,6 +178,7 @@ def update_sync(
     checktime: CheckTime = None,
     onetimecopy: Once = None,
     copymethod: Method = None,
+    ddl: NewColumns = None,
     autokick: AutoKick = None,
     paused: Paused = None,
 ) -> None:
@@ -194,6 +196,7 @@ def update_sync(
         makedelta=makedelta,
         onetimecopy=onetimecopy,
         copymethod=copymethod,
+        ddl=ddl,
         autokick=autokick,
         paused=paused,
     )

@@ -12,6 +12,7 @@ from replicator.model import (
     CopyMethod,
     Database,
     DbGroup,
+    Ddl,
     Herd,
     Numbers,
     OneTimeCopy,
@@ -90,6 +91,7 @@ def _sync(name: str, settings: SyncSettings) -> Sync:
         checktime=settings.checktime,
         onetimecopy=OneTimeCopy(settings.onetimecopy),
         copymethod=CopyMethod(settings.copymethod),
+        ddl=Ddl(settings.ddl),
         paused=settings.paused,
     )
 

@@ -38,7 +38,8 @@ create sequence {schema}.seq as bigint cache 1;
 -- shape: which of its log's columns and functions are there (replicator/capture/triggers.py). counters: columns of which
 -- the log holds by how much they changed.
 -- purged: rows of transactions below this id are gone; a position that lies before it belongs to a target that came back
--- from the past, and has missed changes too.
+-- from the past, and has missed changes too. settled: below this id nobody needs rows, as far as the purge has found;
+-- settled_on: the server and database in which that is so.
 create table {schema}.captured (
     schema_name text not null,
     table_name  text not null,
@@ -52,6 +53,8 @@ create table {schema}.captured (
     purged      bigint not null default 0,
     shape       int not null default 1,
     counters    text[] not null default '{{}}',
+    settled     bigint not null default 0,
+    settled_on  text not null default '',
     primary key (schema_name, table_name, kind)
 );
 
@@ -97,6 +100,23 @@ create table {schema}.progress_table (
     done        int[] not null default '{{}}',
     primary key (sync, source, schema_name, table_name),
     check ((state = 'live') = (snapshot is null))
+);
+
+-- As a target, by table: what is known of its columns (replicator/columns.py). common: those that both sides had when
+-- rows last flowed. filling: those that this side lacked then, whose values are still to be brought. after: the key up to
+-- which they have been. parked: the table's changes wait in the source's log; note: why, or what is missing for now.
+create table {schema}.table_columns (
+    sync        text not null,
+    source      text not null,
+    schema_name text not null,
+    table_name  text not null,
+    common      text[] not null,
+    filling     text[] not null default '{{}}',
+    after       text[],
+    parked      boolean not null default false,
+    note        text not null default '',
+    since       timestamptz not null default clock_timestamp(),
+    primary key (sync, source, schema_name, table_name)
 );
 
 -- As a target: keys set aside because the target refused their row; later changes of them wait here too.
@@ -153,4 +173,4 @@ begin
 end
 $$;
 
-insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 3);
+insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 5);

@@ -47,12 +47,14 @@ $$
 
 -- counting_row_function --
 -- The same for a table with counters: an update also notes by how much they changed. One that changes nothing else is
--- no version of the row (op +), so it has no rivals.
+-- no version of the row (op +), so it has no rivals. Rows are compared whole, byte by byte, so that a column which is
+-- added counts at once.
 create or replace function {function}() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 declare
     at timestamptz := ({now});
+    same_but record;
 begin
     if tg_op = 'DELETE' then
         insert into {log} ({keys}, op, changed_at) values ({old}, 'D', at);
@@ -67,8 +69,10 @@ begin
         insert into {log} ({keys}, op, changed_at) values ({new}, 'I', at);
         return null;
     end if;
+    same_but := old;
+    {counted}
     insert into {log} ({keys}, op, changed_at, {gains})
-    values ({new}, case when {nothing_else} then '+' else 'U' end, at, {gained});
+    values ({new}, case when same_but operator(pg_catalog.*=) new then '+' else 'U' end, at, {gained});
     return null;
 end
 $$

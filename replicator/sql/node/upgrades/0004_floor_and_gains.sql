@@ -19,4 +19,4 @@ select set_config('pgherd.floor', floor::text, true) from before;
 update {schema}.node set floor = current_setting('pgherd.floor')::timestamptz
 where current_setting('pgherd.floor')::timestamptz > floor;
 alter table {schema}.parked add column gains jsonb;
-update {schema}.node set version = 3;
+update {schema}.node set version = 4;
