@@ -175,7 +175,8 @@ class LinkRunner:
         due = time.monotonic() - self._saved_at > HEARTBEAT
         # Every logged change takes a number, so the numbers taken since the last batch bound what this one holds.
         few = self._probe is not None and self._settled and probe.seq - self._probe.seq <= FEW
-        small = few and self._job.kind is Kind.ROWS  # a whole copy is large however little was logged
+        # A whole copy is large however little was logged, and so may be what a table has waited with.
+        small = few and self._job.kind is Kind.ROWS and not ready.late
         batch = Batch(self._job, ready, kicked=kicked, careful=careful, due=due, small=small)
         try:
             landed = batch.land()

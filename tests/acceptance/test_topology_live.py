@@ -137,7 +137,7 @@ def test_a_table_changes_live(world: World, source: Node, target: Node) -> None:
     until(lambda: says(f"public.t is parked: {words}"), 20, "status names the difference")
     (link,) = world("status", "--json").json()["syncs"][0]["links"]
     assert link["tables"] == [{"table": "public.t", "parked": True, "why": words}]
-    assert f"public.t is parked: {words}" in world.log
+    assert f"public.t is parked: {words}" in world.log()
     source.execute("alter table t alter v type varchar(20)")
     await_equal(source, target, seconds=20)
     assert (3, "late", 1) in rows(target)

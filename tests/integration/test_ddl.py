@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from typing import Any
 
 import pytest
@@ -32,7 +34,7 @@ def settle(made: Lab) -> None:
     """Until there is nothing left to bring, columns that are being filled in included."""
     made.settle()
     unfilled = "select exists (select from pgherd.table_columns where not parked and filling && common)"
-    for _ in range(20):
+    for _ in range(100):
         if not any(node.value(unfilled) for node in made.nodes.values() if node.value(HAS_SCHEMA)):
             return
         made.settle()
@@ -121,6 +123,46 @@ def test_masters_lose_nothing_that_is_written_while_a_column_is_filled_in(
         *("v2", "v3", "seen4", "no x5", "x60", "mine70"),
     ]
     assert nodes.target.value("select count(*) from pgherd.conflict") == 0
+
+
+def test_columns_come_while_both_masters_write(nodes: Pair, lab: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fill, "PART", 200)
+    made = started(lab, nodes, SyncType.SWAP)
+    nodes.source.execute("insert into t select i, 'v' from generate_series(7, 300) i")
+    settle(made)
+    stop, failed = threading.Event(), list[BaseException]()
+
+    def write(node: Node, first: int) -> None:
+        try:
+            with node.connect() as application:
+                for number in itertools.count():
+                    if stop.wait(0.005):
+                        return
+                    application.execute("update t set v = %s where id = %s", [f"{first}.{number}", number % 300 + 1])
+                    application.execute("insert into t (id, v) values (%s, 'new')", [first + number])
+        except BaseException as error:
+            failed.append(error)
+
+    writers = [threading.Thread(target=write, args=(node, (n + 1) * 1_000_000)) for n, node in enumerate(nodes)]
+    for writer in writers:
+        writer.start()
+    try:
+        made.run()
+        nodes.source.execute("alter table t add column x int")
+        nodes.source.execute("update t set x = id where id <= 300")
+        for _ in range(3):
+            made.run()
+        nodes.target.execute("alter table t add column x int")
+        for _ in range(10):
+            made.run()
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+    assert failed == []
+    settle(made)
+    assert equal(nodes)
+    assert nodes.target.value("select count(*) from t where x = id and id <= 300") == 300
 
 
 def test_three_masters(node_factory: NodeFactory, lab: Build) -> None:
