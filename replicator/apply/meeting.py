@@ -25,6 +25,7 @@ from replicator.capture import Captured
 from replicator.capture.read import unseen
 from replicator.change import Counts
 from replicator.conflict import Claim, Outcome, Rule, Version
+from replicator.failpoint import failpoint
 from replicator.model import Link, Strategy
 from replicator.postgres import Connection
 from replicator.snapshot import Snapshot
@@ -241,7 +242,9 @@ def _decide(arrival: Arrival, rivals: Sequence[Rival]) -> Counts:
         park.set_aside(arrival.connection, arrival.link, arrival.stage, failed)
         _lose(arrival, sql.SQL("s.ctid = any({}::tid[])").format(sql.Literal(list(failed))))
     verdicts = [_verdict(arrival.rule, rival, answers) for rival in rivals if rival.id not in failed]
+    failpoint("resolve.before-ledger")
     _note(arrival, [verdict for verdict in verdicts if verdict.noted])
+    failpoint("resolve.after-ledger")
     _mark(arrival, verdicts)
     _keep_anew(arrival, [v for v in verdicts if v.outcome is Outcome.KEEP_ANEW])
     _leave(arrival, [v for v in verdicts if v.outcome is Outcome.LEAVE])

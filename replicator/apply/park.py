@@ -17,6 +17,7 @@ from psycopg import sql
 from replicator.apply.stage import Stage
 from replicator.change import Counts
 from replicator.errors import ServerError
+from replicator.failpoint import failpoint
 from replicator.model import Link, TableName
 from replicator.postgres import Connection, fetch_one
 
@@ -131,7 +132,9 @@ def sift(connection: Connection, link: Link, stage: Stage) -> Counts:
                 f"{link}: {stage.relation.name}: more than {MOST} rows are refused; the first: {found[0].error}",
                 hint="Compare the table's constraints on both sides; nothing of this batch was written.",
             )
+    failpoint("park.before-letters")
     _park(connection, link, sifted, list(refusals.values()))
+    failpoint("park.after-letters")
     return counts + Counts(parked=len(refusals))
 
 

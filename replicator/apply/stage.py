@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from replicator.capture.read import MEETING
+from replicator.failpoint import failpoint
 from replicator.postgres import Connection
 from replicator.relations import Relation
 
@@ -196,3 +197,4 @@ def _forward(stream: psycopg.Copy, sink: psycopg.Copy, moved: Moved) -> None:
     if parts:
         sink.write(b"".join(parts))
         moved(size)
+    failpoint("stage.in-copy")

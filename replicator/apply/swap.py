@@ -22,6 +22,7 @@ from replicator.apply import collision, counters, diff, meeting, onward, park, w
 from replicator.apply.meeting import Arrival
 from replicator.change import Counts
 from replicator.errors import LockedOut
+from replicator.failpoint import failpoint
 from replicator.postgres import fetch_one
 
 
@@ -33,19 +34,25 @@ def write_resolved(arrival: Arrival, *, careful: bool = False) -> Counts:
     alone = careful or arrival.stage.replaces or swap.deletes_unknown()
     if alone:
         swap.keep_writers_out()
+    failpoint("lock.before-rows")
     swap.lock_rows()
+    failpoint("lock.after-rows")
     conflicts = meeting.resolve(arrival, everywhere=swap.all_present)
     if arrival.stage.gains:
         counters.add_up(arrival, everywhere=swap.all_present)
+        failpoint("count.after-adding")
     if careful and not arrival.stage.text:
         conflicts += collision.settle(arrival)
+    failpoint("apply.before-rows")
     if alone:
         counts = write.write(arrival.connection, arrival.link, arrival.stage, careful=careful)
         park.forget_parked(arrival.connection, arrival.link, arrival.stage)
     else:
         counts = swap.write()
         swap.check_nobody_came()
+    failpoint("apply.after-rows")
     swap.note()
+    failpoint("apply.after-log")
     return counts + conflicts
 
 

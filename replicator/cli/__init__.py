@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from replicator import failpoint
 from replicator.cli.session import Session
 from replicator.errors import ReplicatorError
 
@@ -108,6 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     session = Session()
     words = hoisted(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
+        failpoint.arm()
         code = typer.main.get_command(app)(words, prog_name="replicator", standalone_mode=False, obj=session)
     except (KeyboardInterrupt, typer.Abort):
         return 130

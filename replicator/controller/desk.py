@@ -13,6 +13,7 @@ from dataclasses import replace
 from replicator.catalog import Catalog, LinkState, State
 from replicator.controller.fleet import Fleet, ends_of
 from replicator.errors import ReplicatorError
+from replicator.failpoint import failpoint
 from replicator.journal import Journal
 from replicator.logs import log
 from replicator.model import Link, OneTimeCopy, Topology
@@ -108,10 +109,12 @@ class Desk:
 
     def _copy_is_done(self, catalog: Catalog) -> None:
         """A copy that was ordered once has been made (of a fullcopy: will be made by its next run, as always)."""
+        failpoint("once.before-done")
         with catalog.declaring():
             if catalog.revision() == self._revision:
                 sync = catalog.topology().syncs[self._sync]
                 catalog.update_sync(replace(sync, onetimecopy=OneTimeCopy.EMPTY))
+                failpoint("once.before-commit")
                 self._copies_once = False
 
     def _pass_on_kicks(self, catalog: Catalog) -> None:
@@ -120,8 +123,10 @@ class Desk:
             return
         answered = {(result.source, result.target) for result in catalog.kick_results(kick)}
         missing = [worker for worker in self._fleet.workers if ends_of(worker.link) not in answered]
+        failpoint("kick.before-hand-over")
         for worker in missing:
             worker.kick(kick)
+            failpoint("kick.after-hand-over")
         if self._fleet.workers and not missing:
             self._answered = kick
 
@@ -167,7 +172,9 @@ class Desk:
                 catalog.record_run(link, ReplicatorError(news.bad.error), news.bad.started, news.bad.finished)
                 news = replace(news, bad=None)
             for answer in news.answers:
+                failpoint("kick.before-answer")
                 catalog.finish_kick(link.sync.name, link.source.name, link.target.name, answer.kick, answer.error)
+                failpoint("kick.after-answer")
         except ReplicatorError:
             journal.put_back(news)
             raise

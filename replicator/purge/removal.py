@@ -11,6 +11,7 @@ from replicator.capture.needs import Kind
 from replicator.capture.read import match_keys
 from replicator.capture.setup import Captured
 from replicator.errors import LockedOut
+from replicator.failpoint import failpoint
 from replicator.model import Install
 from replicator.postgres import Connection, fetch_one, translated
 from replicator.purge.survey import Node
@@ -37,9 +38,11 @@ def remove(node: Node, install: Install, captured: Captured, xid: int, stop: Sto
         try:
             with translated(str(node.database)), node.connection.transaction():
                 rows = _delete_some(node, install, captured, xid)
+                failpoint("purge.before-commit")
         except LockedOut:
             break
         total += rows
+        failpoint("purge.after-chunk")
     return total
 
 
@@ -61,6 +64,7 @@ def _delete_some(node: Node, install: Install, captured: Captured, xid: int) -> 
     )
     rows = int(fetch_one(connection, query)[0])
     if rows or truncations:
+        failpoint("purge.before-note")
         _note(connection, install, captured, xid)
     return rows
 

@@ -20,6 +20,7 @@ from replicator.capture import Kind
 from replicator.capture.read import Probe
 from replicator.change import Counts, RunResult
 from replicator.errors import LockedOut, Transient
+from replicator.failpoint import failpoint
 from replicator.model import Link, OneTimeCopy, TableName, Topology
 from replicator.postgres import Connector
 from replicator.signals import Stop
@@ -259,7 +260,9 @@ class LinkRunner:
         if self._job.swap or not self.link.sequences:
             return
         standing = sequences.read(ready.source.connection, self.link.sequences)
+        failpoint("sequence.before-write")
         sequences.write(ready.target, {n: at for n, at in standing.items() if self._sequences.get(n) != at})
+        failpoint("sequence.after-write")
         self._sequences = standing
 
     @contextmanager

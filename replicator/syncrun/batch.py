@@ -22,6 +22,7 @@ from replicator.capture.read import make_durable
 from replicator.change import Counts
 from replicator.columns import Known
 from replicator.errors import SchemaMismatch, Transient
+from replicator.failpoint import failpoint
 from replicator.logs import log
 from replicator.model import CopyMethod, TableName
 from replicator.postgres import Connection
@@ -74,6 +75,7 @@ class Batch:
         """Read and write it. Raises the drivers' errors; then nothing of it has happened."""
         ready = self._ready
         with ready.source.batch() as snapshot:
+            failpoint("read.after-snapshot")
             if self._small:
                 postgres.expect_few_rows(ready.source.connection)
             self._waiting = park.waiting(ready.target, self._link)
@@ -89,6 +91,7 @@ class Batch:
                 )
                 if self._job.thirds:
                     self._knows = progress.standing(ready.source.connection, self._link.install, self._link.sync.name)
+            failpoint("read.before-write")
             return Landed(self._write(changed, snapshot), snapshot, saved=True)
 
     def _must_save(self, snapshot: Snapshot) -> bool:
@@ -146,7 +149,9 @@ class Batch:
         ready, counts = self._ready, Counts()
         order = {name: place for place, name in enumerate(ready.pairs)}
         with ready.target.transaction():
+            failpoint("lock.before-position")
             self._check_position()
+            failpoint("lock.after-position")
             self._check_definitions(ready.target, ready.fingerprints[1])
             if self._job.thirds:
                 self._told = progress.told(ready.target, self._link.install, self._link.sync.name)
@@ -155,14 +160,20 @@ class Batch:
             for delta in sorted(changed, key=lambda delta: order[delta.relation.name]):
                 self._job.stop.raise_if_set()
                 self.at = delta.relation.name
+                failpoint("apply.before-table")
                 counts += self._write_table(delta)
             filling = dict(ready.filling)
             for name in ready.filling:
                 self.at = name
                 counts += self._fill_in(name, filling)
+            failpoint("save.before-tables")
             live = self._stay_behind() | self._go_live(changed)
+            failpoint("save.before-position")
             progress.save(ready.target, self._link, snapshot, ready.origin, self._knows)
+            failpoint("save.after-position")
             self._make_durable(snapshot)
+            failpoint("commit.before")
+        failpoint("commit.after")
         ready.tables |= live
         ready.filling = filling
         ready.position = snapshot
@@ -171,7 +182,9 @@ class Batch:
     def _make_durable(self, snapshot: Snapshot) -> None:
         """Never let the target be ahead of what the source keeps through a crash."""
         if not self._ready.source.is_durable(snapshot):
+            failpoint("commit.before-durable")
             make_durable(self._ready.flusher(self._job))
+            failpoint("commit.after-durable")
 
     def _check_position(self) -> None:
         """Keep other runs of this link out, and refuse to go on from where the target is not."""
@@ -232,7 +245,9 @@ class Batch:
 
     def _empty(self, pair: Pair) -> int:
         park.drop_all(self._ready.target, self._link, pair.name)
-        return self._ready.target.execute(sql.SQL("delete from {}").format(pair.target.rows)).rowcount
+        deleted = self._ready.target.execute(sql.SQL("delete from {}").format(pair.target.rows)).rowcount
+        failpoint("apply.after-emptying")
+        return deleted
 
     def _staged(self, pair: Pair, delta: Delta, retry: Sequence[str]) -> Stage:
         gains = pair.captured.counters if self._job.swap else ()
@@ -249,8 +264,10 @@ class Batch:
     def _fill(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str]) -> Stage:
         stage.create(self._ready.target)
         source = self._ready.source
+        failpoint("stage.before-fill")
         query = source.rows(delta, stage.names, retry, text=stage.text)
         stage.fill(source.connection, query, self._ready.target, self._job.moved, binary=pair.source.binary)
+        failpoint("stage.after-fill")
         return stage
 
     # --- columns ------------------------------------------------------------------------------------------------
@@ -306,11 +323,14 @@ class Batch:
         self._job.report(f"copying {pair.name}")
         target, stage = self._ready.target, Stage(pair.target, text=self._careful)
         park.drop_all(target, self._link, pair.name)
+        failpoint("fullcopy.before-emptying")
         deleted = self._empty_for_copy(pair)
+        failpoint("fullcopy.after-emptying")
         if self._careful or self._link.sync.copymethod is CopyMethod.DIFF:
             counts = self._copy_staged(pair, stage)
         else:
             counts = Counts(inserted=self._pump(pair, stage))
+        failpoint("fullcopy.after-rows")
         onward.note_stage(target, self._link, stage)
         return counts + Counts(deleted=deleted)
 

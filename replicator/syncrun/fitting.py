@@ -13,6 +13,7 @@ from replicator import capture, columns, relations
 from replicator.capture import Captured, Kind
 from replicator.columns import Known
 from replicator.errors import Transient
+from replicator.failpoint import failpoint
 from replicator.logs import log
 from replicator.model import Ddl, Link, SyncType, TableName, Topology
 from replicator.postgres import Connection
@@ -121,6 +122,7 @@ def _captured(
     if link.sync.type is SyncType.SWAP:
         ends.insert(0, (link.target.name, target, {name: one.target for name, one in sides.items()}))
     found: dict[tuple[TableName, Kind], Captured] = {}
+    failpoint("prepare.before-capture")
     for database, connection, tables in ends:
         wanted = capture.needs(topology, database)
         present = {name: table for name, table in tables.items() if table and capture.can_log(table, wanted[name])}

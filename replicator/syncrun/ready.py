@@ -17,6 +17,7 @@ from replicator.capture.setup import create_schema, logs
 from replicator.change import Counts
 from replicator.columns import Known
 from replicator.conflict import Rule, rule
+from replicator.failpoint import failpoint
 from replicator.model import Database, Link, OneTimeCopy, SyncType, TableName, Topology
 from replicator.postgres import Connection, Connector
 from replicator.progress import Origin, TablePosition, TableState
@@ -197,6 +198,7 @@ def _make_ready(
     create_schema(target, link.install)
     held = progress.tables(target, link.install, link.sync.name, link.source.name)
     fitted = fit(link, job.topology, source, target, held, job.report)
+    failpoint("prepare.after-capture")
     fitted.park(refused)
     origin = _accept(job, source, target, overwrite)
     missing = _missing(job, target, fitted, overwrite)
@@ -204,6 +206,7 @@ def _make_ready(
     _stay_behind(link, target, [name for name, known in fitted.known.items() if known.parked])
     _copy_again(job, target, fitted)
     counts, copied = _copy_missing(job, (source, target), missing, overwrite)
+    failpoint("prepare.after-copy")
     position = progress.read(target, link.install, link.sync.name, link.source.name)
     ready = Ready(
         source=Source(source, link.install, authored=job.swap),
@@ -249,6 +252,7 @@ def _accept(job: Job, source: Connection, target: Connection, overwrite: bool) -
     if not overwrite:
         progress.check_same(link, position.origin, origin)
     if position.origin != origin or job.kind is Kind.TOUCH:
+        failpoint("prepare.before-forget")
         progress.forget(target, link.install, link.sync.name, link.source.name)
     return origin
 
