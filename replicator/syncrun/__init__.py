@@ -106,8 +106,9 @@ class LinkRunner:
         """Move one batch; a fullcopy copies what changed, or everything when kicked. Prepares first if need be."""
         prepared = self.prepare() if self._ready is None else RunResult()
         assert self._ready is not None
-        if kicked:
+        if kicked and self._refused:
             self._refused.clear()
+            self._redefined = True  # perhaps: nothing shows that values would be taken now
         began = time.monotonic()
         with self._translated():
             self._carry_sequences(self._ready)
