@@ -107,8 +107,9 @@ class LinkRunner:
         """Move one batch; a fullcopy copies what changed, or everything when kicked. Prepares first if need be."""
         prepared = self.prepare() if self._ready is None else RunResult()
         assert self._ready is not None
-        if kicked:
+        if kicked and self._refused:
             self._refused.clear()
+            self._redefined = True  # perhaps: nothing shows that values would be taken now
         began = time.monotonic()
         done = self._batch_as_defined(kicked)
         with self._translated():
@@ -177,7 +178,8 @@ class LinkRunner:
         due = time.monotonic() - self._saved_at > HEARTBEAT
         # Every logged change takes a number, so the numbers taken since the last batch bound what this one holds.
         few = self._probe is not None and self._settled and probe.seq - self._probe.seq <= FEW
-        small = few and self._job.kind is Kind.ROWS  # a whole copy is large however little was logged
+        # A whole copy is large however little was logged, and so may be what a table has waited with.
+        small = few and self._job.kind is Kind.ROWS and not ready.late
         batch = Batch(self._job, ready, kicked=kicked, careful=careful, due=due, small=small)
         try:
             landed = batch.land()

@@ -23,6 +23,7 @@ from replicator.change import Counts
 from replicator.columns import Known
 from replicator.errors import SchemaMismatch, Transient
 from replicator.failpoint import failpoint
+from replicator.logs import log
 from replicator.model import CopyMethod, TableName
 from replicator.postgres import Connection
 from replicator.progress import TablePosition, TableState
@@ -310,6 +311,7 @@ class Batch:
         left = replace(known, after=filled.after)
         if filled.after is None:
             left = definitions.filled(known)
+            log.info("%s -> %s: %s: its new columns are filled in", link.source.name, link.target.name, name)
             del filling[name]
         else:
             filling[name] = left

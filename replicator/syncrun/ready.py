@@ -129,6 +129,11 @@ class Ready:
         """Whether a definition is expected to change: a table is parked, or travels without some columns."""
         return any(known.note for known in self.known.values())
 
+    @property
+    def late(self) -> bool:
+        """Whether there are tables that do not share the sync's position."""
+        return any(at.state is not TableState.LIVE for at in self.tables.values())
+
     def put_first(self, name: TableName) -> None:
         """Write this table before the others from now on."""
         self.pairs = {name: self.pairs[name], **self.pairs}
