@@ -18,13 +18,14 @@ from psycopg.types.json import Jsonb
 
 from replicator import sql
 from replicator.catalog import declared, records, schema
+from replicator.catalog.bucardo import BucardoTables, Goat
 from replicator.catalog.records import KickResult, Leftover, LinkState, LinkTotal, RunRecord, State
 from replicator.change import RunResult
 from replicator.errors import NotFound, ReplicatorError
 from replicator.model import Database, DbGroup, Herd, Install, Link, Sync, Topology
 from replicator.postgres import Connection, Connector, translate, translated
 
-__all__ = ["CHANNEL", "Catalog", "KickResult", "Leftover", "LinkState", "LinkTotal", "RunRecord", "State"]
+__all__ = ["CHANNEL", "Catalog", "Goat", "KickResult", "Leftover", "LinkState", "LinkTotal", "RunRecord", "State"]
 
 CHANNEL = "pgherd_catalog"
 """Where the catalog announces kicks and changes of the topology."""
@@ -35,7 +36,7 @@ PRUNE_EVERY = 100
 WHERE = "the catalog"
 
 
-class Catalog:
+class Catalog(BucardoTables):
     """One connection to an install's catalog. All methods raise ConnectionLost when it breaks: open a new one then."""
 
     def __init__(self, connection: Connection, install: Install) -> None:

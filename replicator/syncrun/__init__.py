@@ -15,7 +15,7 @@ from functools import partial
 
 import psycopg
 
-from replicator import postgres, relations, sequences
+from replicator import postgres, relations
 from replicator.apply import write
 from replicator.capture import Kind
 from replicator.capture.read import Probe
@@ -25,6 +25,7 @@ from replicator.failpoint import failpoint
 from replicator.hook import Moment
 from replicator.model import Link, OneTimeCopy, TableName, Topology
 from replicator.postgres import Connection, Connector
+from replicator.sequences import oneway
 from replicator.signals import Stop
 from replicator.snapshot import NOTHING, Snapshot
 from replicator.syncrun import hooked
@@ -64,11 +65,11 @@ class LinkRunner:
         self._probe: Probe | None = None
         self._snapshot: Snapshot = NOTHING
         self._logged_below = 0
-        self._settled = False
+        self._settled = self._early = False
         self._saved_at = self._sequences_at = self._joined_at = self._defined_at = self._held_at = 0.0
         self._redefined = False
         self._refused: dict[TableName, str] = {}
-        self._sequences: sequences.Standing = {}
+        self._sequences: oneway.Standing = {}
         self._blocked: list[TableName] = []
         self._trouble: ReplicatorError | None = None
 
@@ -96,7 +97,7 @@ class LinkRunner:
             if self._ready.filling or self._definitions_changed(self._ready) or self._held_long(self._ready):
                 return True
             probe = self._ready.source.probe()
-            if self._probe is None or probe.seq != self._probe.seq:
+            if self._probe is None or probe.seq != self._probe.seq or self._try_early():
                 return True
             if probe.snapshot == self._snapshot:
                 return self._joined_meanwhile(self._ready) or self._sequences_moved(self._ready)
@@ -119,13 +120,14 @@ class LinkRunner:
     def _run(self, kicked: bool) -> RunResult:
         prepared = self.prepare() if self._ready is None else RunResult()
         assert self._ready is not None
-        if kicked:
+        if kicked and self._refused:
             self._refused.clear()
+            self._redefined = True  # perhaps: nothing shows that values would be taken now
         began = time.monotonic()
-        with self._translated():
-            self._carry_sequences(self._ready)
         self._trouble = None
         done = self._batch_as_defined(kicked)
+        with self._translated():
+            self._carry_sequences(self._ready)  # once the rows are there: not behind any of them
         return RunResult(
             trouble=self._trouble,
             counts=prepared.counts + done.counts,
@@ -192,7 +194,8 @@ class LinkRunner:
         due = time.monotonic() - self._saved_at > HEARTBEAT
         # Every logged change takes a number, so the numbers taken since the last batch bound what this one holds.
         few = self._probe is not None and self._settled and probe.seq - self._probe.seq <= FEW
-        small = few and self._job.kind is Kind.ROWS  # a whole copy is large however little was logged
+        # A whole copy is large however little was logged, and so may be what a table has waited with.
+        small = few and self._job.kind is Kind.ROWS and not ready.late
         batch = Batch(self._job, ready, kicked=kicked, careful=careful, due=due, small=small)
         try:
             landed = batch.land()
@@ -200,6 +203,7 @@ class LinkRunner:
             self._lock_first(ready, batch.at)
             raise
         self._settle(probe, landed.snapshot)
+        self._early = landed.early
         if landed.saved:
             self._saved_at = time.monotonic()
         if landed.tables and self._job.hooks:
@@ -227,6 +231,14 @@ class LinkRunner:
         self._job.report(f"gave way to an application, tries again: {str(error).splitlines()[0]}")
         self._job.stop.wait(0.01 * 2**attempt * (0.5 + random.random()))
         self._job.stop.raise_if_set()
+
+    def _try_early(self) -> bool:
+        """Whether it is time to look if rows have come that something of this link waits for."""
+        now = time.monotonic()
+        if not self._early or now - self._joined_at < JOINED_EVERY:
+            return False
+        self._joined_at = now
+        return True
 
     def _held_long(self, ready: Ready) -> bool:
         """Whether to see if tables may be sent again that were held: that they are filled shows on the source only."""
@@ -271,14 +283,14 @@ class LinkRunner:
         if self._job.swap or not self.link.sequences or now - self._sequences_at < SEQUENCES_EVERY:
             return False
         self._sequences_at = now
-        return sequences.read(ready.source.connection, self.link.sequences) != self._sequences
+        return oneway.read(ready.source.connection, self.link.sequences) != self._sequences
 
     def _carry_sequences(self, ready: Ready) -> None:
         if self._job.swap or not self.link.sequences:
             return
-        standing = sequences.read(ready.source.connection, self.link.sequences)
+        standing = oneway.read(ready.source.connection, self.link.sequences)
         failpoint("sequence.before-write")
-        sequences.write(ready.target, {n: at for n, at in standing.items() if self._sequences.get(n) != at})
+        oneway.write(ready.target, {n: at for n, at in standing.items() if self._sequences.get(n) != at})
         failpoint("sequence.after-write")
         self._sequences = standing
 

@@ -22,6 +22,7 @@ from replicator.model import (
     DbGroup,
     Herd,
     Install,
+    Numbers,
     OneTimeCopy,
     Strategy,
     Sync,
@@ -55,6 +56,8 @@ PUSH = Sync(
     checktime=timedelta(seconds=90.5),
     onetimecopy=OneTimeCopy.OFF,
     copymethod=CopyMethod.TRUNCATE,
+    sequences=Numbers.NONE,
+    sequence_step=64,
     paused=True,
     hooks=(
         Hook(name="one", moment=Moment.AFTER_SYNC, call="sql:note"),
@@ -114,7 +117,8 @@ INTROSPECTION = (
               obj_description(c.oid, 'pg_class')
        from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
        left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
-       where c.relnamespace = 'catalog'::regnamespace order by c.relname, a.attnum""",
+       where c.relnamespace in ('catalog'::regnamespace, 'bucardo'::regnamespace)
+       order by c.oid::regclass::text, a.attnum""",
     """select conrelid::regclass, conname, pg_get_constraintdef(oid) from pg_constraint
        where connamespace = 'catalog'::regnamespace order by 1::text, 2""",
     "select indexrelid::regclass, pg_get_indexdef(indexrelid) from pg_index where indexrelid::regclass::text like"

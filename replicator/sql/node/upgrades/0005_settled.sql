@@ -3,4 +3,4 @@
 alter table {schema}.captured
     add column settled bigint not null default 0,
     add column settled_on text not null default '';
-update {schema}.node set version = 4;
+update {schema}.node set version = 5;
