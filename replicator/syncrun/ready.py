@@ -23,9 +23,9 @@ from replicator.postgres import Connection, Connector
 from replicator.progress import Origin, TablePosition, TableState
 from replicator.relations import Relation
 from replicator.signals import Stop
-from replicator.snapshot import NOTHING, Snapshot
+from replicator.snapshot import Snapshot
 from replicator.table_copy import Pair, copy_tables, join
-from replicator.table_copy.copy import exported
+from replicator.table_copy.copy import exported, holds
 from replicator.table_copy.join import reverse
 from replicator.table_copy.masters import open_joined
 
@@ -140,17 +140,6 @@ class Ready:
                 connection.close()
 
 
-def holds(position: TablePosition | None, pair: Pair, shared: Snapshot | None) -> bool:
-    """Whether a table's position is one from which the pair's changes continue. shared: the sync-wide one.
-
-    Not if the log is another one than it was, or no longer reaches back so far: a target that was restored from a
-    backup, or that was not a target for a while, lies before what has been purged.
-    """
-    if position is None or position.state is TableState.COPYING or position.capture != pair.captured.id:
-        return False
-    return (position.snapshot or shared or NOTHING).xmin >= pair.captured.purged
-
-
 def make_ready(job: Job, *, overwrite: bool) -> tuple[Ready, Counts, tuple[str, ...]]:
     """Everything that must be before the first batch; also what was copied, and which tables.
 
@@ -248,6 +237,7 @@ def _copy_missing(
     missing = [pair for pair in pairs.values() if overwrite or not holds(known.get(pair.name), pair, shared)]
     if job.swap:
         _check_not_lost(job, missing, known, overwrite)
+        missing = _with_broken_off(job, ends[0], missing, pairs)
     follows_lead = job.swap and link.source.name != link.lead
     as_equal = link.sync.onetimecopy is OneTimeCopy.OFF
     if not missing or follows_lead or (job.kind is Kind.TOUCH and not as_equal):
@@ -302,6 +292,16 @@ def _check_not_lost(
             hint=f"Compare with `replicator verify {link.sync.name}`, then copy anew:"
             f" `replicator update sync {link.sync.name} --onetimecopy always`.",
         )
+
+
+def _with_broken_off(
+    job: Job, source: Connection, missing: Sequence[Pair], pairs: Mapping[TableName, Pair]
+) -> list[Pair]:
+    """Also the tables of which the source was being filled from the target: these flow the other way already."""
+    back = progress.tables(source, job.link.install, job.link.sync.name, job.link.target.name)
+    broken_off = {name for name, at in back.items() if at.state is TableState.COPYING}
+    wanted = {pair.name for pair in missing} | broken_off
+    return [pair for name, pair in pairs.items() if name in wanted]
 
 
 def _take_as_equal(link: Link, target: Connection, pairs: Sequence[Pair], snapshot: Snapshot) -> None:

@@ -30,7 +30,7 @@ from replicator.postgres import Connection, Connector, fetch_one
 from replicator.progress import TablePosition, TableState
 from replicator.relations import Relation
 from replicator.signals import Stop
-from replicator.snapshot import Snapshot
+from replicator.snapshot import NOTHING, Snapshot
 from replicator.table_copy import ranges
 
 WORKERS = 3
@@ -50,6 +50,17 @@ class Pair:
     def name(self) -> TableName:
         """The table's name."""
         return self.source.name
+
+
+def holds(position: TablePosition | None, pair: Pair, shared: Snapshot | None) -> bool:
+    """Whether a table's position is one from which the pair's changes continue. shared: the sync-wide one.
+
+    Not if the log is another one than it was, or no longer reaches back so far: a target that was restored from a
+    backup, or that was not a target for a while, lies before what has been purged.
+    """
+    if position is None or position.state is TableState.COPYING or position.capture != pair.captured.id:
+        return False
+    return (position.snapshot or shared or NOTHING).xmin >= pair.captured.purged
 
 
 @dataclass(frozen=True)
@@ -121,11 +132,7 @@ def copy_tables(
 
     finish: what is to be done on the target in the transaction that says so.
     """
-    failpoint("copy.before-begin")
-    with open_target(connector, link, "copy") as target:
-        known = progress.tables(target, link.install, link.sync.name, link.source.name)
-        positions = {pair.name: _begin(target, link, pair, known.get(pair.name), snapshot) for pair in pairs}
-    failpoint("copy.after-begin")
+    positions = begin(connector, link, pairs, snapshot)
     units = list(_units(pairs, positions))
     expected = sum(ranges.size(snapshot.connection, pair.source) for pair in pairs)
     meter = _Meter(report, stop, len(units), expected)
@@ -140,6 +147,18 @@ def copy_tables(
         failpoint("copy.before-end-commit")
     failpoint("copy.after-end")
     return counts
+
+
+def begin(
+    connector: Connector, link: Link, pairs: Sequence[Pair], snapshot: Exported
+) -> dict[TableName, TablePosition]:
+    """Note that tables are to be copied, and in which ranges. One whose copy was begun before stays as it is."""
+    failpoint("copy.before-begin")
+    with open_target(connector, link, "copy") as target:
+        known = progress.tables(target, link.install, link.sync.name, link.source.name)
+        positions = {pair.name: _begin(target, link, pair, known.get(pair.name), snapshot) for pair in pairs}
+    failpoint("copy.after-begin")
+    return positions
 
 
 def _begin(

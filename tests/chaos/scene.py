@@ -119,15 +119,12 @@ class Scene:
     # -- what is going on
 
     def begin(self) -> None:
-        """Start the engine, and wait until all masters are filled."""
+        """Start the engine, and wait until the masters have joined: until then only the first may be written."""
         for role in (SWAP, PUSH, FULL, PURGE):
             self.engine.start(role)
-        query = "select count(*) from t where id <= %s"
-        until(
-            lambda: all(node.value(query, [SHARED]) == SHARED for node in (*self.masters, self.slave)),
-            REACHED,
-            "all are filled",
-        )
+        for node in self.masters[1:]:
+            self._await_tables(node)
+        until(lambda: self.slave.value("select count(*) from t"), REACHED, "the slave is filled")
 
     @contextmanager
     def load(self) -> Iterator[None]:
@@ -208,9 +205,17 @@ class Scene:
 
     def await_joined(self) -> None:
         """Wait until it has all tables."""
+        self._await_tables(self.joined[-1])
+
+    @staticmethod
+    def _await_tables(node: Node) -> None:
         query = "select count(*) from pgherd.progress_table where sync = %s and source = 'm1' and state <> 'copying'"
-        joining = self.joined[-1]
-        until(lambda: joining.value(query, [SWAP]) == len(SWAPPED), REACHED, f"{joining.name} has all tables")
+        exists = "select to_regclass('pgherd.progress_table') is not null"
+        until(
+            lambda: node.value(exists) and node.value(query, [SWAP]) == len(SWAPPED),
+            REACHED,
+            f"{node.name} has all tables",
+        )
 
     def play(self, act: Act, names: Sequence[Name], *, timed: bool = False) -> None:
         """Kill a process at failpoints of an act, one after the other; then let it go on.
