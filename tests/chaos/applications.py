@@ -103,7 +103,7 @@ class Application:
                 self._written.acknowledged += 1
 
     def stir(self, connection: Connection, code: int) -> None:
-        """Each kind of write once. Where all masters do it at the same time, with the same code, there are conflicts."""
+        """Each kind of write once. Where all masters do that at once, with the same code, there are conflicts."""
         for kind in self._kinds:
             often = kind not in (self._empty, self._empty_slave) or self._chance.random() < 0.3
             if often and kind != self._collide:
