@@ -3,7 +3,7 @@
 Each range is one transaction on the target: rows that are there already are compared and only differences written;
 an empty range is filled by COPY as it comes. The snapshot is the position from which changes continue. A copy that is
 taken up again runs under a newer snapshot but keeps the older position: the changes in between are replayed, which
-does no harm because a batch carries rows as they are. Which tables to copy is decided by the caller.
+does no harm where a batch carries rows as they are (`repeatable`). Which tables to copy is decided by the caller.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from replicator.apply.write import REFUSALS
 from replicator.capture import Captured
 from replicator.change import Counts
 from replicator.failpoint import failpoint
-from replicator.model import Link, TableName
+from replicator.model import Link, SyncType, TableName
 from replicator.postgres import Connection, Connector, fetch_one
 from replicator.progress import TablePosition, TableState
 from replicator.relations import Relation
@@ -161,10 +161,20 @@ def begin(
     return positions
 
 
+def repeatable(link: Link, pair: Pair) -> bool:
+    """Whether changes may arrive twice, so that a copy that was broken off can go on where it was.
+
+    Not in a swap where rows have no key, or counters add up. There all is compared anew under the new snapshot, from
+    which changes then continue.
+    """
+    return link.sync.type is not SyncType.SWAP or bool(pair.source.key and not pair.captured.counters)
+
+
 def _begin(
     target: Connection, link: Link, pair: Pair, known: TablePosition | None, snapshot: Exported
 ) -> TablePosition:
-    if known and known.state is TableState.COPYING and known.capture == pair.captured.id:
+    going_on = known and known.state is TableState.COPYING and known.capture == pair.captured.id
+    if known and going_on and repeatable(link, pair):
         return known
     bounds = ranges.cut(snapshot.connection, pair.source)
     position = TablePosition(TableState.COPYING, pair.captured.id, snapshot.snapshot, bounds)

@@ -73,7 +73,7 @@ def join(
             log_of = logs_by_table(logs(target, link.install))
             # At once, and before the copy: what is equal now may be written on both sides while the rest is copied.
             with target.transaction():
-                note_positions(target, link, [pair.name for pair in forward], known)
+                note_positions(target, link, forward, known)
                 failpoint("join.before-opening")
                 _take_as_equal(target, link, opened, here, anew=overwrite)
                 if thirds and opened:

@@ -80,3 +80,26 @@ def test_what_was_equal_may_be_written_while_the_rest_is_copied(masters: list[No
     made.settle()
     assert_equal(nodes)
     assert len(rows(nodes[0], "u")) == 2
+
+
+@pytest.mark.parametrize("name", ["copy.in-range", "copy.before-end"])
+def test_nothing_is_counted_twice_when_a_copy_is_taken_up_again(
+    node_factory: NodeFactory, lab: Build, cut: Cut, name: str
+) -> None:
+    schema = "create table c (id int primary key, n bigint not null default 0); create table h (note text)"
+    masters = [node_factory(f"m{number}", schema=schema) for number in (1, 2, 3)]
+    masters[0].execute("insert into c values (1); insert into h values ('before')")
+    made = lab(masters, SyncType.SWAP, ("c", "h"), counters=("n",))
+    there_and_back = [each for each in made.sync() if {each.link.source.name, each.link.target.name} == {"m1", "m2"}]
+    for _ in range(2):
+        for runner in there_and_back:
+            runner.run()
+    break_off(made, cut, name, ("m1", "m3"))
+    for node in masters[:2]:
+        node.execute("update c set n = n + 10; insert into h values ('meanwhile')")
+    for runner in there_and_back:
+        runner.run()
+    made.settle()
+    for node in masters:
+        assert rows(node, "c") == [("(1,20)",)]
+        assert rows(node, "h") == [("(before)",), ("(meanwhile)",), ("(meanwhile)",)]
