@@ -132,6 +132,13 @@ def _sum_json(stage: Stage) -> sql.Composable:
     ).format(stage.gain_value(stage.gains[0]), sql.SQL(", ").join(pairs))
 
 
+def forget_parked(connection: Connection, link: Link, stage: Stage) -> None:
+    """Take rows that were parked out of the stage: they were not written."""
+    query = sql.SQL("delete from {} s using {} p where {} and p.key = {}")
+    here = _of_table(link, stage.relation.name)
+    connection.execute(query.format(stage.table, _parked(link), here, stage.key_json))
+
+
 def drop_all(connection: Connection, link: Link, table: TableName, *, of_all: bool = False) -> None:
     """Forget a table's dead letters: it is being copied or emptied as a whole. of_all: those of every source."""
     where = _of_table(link, table, of_all=of_all)
