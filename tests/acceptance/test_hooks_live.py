@@ -58,6 +58,27 @@ def test_a_hook_that_never_returns_is_an_error_of_its_sync_alone(
     assert world.alone()
 
 
+def test_a_stuck_function_dies_with_its_controller(
+    world: World, program: Program, nodes: list[Node], tmp_path: Path
+) -> None:
+    code = tmp_path / "mine.py"
+    code.write_text(STUCK)
+    hook = Hook(name="stuck", moment=Moment.AFTER_ROWS, call=f"python:{code}:stuck", seconds=600)
+    world.sync("hooked", "source", "target", hooks=(hook,))
+
+    def stuck() -> set[int]:
+        return {pid for pid, title in program.leftovers().items() if str(code) in title}
+
+    world("start").ok()
+    world.await_state("hooked", "target", "idle")  # a first copy has no hooks
+    nodes[0].execute("insert into t values (1, 'a')")
+    before = until(stuck, 10, "the function runs")
+    world.kill(world.controllers()["hooked"])
+    until(lambda: not before & stuck(), 5, "the function's process has gone with its controller")
+    world("stop").ok()
+    assert not stuck()
+
+
 def test_a_hook_that_says_stop_pauses_its_sync(world: World, nodes: list[Node]) -> None:
     source, target, _ = nodes
     target.execute(
