@@ -24,6 +24,7 @@ class Config:
     """path: the file that it came from. catalog: libpq parameters. passfile: in libpq's .pgpass format, mode 0600.
 
     unit: the service of systemd that runs the daemon; empty: the daemon goes into the background by itself.
+    keepalives: libpq's parameters of that name, where they are not to be our own; they never come from the file.
     """
 
     path: Path | None = None
@@ -33,6 +34,7 @@ class Config:
     run_dir: Path = Path("/run/pgherd")
     log_file: Path = Path("/var/log/pgherd/replicator.log")
     unit: str = ""
+    keepalives: Mapping[str, str] = field(default_factory=dict)
 
 
 def search_path() -> list[Path]:

@@ -180,7 +180,8 @@ def _begin(
     position = TablePosition(TableState.COPYING, pair.captured.id, snapshot.snapshot, bounds)
     with target.transaction():
         progress.save_table(target, link, pair.name, position)
-        park.drop_all(target, link, pair.name)
+        # In a swap those of other masters too: what they hold is in the copy, or comes again.
+        park.drop_all(target, link, pair.name, of_all=link.sync.type is SyncType.SWAP)
     return position
 
 
