@@ -276,7 +276,7 @@ def _missing(job: Job, source: Connection, target: Connection, fitted: Fitted, o
     if job.swap and not overwrite:
         fitted.park(_lost(job, fitted.pairs.values(), known, shared))
     missing = [pair for pair in fitted.pairs.values() if overwrite or not holds(known.get(pair.name), pair, shared)]
-    if job.swap:
+    if job.swap and link.source.name == link.lead:
         missing = _with_broken_off(job, source, missing, fitted.pairs)
     if job.kind is Kind.ROWS:
         why = f"it is to be copied, and {link.target.name} has columns more, whose values that would lose"
