@@ -16,8 +16,9 @@ import pytest
 
 from replicator.failpoint import NAMES, Name
 from tests.chaos.acts import ACTS
+from tests.chaos.declared import SWAP
 from tests.chaos.judge import Verdict
-from tests.chaos.scene import SWAP, Act, Scene
+from tests.chaos.scene import Act, Scene
 from tests.fixtures.nodes import Node, NodeFactory
 
 SECONDS = float(os.environ.get("PGHERD_TEST_CHAOS_SECONDS") or 0)
