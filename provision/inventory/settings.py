@@ -69,6 +69,13 @@ class Source(StrEnum):
     PGDG = "pgdg"  # the packages of the PostgreSQL project
 
 
+class Role(StrEnum):
+    """What a member of a dbgroup is: a master of a swap, or a slave."""
+
+    SOURCE = "source"
+    TARGET = "target"
+
+
 class SyncType(StrEnum):
     """How a sync moves rows."""
 
@@ -129,6 +136,16 @@ def _table(value: object) -> object:
 
 def _many(value: object) -> object:
     return (value,) if isinstance(value, str) else value
+
+
+def _members(value: object) -> object:
+    """A list of databases as a mapping without roles."""
+    listed = _many(value)
+    if not isinstance(listed, list | tuple):
+        return value
+    if not all(isinstance(name, str) for name in listed):
+        raise _expected("names of databases, or a mapping of them to the roles source and target")
+    return dict.fromkeys(listed)
 
 
 def _duration(value: object) -> object:
@@ -200,6 +217,7 @@ Port = Annotated[Whole, Field(ge=1, le=65535)]
 Name = Annotated[str, BeforeValidator(_name)]
 Table = Annotated[str, BeforeValidator(_table)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_many)]
+Members = Annotated[dict[Name, Role | None], BeforeValidator(_members)]
 Texts = Annotated[tuple[Word, ...], BeforeValidator(_many)]
 Strategy = Annotated[str, BeforeValidator(_strategy)]
 Tables = Annotated[
@@ -336,6 +354,6 @@ class ReplicationSettings(Section):
     install_from: Annotated[str, BeforeValidator(_index)] = CONTROL
     allow_from: Texts = ()
     databases: dict[Name, DatabaseSettings]
-    dbgroups: Annotated[dict[Name, Names], BeforeValidator(_empty)] = Field(default_factory=dict)
+    dbgroups: Annotated[dict[Name, Members], BeforeValidator(_empty)] = Field(default_factory=dict)
     herds: Annotated[dict[Name, HerdSettings], BeforeValidator(_empty)] = Field(default_factory=dict)
     syncs: Annotated[dict[Name, SyncSettings], BeforeValidator(_empty)] = Field(default_factory=dict)

@@ -83,7 +83,7 @@ def list_dbgroups(context: typer.Context, patterns: Patterns = None, json: Json 
     rows = [
         {
             "name": group.name,
-            "databases": list(group.members),
+            "databases": [f"{name}:{group.roles[name]}" if name in group.roles else name for name in group.members],
             "syncs": [sync.name for sync in topology.syncs.values() if group.name in sync.targets],
         }
         for group in matching(topology.dbgroups.values(), patterns, _by_name)

@@ -137,9 +137,9 @@ def _advance(survey: Survey, state: State) -> None:
     for gone in state.keys() - {sync.name for sync in swaps}:
         del state[gone]
     for sync in swaps:
-        names = [member.name for member in survey.topology.members(sync)]
+        names = [master.name for master in survey.topology.masters(sync)]
         if set(names) <= survey.nodes.keys():
-            links = survey.topology.links(survey.install, sync)
+            links = [link for link in survey.topology.links(survey.install, sync) if link.mutual]
             state.setdefault(sync.name, Generations()).advance(
                 {name: survey.nodes[name].origin for name in names},
                 {name: survey.nodes[name].now for name in names},

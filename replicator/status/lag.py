@@ -129,7 +129,7 @@ def _behind(source: Connection, link: Link, seen: Mapping[TableName, Snapshot]) 
 
 
 def _unseen(link: Link, captured: Captured, since: Snapshot) -> sql.Composed:
-    mine = sql.SQL("l.origin is null") if link.sync.type is SyncType.SWAP else sql.SQL("l.onward")
+    mine = sql.SQL("l.origin is null") if link.mutual else sql.SQL("l.onward")
     return sql.SQL("select l.changed_at from {} l where {} and {}").format(
         sql.Identifier(link.install.schema, captured.log), unseen("l.xid", since), mine
     )

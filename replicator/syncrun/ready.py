@@ -44,7 +44,7 @@ class Job:
     @property
     def swap(self) -> bool:
         """Whether both ends are masters."""
-        return self.link.sync.type is SyncType.SWAP
+        return self.link.mutual
 
     @cached_property
     def thirds(self) -> tuple[Database, ...]:
@@ -53,7 +53,7 @@ class Job:
             return ()
         return tuple(
             member
-            for member in self.topology.members(self.link.sync)
+            for member in self.topology.masters(self.link.sync)
             if member not in (self.link.source, self.link.target)
         )
 

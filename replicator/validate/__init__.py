@@ -53,7 +53,8 @@ def _needs(topology: Topology, name: str) -> set[tuple[object, ...]]:
     places = {(d.name, d.dbname, d.host, d.port, d.user, *sorted(d.options.items())) for d in topology.members(sync)}
     relations = {(relation,) for relation in (*herd.tables, *herd.sequences)}
     conflicts = {("strategy", sync.strategy), *sync.strategies, *(("counter", name) for name in sync.counters)}
-    return places | relations | conflicts | {(sync.type,), (sync.copymethod,), ("lead", herd.database)}
+    roles = {("slave", name) for name in topology.slaves(sync)}
+    return places | relations | conflicts | roles | {(sync.type,), (sync.copymethod,), ("lead", herd.database)}
 
 
 def problems(

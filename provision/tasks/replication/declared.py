@@ -14,6 +14,7 @@ from replicator.model import (
     DbGroup,
     Herd,
     OneTimeCopy,
+    Role,
     Strategy,
     Sync,
     SyncType,
@@ -32,7 +33,7 @@ def topology(inventory: Inventory, declared: ReplicationSettings, resolve: Resol
     syncs = {name: _sync(name, settings) for name, settings in declared.syncs.items()}
     found = Topology(
         databases=databases,
-        dbgroups={name: DbGroup(name=name, members=tuple(group)) for name, group in declared.dbgroups.items()},
+        dbgroups={name: _dbgroup(name, group) for name, group in declared.dbgroups.items()},
         herds=herds,
         syncs=syncs,
     )
@@ -53,6 +54,11 @@ def _databases(inventory: Inventory, declared: ReplicationSettings) -> dict[str,
             options={**tls.options(inventory, host), **settings.options},
         )
     return found
+
+
+def _dbgroup(name: str, members: Mapping[str, str | None]) -> DbGroup:
+    roles = {member: Role(role) for member, role in members.items() if role}
+    return DbGroup(name=name, members=tuple(members), roles=roles)
 
 
 def _herd(name: str, settings: HerdSettings, databases: Mapping[str, Database], resolve: Resolve) -> Herd:
