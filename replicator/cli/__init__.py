@@ -40,13 +40,15 @@ COMMANDS = {
     "init": "Create the catalog's schema, or bring it up to date.",
     "add": "Add a database, dbgroup, herd, table, sequence or sync.",
     "update": "Change a database, dbgroup, herd or sync.",
+    "add-node": "Bring a database into a sync or dbgroup while all go on.",
+    "remove-node": "Take a database out of a sync or dbgroup.",
     "remove": "Remove databases, dbgroups, herds, tables, sequences or syncs.",
     "list": "List databases, dbgroups, herds, tables, sequences or syncs.",
 }
 """The words, in the order of the help page, with the line that the help page says of each."""
 
-MODULES = {"list": "listing"}
-"""Modules that are not named after their word, which would hide a built-in function in this package."""
+MODULES = {"add-node": "add_node", "list": "listing", "remove-node": "remove_node"}
+"""Modules that are not named after their word, which is no name, or would hide a built-in function in this package."""
 
 
 class CommandGroup(TyperGroup):

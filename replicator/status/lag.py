@@ -20,7 +20,7 @@ from replicator.capture.setup import logs
 from replicator.errors import ReplicatorError
 from replicator.model import Database, Link, SyncType, TableName
 from replicator.postgres import Connection, Connector, fetch_one, translated
-from replicator.snapshot import Snapshot
+from replicator.snapshot import NOTHING, Snapshot
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Lag:
     """How far a target is behind. rows: changes not yet there (more: at least that many), None when that is not known.
 
     seconds: age of the oldest of them, by the source's clock. problem: why something is not known.
-    parked: keys set aside on the target.
+    parked: keys set aside on the target. tables: how many of the link's tables are there.
     """
 
     rows: int | None = None
@@ -46,6 +46,7 @@ class Lag:
     seconds: float | None = None
     problem: str = ""
     parked: int | None = None
+    tables: int = 0
 
 
 def key(link: Link) -> Key:
@@ -100,7 +101,22 @@ def _lag(connector: Connector, link: Link) -> Lag:
         parked = _parked(target, link)
     with connector.open(_hurried(link.source), "status", autocommit=True) as source, translated(str(link.source)):
         source.execute("select set_config('statement_timeout', %s, false)", [str(COUNT_MS)])
-        return replace(_behind(source, link, seen), parked=parked)
+        here = sum(table in seen for table in link.tables)
+        return replace(_behind(source, link, seen), parked=parked, tables=here)
+
+
+def unsent(connector: Connector, link: Link) -> Lag:
+    """What a link has yet to bring, of tables whose copy is not done all that is logged. Raises ReplicatorErrors."""
+    install = link.install
+    with connector.open(_hurried(link.target), "status", autocommit=True) as target, translated(str(link.target)):
+        exists = progress.exists(target, install)
+        seen = progress.followed(target, install, link.sync.name, link.source.name) if exists else {}
+        parked = _parked(target, link) if exists else 0
+    with connector.open(_hurried(link.source), "status", autocommit=True) as source, translated(str(link.source)):
+        if not progress.exists(source, install):
+            return Lag(rows=0, seconds=0.0, parked=parked)
+        lag = _behind(source, link, {table: seen.get(table, NOTHING) for table in link.tables})
+        return replace(lag, parked=parked)
 
 
 def _parked(target: Connection, link: Link) -> int:

@@ -87,7 +87,7 @@ class _Meter:
         self._lock = threading.Lock()
         self._report, self._stop, self._units = report, stop, units
         self._expected = max(bytes_expected, 1)
-        self._bytes = self._done = 0
+        self._bytes = self._done = self._rows = 0
         self._began = self._said = time.monotonic()
 
     def moved(self, size: int) -> None:
@@ -100,11 +100,13 @@ class _Meter:
             self._said = now
             rate = self._bytes / (now - self._began) / 1e6
             share = max(100 * self._done // self._units, min(99, 100 * self._bytes // self._expected))
-        self._report(f"copying tables: {share} %, {rate:.0f} MB/s")
+            rows = self._rows
+        self._report(f"copying tables: {share} %, {rows} rows, {rate:.0f} MB/s")
 
-    def finished(self) -> None:
+    def finished(self, counts: Counts) -> None:
         with self._lock:
             self._done += 1
+            self._rows += counts.rows
 
 
 def copy_tables(
@@ -171,8 +173,9 @@ def _run(connector: Connector, link: Link, units: Sequence[_Unit], snapshot: Exp
         futures = [pool.submit(work, unit) for unit in units]
         try:
             for future in as_completed(futures):
-                counts += future.result()
-                meter.finished()
+                done = future.result()
+                counts += done
+                meter.finished(done)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
