@@ -34,6 +34,7 @@ INDEX = re.compile(r"(https?|file)://[^\s/'\"]*/\S*")
 CONTROL = "control"
 """The machine that provision runs on, where an inventory speaks of it."""
 
+SIZE = re.compile(r"\d{1,6} ?(kB|MB|GB|TB)")
 UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 YEAR = 366 * UNITS["d"]
 EMBEDDED_VERSIONS = (16, 18)
@@ -158,6 +159,12 @@ def _duration(value: object) -> object:
     return timedelta(seconds=seconds)
 
 
+def _size(value: object) -> object:
+    if not isinstance(value, str) or not SIZE.fullmatch(value):
+        raise _expected("a size such as 500MB or 10GB")
+    return value
+
+
 def _yes_no(value: object) -> object:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
 
@@ -227,6 +234,7 @@ Tables = Annotated[
 SettingName = Annotated[str, BeforeValidator(_setting_name)]
 HostPath = Annotated[PurePosixPath, BeforeValidator(_host_path)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Size = Annotated[str, BeforeValidator(_size)]
 Secretly = InstanceOf[SecretSource]
 Setting = Annotated[bool | int | float | str, BeforeValidator(_setting)]
 
@@ -343,7 +351,8 @@ class ReplicationSettings(Section):
     runs_on: the host that runs the replicator, or CONTROL; None: see `runner`. install_from: the address of a package
     index that this host installs it from; CONTROL: what this machine sends. allow_from: addresses, networks, hosts or
     groups besides the nodes and that host from which the role may connect: where the replicator runs on this machine,
-    at least this machine as remote hosts see it.
+    at least this machine as remote hosts see it. warn_behind, warn_kept: when to warn of a node for which changes are
+    kept; None: as the replicator sees fit.
     """
 
     install: Name = "pgherd"
@@ -353,6 +362,8 @@ class ReplicationSettings(Section):
     runs_on: Word | None = None
     install_from: Annotated[str, BeforeValidator(_index)] = CONTROL
     allow_from: Texts = ()
+    warn_behind: Duration | None = None
+    warn_kept: Size | None = None
     databases: dict[Name, DatabaseSettings]
     dbgroups: Annotated[dict[Name, Members], BeforeValidator(_empty)] = Field(default_factory=dict)
     herds: Annotated[dict[Name, HerdSettings], BeforeValidator(_empty)] = Field(default_factory=dict)

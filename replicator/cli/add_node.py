@@ -45,10 +45,9 @@ def add_node(
     """
     session: Session = context.obj
     current = session.catalog.topology()
-    syncs = affected(current, place)
     desired = with_node(current, place, database, role)
     if not no_wait:
-        _check_hope(session, syncs)
+        _check_hope(session, affected(current, place))
     began = time.monotonic()
     converge(session, desired)
     if no_wait:
@@ -56,7 +55,8 @@ def add_node(
         return
     stop = signals.Stop()
     signals.install_handlers(stop)
-    links = links_of(session.catalog.topology(), session.config.install, syncs, desired.databases[database])
+    declared = session.catalog.topology()
+    links = links_of(declared, session.config.install, affected(declared, place), declared.databases[database])
     arrived = _Watch(session, links, database, stop).until_in_step()
     rows = _rows_copied(session, links)
     typer.echo(f"{database} is in step: {rows} rows copied, {time.monotonic() - began:.1f} s.")
@@ -95,7 +95,7 @@ class _Watch:
         self._told, self._told_at = "", 0.0
 
     def until_in_step(self) -> Arrival:
-        """Wait for it. Raises Interrupted, saying where it is; ReplicatorError when it needs a person, or nobody works."""
+        """Wait for it. Raises Interrupted saying where it is, ReplicatorError when a person must act, DaemonNotRunning."""
         with Console(stderr=True).status("waiting") as shown:
             while True:
                 found = self._look()

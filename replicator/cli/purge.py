@@ -14,6 +14,7 @@ from replicator import signals
 from replicator.cli import output
 from replicator.cli.session import Json, Session
 from replicator.purge import Purger, PurgeReport
+from replicator.status import burden
 
 
 def register(app: typer.Typer) -> None:
@@ -28,13 +29,17 @@ def purge(context: typer.Context, json: Json = False) -> int:
     signals.install_handlers(stop)
     purged = Purger(session.connector, stop).once(measured=True)
     stop.raise_if_set()
+    links = list(session.catalog.topology().all_links(session.config.install))
+    late = burden.late(burden.measure(session.connector, links), session.config)
     if json:
-        output.dump({"logs": purged.reports, "silent": purged.silent})
+        output.dump({"logs": purged.reports, "silent": purged.silent, "late": late})
     else:
         columns = ("Database", "Table", "Log", "Removed", "Kept", "Oldest", "Kept for")
         output.table(columns, [_row(report) for report in purged.reports], empty="There are no change logs.")
     for name, why in purged.silent.items():
         typer.echo(f"replicator: {name} is left out: {why}", err=True)
+    for one in late:
+        typer.echo(f"replicator: {one.sync}: {one}", err=True)
     return 4 if purged.silent else 0
 
 

@@ -73,5 +73,6 @@ def _tell_of_leftovers(session: Session, database: str) -> None:
         what = f"positions on {one.source}" if one.source else "triggers and change logs"
         typer.echo(f"Left on {database}: {what} of sync {one.sync} ({one.error or 'not tried yet'}).")
     typer.echo(
-        f"When it answers again, `replicator remove leftovers {database}` cleans up; if it is gone for good, add --forget."
+        f"When it answers again, `replicator remove leftovers {database}` cleans up;"
+        " if it is gone for good, add --forget."
     )

@@ -9,11 +9,12 @@ Rows are removed up to a transaction id below which everything is settled, not o
 key finds them, and a transaction that holds the id back holds back vacuum too, so nothing would be gained.
 
 `rule` decides and is pure, `survey` gathers what it decides by, `removal` deletes. `keep_purging` is the master's task.
-The conflict ledgers are kept short on the same rounds.
+The conflict ledgers are kept short on the same rounds, and `lateness` warns of targets that hold up the purge for long.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from replicator.errors import ReplicatorError
 from replicator.logs import log
 from replicator.model import Install, SyncType, TableName, Topology
 from replicator.postgres import Connector, translated
+from replicator.purge.lateness import Lateness
 from replicator.purge.removal import EXACT, measure, remove
 from replicator.purge.rule import Generations, State, horizon
 from replicator.purge.survey import Node, Survey, take
@@ -93,10 +95,11 @@ class Purger:
 
 def keep_purging(connector: Connector, stop: Stop) -> None:
     """Purge every few seconds until the stop is requested. What goes wrong is told once, and tried again."""
-    purger, known = Purger(connector, stop), dict[str, str]()
+    purger, lateness, known = Purger(connector, stop), Lateness(connector), dict[str, str]()
     while not stop.wait(EVERY):
         try:
             silent = dict(purger.once().silent)
+            lateness.look(time.monotonic())
         except ReplicatorError as error:
             silent = {"everything": str(error)}
         except Exception as error:

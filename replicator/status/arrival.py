@@ -17,7 +17,7 @@ from replicator.status.lag import Key, Lag, key, measure
 
 @dataclass(frozen=True)
 class Arrival:
-    """How far it is. text: for people, what is going on. filled: all its tables are there. behind: changes on their way.
+    """How far it is. text: what is going on. filled: all its tables are there. behind: changes on their way.
 
     stuck: why it does not go on until a person mends something. absent: links to others that do not answer.
     """

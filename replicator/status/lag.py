@@ -88,18 +88,19 @@ def at_once(work: Mapping[K, Callable[[], T]], seconds: float) -> dict[K, T]:
     return dict(done)
 
 
-def _hurried(database: Database) -> Database:
+def hurried(database: Database) -> Database:
+    """The database, connecting to which is soon given up."""
     return replace(database, options={**database.options, "connect_timeout": CONNECT_SECONDS})
 
 
 def _lag(connector: Connector, link: Link) -> Lag:
     install = link.install
-    with connector.open(_hurried(link.target), "status", autocommit=True) as target, translated(str(link.target)):
+    with connector.open(hurried(link.target), "status", autocommit=True) as target, translated(str(link.target)):
         if not progress.exists(target, install):
             return Lag(problem="the first copy has not begun")
         seen = progress.followed(target, install, link.sync.name, link.source.name)
         parked = _parked(target, link)
-    with connector.open(_hurried(link.source), "status", autocommit=True) as source, translated(str(link.source)):
+    with connector.open(hurried(link.source), "status", autocommit=True) as source, translated(str(link.source)):
         source.execute("select set_config('statement_timeout', %s, false)", [str(COUNT_MS)])
         here = sum(table in seen for table in link.tables)
         return replace(_behind(source, link, seen), parked=parked, tables=here)
@@ -108,11 +109,11 @@ def _lag(connector: Connector, link: Link) -> Lag:
 def unsent(connector: Connector, link: Link) -> Lag:
     """What a link has yet to bring, of tables whose copy is not done all that is logged. Raises ReplicatorErrors."""
     install = link.install
-    with connector.open(_hurried(link.target), "status", autocommit=True) as target, translated(str(link.target)):
+    with connector.open(hurried(link.target), "status", autocommit=True) as target, translated(str(link.target)):
         exists = progress.exists(target, install)
         seen = progress.followed(target, install, link.sync.name, link.source.name) if exists else {}
         parked = _parked(target, link) if exists else 0
-    with connector.open(_hurried(link.source), "status", autocommit=True) as source, translated(str(link.source)):
+    with connector.open(hurried(link.source), "status", autocommit=True) as source, translated(str(link.source)):
         if not progress.exists(source, install):
             return Lag(rows=0, seconds=0.0, parked=parked)
         lag = _behind(source, link, {table: seen.get(table, NOTHING) for table in link.tables})

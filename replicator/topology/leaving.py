@@ -16,7 +16,7 @@ from replicator.model import Install, Link, SyncType, Topology
 from replicator.postgres import Connector
 from replicator.status.lag import Lag, unsent
 
-PATIENCE = 10.0
+PATIENCE = 5.0
 """How long the links of a master that leaves may take to bring its last changes to the others."""
 
 Report = Callable[[str], None]

@@ -86,8 +86,8 @@ def without_node(topology: Topology, place: str, database: str) -> Topology:
             continue
         if others := [name for name in _users(topology, group) if name != place]:
             raise UsageError(
-                f"{database} is a member of dbgroup {group.name}, which sync {', '.join(others)} writes to as well; take"
-                f" it out of all: `replicator remove-node {group.name} {database}`."
+                f"{database} is a member of dbgroup {group.name}, which sync {', '.join(others)} writes to as well;"
+                f" take it out of all: `replicator remove-node {group.name} {database}`."
             )
         smaller = without_members(group, [database])
         topology = _with_group(topology, smaller)
