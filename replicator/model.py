@@ -134,7 +134,7 @@ class Database:
 class DbGroup:
     """A named list of databases, used as the targets of a sync.
 
-    roles: of the members that have one. Without, a member is what the sync makes of it: in a swap a master, else a slave.
+    roles: of the members that have one. Without, a member is what the sync makes of it: a swap's master, else a slave.
     """
 
     name: str

@@ -95,7 +95,7 @@ class _Watch:
         self._told, self._told_at = "", 0.0
 
     def until_in_step(self) -> Arrival:
-        """Wait for it. Raises Interrupted saying where it is, ReplicatorError when a person must act, DaemonNotRunning."""
+        """Wait for it. Raises Interrupted saying where it is, DaemonNotRunning, and what else a person must mend."""
         with Console(stderr=True).status("waiting") as shown:
             while True:
                 found = self._look()

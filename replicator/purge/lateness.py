@@ -1,4 +1,4 @@
-"""Warns in the daemon's log of targets for which change logs keep much: once, now and then again, and when it is over."""
+"""Warns in the daemon's log of targets for which change logs keep much, and says when that is over."""
 
 from __future__ import annotations
 

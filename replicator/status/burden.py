@@ -104,7 +104,7 @@ def measure(connector: Connector, links: Collection[Link]) -> list[Burden]:
         for link in links
     }
     found = at_once(work, MEASURE_SECONDS)
-    parts = {link: part for some in found.values() for link, part in some}
+    parts = {link: part for name in work for link, part in found.get(name, [])}
     return [
         burden
         for sync, target in dict.fromkeys((link.sync.name, link.target.name) for link in links)
@@ -197,7 +197,7 @@ ABOUT = """
 select (select count(*) from (select from {log} l where {unseen} limit {most}) s),
        (select count(*) from (select from {log} limit {most}) s),
        (select extract(epoch from clock_timestamp() - l.changed_at) from {log} l
-        where {unseen} and l.changed_at > 'epoch' order by l.xid, l.seq limit 1),
+        where {unseen} and {sent} and l.changed_at > 'epoch' order by l.xid, l.seq limit 1),
        (select l.seq from {log} l where {unseen} order by l.xid, l.seq limit 1),
        (select seq from {log} order by xid, seq limit 1), (select seq from {log} order by xid desc, seq desc limit 1),
        pg_total_relation_size(c.oid),
@@ -212,12 +212,13 @@ def _of_log(connection: Connection, link: Link, log: Captured, since: Snapshot) 
     query = sql.SQL(ABOUT).format(
         log=table,
         unseen=unseen("l.xid", since),
+        sent=sql.SQL("l.origin is null" if link.mutual else "l.onward"),
         most=sql.Literal(EXACT + 1),
         name=sql.Literal(table.as_string(connection)),
     )
     counted, whole, seconds, first_unseen, first, last, size_, estimate = fetch_one(connection, query)
-    if not counted:
-        return _Part(0, 0, 0.0, exact=True)
+    if not counted or (seconds is None and since is not NOTHING):
+        return _Part(0, 0, 0.0, exact=True)  # what is left was not written for it, and goes when its position moves
     if whole <= EXACT:
         share, rows = counted / whole, counted
     else:

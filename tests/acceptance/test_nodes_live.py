@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,3 +95,52 @@ def test_nodes_come_and_go_while_all_write(world: World, masters: list[Node], th
     await_equal(masters[0], slave, 30)
     written_everywhere(writers, [*masters, slave])
     assert rows(third) == kept
+
+
+def test_one_that_is_away_for_long_catches_up_or_is_let_go(
+    world: World, masters: list[Node], third: Node, breakable: Server
+) -> None:
+    world("add-node", "s", "m3").ok()
+    breakable.stop("immediate")
+    with writing(masters) as writers:
+        for number, node in enumerate(masters, 5):
+            node.execute(
+                "insert into t select i, 'away' from generate_series(%s::int, %s::int) i",
+                [number * 100_000, number * 100_000 + MANY],
+            )
+        until(lambda: all(len(writer.written) > 50 for writer in writers), 30, "the others never stopped")
+    await_equal(*masters, seconds=30)
+    refused = world("remove-node", "s", "m3").exits(4)
+    assert "does not answer" in refused.err and "--force" in refused.err
+    assert members(world) == {"m1", "m2", "m3"}
+    breakable.start()
+    await_equal(masters[0], third, 60)
+    written_everywhere(writers, [*masters, third])
+
+    breakable.stop("immediate")
+    masters[0].execute("update t set v = 'without it' where id = 1")
+    await_equal(*masters, seconds=30)
+    gone = world("remove-node", "s", "m3", "--force").ok()
+    assert "Left on m3: positions on m1 of sync s" in gone.out and "remove leftovers m3" in gone.out
+    assert members(world) == {"m1", "m2"}
+    kept = {row["node"] for row in json.loads(world("purge", "--json").ok().out)["logs"] if "m3" in row["holder"]}
+    assert not kept, "nothing is kept for one that was let go"
+    breakable.start()
+    until(lambda: third.value("select true"), 30, "it answers")
+    assert "Cleaned up 3 of 3" in world("remove", "leftovers", "m3").ok().out
+    assert third.execute("select from pg_namespace where nspname = 'pgherd'") == []
+
+
+def test_whoever_stops_watching_leaves_it_to_the_daemon(
+    world: World, program: Program, masters: list[Node], third: Node
+) -> None:
+    with third.connect() as connection, connection.transaction(force_rollback=True):
+        connection.execute("lock table t in access exclusive mode")  # so it does not arrive meanwhile
+        said = program.folder / "add-node.out"
+        watching = program.start("replicator", "add-node", "s", "m3", log=said)
+        until(lambda: "s: m1 -> m3" in said.read_text(), 30, "it says where it is")
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 130
+        assert "The daemon goes on by itself" in said.read_text()
+    await_equal(masters[0], third, 30)
+    assert "m3 is in step" in world("add-node", "s", "m3").ok().out

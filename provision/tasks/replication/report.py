@@ -40,8 +40,8 @@ class Summary:
     """The replicator in short.
 
     pointed: whether `replicator` finds the configuration by itself. pid: of the daemon, None when it does not run.
-    late: sentences on nodes for which much is kept. trouble: why syncs are not known. host: where it is a service, empty for this machine; unit: what systemd says of
-    it.
+    late: sentences on nodes for which much is kept. trouble: why syncs are not known. host: where it is a service,
+    empty for this machine; unit: what systemd says of it.
     """
 
     config: str
