@@ -158,6 +158,7 @@ def test_a_target_that_is_far_behind_is_told_with_its_cost(
     small = Connector(replace(connector.config, warn_kept=10))
     assert [one.target for one in overview(catalog, small).late] == ["c"]
 
+    caplog.set_level("INFO", logger="pgherd")
     lateness = Lateness(strict)
     for now in (0.0, 10.0, 100.0):
         lateness.look(now)
