@@ -22,6 +22,7 @@ from replicator.model import (
     Herd,
     Install,
     OneTimeCopy,
+    Role,
     Strategy,
     Sync,
     SyncType,
@@ -36,7 +37,7 @@ T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 MASTER = Database(name="master", dbname="test1", host="10.0.0.1", options={"sslmode": "require"})
 SLAVE = Database(name="slave", dbname="test1", host="10.0.0.2", port=5433, user="rep", active=False)
-HISTORY = DbGroup(name="history", members=("slave", "master"))
+HISTORY = DbGroup(name="history", members=("slave", "master"), roles={"slave": Role.TARGET})
 ALPHA = Herd(
     name="alpha",
     database="master",

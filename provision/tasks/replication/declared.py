@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from provision.inventory import HerdSettings, Inventory, MakeDelta, ReplicationSettings, SyncSettings
 from provision.tasks import tls
-from provision.tasks.starts import members
+from provision.tasks.starts import members, slaves
 from replicator.model import (
     CopyMethod,
     Database,
@@ -102,7 +102,7 @@ def _flows_onward(found: Topology, declared: ReplicationSettings, name: str) -> 
     tables = set(found.herds[found.syncs[name].herd].tables)
     written = _written(found, declared, name)
     return any(
-        _read(found, declared, other) & written and tables & set(found.herds[found.syncs[other].herd].tables)
+        _read(declared, other) & written and tables & set(found.herds[found.syncs[other].herd].tables)
         for other in found.syncs
         if other != name
     )
@@ -113,6 +113,5 @@ def _written(found: Topology, declared: ReplicationSettings, name: str) -> set[s
     return {source, *targets} if found.syncs[name].type is SyncType.SWAP else set(targets)
 
 
-def _read(found: Topology, declared: ReplicationSettings, name: str) -> set[str]:
-    source, *targets = members(declared, name)
-    return {source, *targets} if found.syncs[name].type is SyncType.SWAP else {source}
+def _read(declared: ReplicationSettings, name: str) -> set[str]:
+    return set(members(declared, name)) - slaves(declared, name)
