@@ -28,6 +28,7 @@ class Config:
 
     unit: the service of systemd that runs the daemon; empty: the daemon goes into the background by itself.
     warn_behind, warn_kept: warn of a target for which changes are kept that are older, or that fill more bytes.
+    keepalives: libpq's parameters of that name, where they are not to be our own; they never come from the file.
     """
 
     path: Path | None = None
@@ -39,6 +40,7 @@ class Config:
     unit: str = ""
     warn_behind: timedelta = timedelta(days=1)
     warn_kept: int = 10 * 1024**3
+    keepalives: Mapping[str, str] = field(default_factory=dict)
 
 
 def search_path() -> list[Path]:

@@ -182,6 +182,19 @@ def go_live(connection: Connection, link: Link, names: Collection[TableName]) ->
         )
 
 
+def hold(connection: Connection, link: Link, names: Collection[TableName], at: Snapshot) -> None:
+    """Let tables that share the sync's position stay behind at `at`, until a batch brings them on from there.
+
+    In the transaction that moves the position, or while it is locked.
+    """
+    query = sql.SQL(
+        "update {}.progress_table set state = 'copied', snapshot = %s where sync = %s and source = %s"
+        " and state = 'live' and (schema_name, table_name) in (select * from unnest(%s::text[], %s::text[]))"
+    ).format(sql.Identifier(link.install.schema))
+    tables = [[name.schema for name in names], [name.name for name in names]]
+    connection.execute(query, [str(at), link.sync.name, link.source.name, *tables])
+
+
 def followed(connection: Connection, install: Install, sync: str, source: str) -> dict[TableName, Snapshot]:
     """What this node has seen of each table of a source, by the link from there: the sync's position or its own."""
     position = read(connection, install, sync, source)
@@ -231,7 +244,7 @@ def forget(
 def _kept_relations(names: Collection[TableName] | None) -> Iterator[str]:
     if names is None:
         yield "progress"
-    yield from ("progress_table", "parked")
+    yield from ("progress_table", "table_columns", "parked")
 
 
 def _condition(

@@ -17,6 +17,7 @@ from replicator.apply.meeting import Arrival, local_json
 from replicator.apply.stage import EXACT
 from replicator.change import Counts
 from replicator.conflict import Claim, Version
+from replicator.failpoint import failpoint
 
 ROUNDS = 100
 
@@ -43,6 +44,7 @@ def settle(arrival: Arrival) -> Counts:
         if not decided:
             break
         _note(arrival, decided)
+        failpoint("collide.after-ledger")
         _give_way(arrival, [collision for collision, wins in decided if wins])
         _turn_away(arrival, [collision for collision, wins in decided if not wins])
         _raise_floor(arrival, [collision for collision, _ in decided])

@@ -25,6 +25,7 @@ from replicator.capture import Captured
 from replicator.capture.read import unseen
 from replicator.change import Counts
 from replicator.conflict import Claim, Outcome, Rule, Version
+from replicator.failpoint import failpoint
 from replicator.model import Link, Strategy
 from replicator.postgres import Connection
 from replicator.snapshot import Snapshot
@@ -49,7 +50,8 @@ class Arrival:
     """A table's part of a batch, staged on another master.
 
     log: the target's own log of the table. seen: what the source had seen of the target when the batch was read.
-    thirds: the same of the other masters. rule: who wins. names: of the masters, by number.
+    thirds: the same of the other masters. rule: who wins. names: of the masters, by number. wary: an application has
+    stood in the way at this table.
     """
 
     connection: Connection
@@ -61,6 +63,7 @@ class Arrival:
     rule: Rule
     resolver: Resolver | None
     names: Mapping[int, str]
+    wary: bool = False
 
     @property
     def columns(self) -> list[sql.Identifier]:
@@ -241,7 +244,9 @@ def _decide(arrival: Arrival, rivals: Sequence[Rival]) -> Counts:
         park.set_aside(arrival.connection, arrival.link, arrival.stage, failed)
         _lose(arrival, sql.SQL("s.ctid = any({}::tid[])").format(sql.Literal(list(failed))))
     verdicts = [_verdict(arrival.rule, rival, answers) for rival in rivals if rival.id not in failed]
+    failpoint("resolve.before-ledger")
     _note(arrival, [verdict for verdict in verdicts if verdict.noted])
+    failpoint("resolve.after-ledger")
     _mark(arrival, verdicts)
     _keep_anew(arrival, [v for v in verdicts if v.outcome is Outcome.KEEP_ANEW])
     _leave(arrival, [v for v in verdicts if v.outcome is Outcome.LEAVE])
