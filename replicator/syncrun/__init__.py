@@ -62,7 +62,7 @@ class LinkRunner:
         self._probe: Probe | None = None
         self._snapshot: Snapshot = NOTHING
         self._logged_below = 0
-        self._settled = False
+        self._settled = self._early = False
         self._saved_at = self._sequences_at = self._joined_at = self._defined_at = self._held_at = 0.0
         self._redefined = False
         self._refused: dict[TableName, str] = {}
@@ -93,7 +93,7 @@ class LinkRunner:
             if self._ready.filling or self._definitions_changed(self._ready) or self._held_long(self._ready):
                 return True
             probe = self._ready.source.probe()
-            if self._probe is None or probe.seq != self._probe.seq:
+            if self._probe is None or probe.seq != self._probe.seq or self._try_early():
                 return True
             if probe.snapshot == self._snapshot:
                 return self._joined_meanwhile(self._ready) or self._sequences_moved(self._ready)
@@ -107,8 +107,9 @@ class LinkRunner:
         """Move one batch; a fullcopy copies what changed, or everything when kicked. Prepares first if need be."""
         prepared = self.prepare() if self._ready is None else RunResult()
         assert self._ready is not None
-        if kicked:
+        if kicked and self._refused:
             self._refused.clear()
+            self._redefined = True  # perhaps: nothing shows that values would be taken now
         began = time.monotonic()
         done = self._batch_as_defined(kicked)
         with self._translated():
@@ -177,7 +178,8 @@ class LinkRunner:
         due = time.monotonic() - self._saved_at > HEARTBEAT
         # Every logged change takes a number, so the numbers taken since the last batch bound what this one holds.
         few = self._probe is not None and self._settled and probe.seq - self._probe.seq <= FEW
-        small = few and self._job.kind is Kind.ROWS  # a whole copy is large however little was logged
+        # A whole copy is large however little was logged, and so may be what a table has waited with.
+        small = few and self._job.kind is Kind.ROWS and not ready.late
         batch = Batch(self._job, ready, kicked=kicked, careful=careful, due=due, small=small)
         try:
             landed = batch.land()
@@ -185,6 +187,7 @@ class LinkRunner:
             self._lock_first(ready, batch.at)
             raise
         self._settle(probe, landed.snapshot)
+        self._early = landed.early
         if landed.saved:
             self._saved_at = time.monotonic()
         return landed.counts
@@ -210,6 +213,14 @@ class LinkRunner:
         self._job.report(f"gave way to an application, tries again: {str(error).splitlines()[0]}")
         self._job.stop.wait(0.01 * 2**attempt * (0.5 + random.random()))
         self._job.stop.raise_if_set()
+
+    def _try_early(self) -> bool:
+        """Whether it is time to look if rows have come that something of this link waits for."""
+        now = time.monotonic()
+        if not self._early or now - self._joined_at < JOINED_EVERY:
+            return False
+        self._joined_at = now
+        return True
 
     def _held_long(self, ready: Ready) -> bool:
         """Whether to see if tables may be sent again that were held: that they are filled shows on the source only."""

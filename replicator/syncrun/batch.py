@@ -23,6 +23,7 @@ from replicator.change import Counts
 from replicator.columns import Known
 from replicator.errors import SchemaMismatch, Transient
 from replicator.failpoint import failpoint
+from replicator.logs import log
 from replicator.model import CopyMethod, TableName
 from replicator.postgres import Connection
 from replicator.progress import TablePosition, TableState
@@ -46,11 +47,15 @@ class TableRefused(SchemaMismatch):
 
 @dataclass(frozen=True)
 class Landed:
-    """A batch that is done. snapshot: what the target has now, or had already when nothing was to be written."""
+    """A batch that is done. snapshot: what the target has now, or had already when nothing was to be written.
+
+    early: some of it waits for rows that other masters are to send.
+    """
 
     counts: Counts
     snapshot: Snapshot
     saved: bool
+    early: bool = False
 
 
 class Batch:
@@ -69,6 +74,8 @@ class Batch:
         self._seen: Mapping[TableName, Snapshot] = {}
         self._knows: Mapping[str, Snapshot] = {}
         self._told: Mapping[str, Mapping[str, Snapshot]] = {}
+        self._early = 0
+        self._of_thirds: Mapping[int, Mapping[TableName, Snapshot]] | None = None
 
     def land(self) -> Landed:
         """Read and write it. Raises the drivers' errors; then nothing of it has happened."""
@@ -91,7 +98,8 @@ class Batch:
                 if self._job.thirds:
                     self._knows = progress.standing(ready.source.connection, self._link.install, self._link.sync.name)
             failpoint("read.before-write")
-            return Landed(self._write(changed, snapshot), snapshot, saved=True)
+            counts = self._write(changed, snapshot)
+            return Landed(counts, snapshot, saved=True, early=self._early > 0)
 
     def _must_save(self, snapshot: Snapshot) -> bool:
         ready = self._ready
@@ -136,7 +144,19 @@ class Batch:
         since = self._ready.position or NOTHING
         if self._ready.has(name):
             since = self._ready.tables[name].snapshot or since
-        return Delta(relation=pair.source, captured=pair.captured, since=since)
+        return Delta(relation=pair.source, captured=pair.captured, since=since, had=self._had(pair))
+
+    def _had(self, pair: Pair) -> Mapping[int, Snapshot]:
+        """What the target has of the third masters; asked where it matters."""
+        if not pair.captured.counters:
+            return {}
+        if self._of_thirds is None:
+            link, target = self._link, self._ready.target
+            self._of_thirds = {
+                third.id: progress.followed(target, link.install, link.sync.name, third.name)
+                for third in self._job.thirds
+            }
+        return {number: seen[pair.name] for number, seen in self._of_thirds.items() if pair.name in seen}
 
     def _to_retry(self, known: Sequence[Delta], changed: set[TableName]) -> list[Delta]:
         wanted = {name for name, waiting in self._waiting.items() if waiting.retry} - changed
@@ -211,6 +231,8 @@ class Batch:
         deleted = self._empty(pair) if delta.truncated else 0
         stage = self._staged(pair, delta, waiting.retry if waiting else ())
         held = park.hold_back(target, self._link, stage) if waiting and not delta.truncated else 0
+        if stage.gains and delta.had:
+            self._early += park.hold_early(target, self._link, stage)
         if self._job.swap:
             counts = self._write_on_master(pair, stage)
         else:
@@ -289,6 +311,7 @@ class Batch:
         left = replace(known, after=filled.after)
         if filled.after is None:
             left = definitions.filled(known)
+            log.info("%s -> %s: %s: its new columns are filled in", link.source.name, link.target.name, name)
             del filling[name]
         else:
             filling[name] = left

@@ -21,6 +21,7 @@ from replicator.model import (
     DbGroup,
     Herd,
     Install,
+    Numbers,
     OneTimeCopy,
     Role,
     Strategy,
@@ -55,6 +56,8 @@ PUSH = Sync(
     checktime=timedelta(seconds=90.5),
     onetimecopy=OneTimeCopy.OFF,
     copymethod=CopyMethod.TRUNCATE,
+    sequences=Numbers.NONE,
+    sequence_step=64,
     paused=True,
 )
 
