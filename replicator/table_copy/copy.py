@@ -169,7 +169,7 @@ def repeatable(link: Link, pair: Pair) -> bool:
     Not in a swap where rows have no key, or counters add up. There all is compared anew under the new snapshot, from
     which changes then continue.
     """
-    return link.sync.type is not SyncType.SWAP or bool(pair.source.key and not pair.captured.counters)
+    return not link.mutual or bool(pair.source.key and not pair.captured.counters)
 
 
 def _begin(

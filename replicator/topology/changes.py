@@ -10,7 +10,7 @@ from typing import Any
 from replicator.capture import Need, needs
 from replicator.catalog import Leftover
 from replicator.errors import InvalidTopology
-from replicator.model import Database, DbGroup, Herd, Sync, TableName, Topology
+from replicator.model import Database, DbGroup, Herd, Sync, SyncType, TableName, Topology
 
 Declared = Database | DbGroup | Herd | Sync
 
