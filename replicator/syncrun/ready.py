@@ -48,7 +48,7 @@ class Job:
     @property
     def swap(self) -> bool:
         """Whether both ends are masters."""
-        return self.link.sync.type is SyncType.SWAP
+        return self.link.mutual
 
     @cached_property
     def thirds(self) -> tuple[Database, ...]:
@@ -57,7 +57,7 @@ class Job:
             return ()
         return tuple(
             member
-            for member in self.topology.members(self.link.sync)
+            for member in self.topology.masters(self.link.sync)
             if member not in (self.link.source, self.link.target)
         )
 
@@ -234,7 +234,7 @@ def _share_numbers(job: Job, source: Connection, target: Connection) -> None:
     link = job.link
     if not job.swap or link.sync.sequences is Numbers.NONE or link.source.id > link.target.id:
         return
-    members = job.topology.members(link.sync)
+    members = job.topology.masters(link.sync)
     ends = [
         End(database, connection, share(link.sync, members, database))
         for database, connection in ((link.source, source), (link.target, target))
