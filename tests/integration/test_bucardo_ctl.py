@@ -53,7 +53,9 @@ def ctl(catalog_node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     )
     monkeypatch.setenv("PGHERD_CONFIG", str(config))
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / ".bucardorc").write_text("# stands before a file of this machine\n")
     connector = Connector(load(config))
     Catalog.init(connector)
     return Ctl(capsys, connector)
@@ -204,7 +206,7 @@ def test_a_sync_that_cannot_be_is_not_added(two: Ctl, line: str, complaint: str)
 
 
 def test_conflicts_of_a_table_follow_what_is_said_of_it(two: Ctl, catalog_node: Node):
-    two("add table a b db=master herd=h standard_conflict=source")
+    two("add table public.a b db=master herd=h standard_conflict=source")
     two("add sync s source=h targetdb=slave type=swap")
     a, b = TableName("public", "a"), TableName("public", "b")
     assert two.topology().syncs["s"].strategies == ((a, "source"), (b, "source"))
@@ -258,7 +260,7 @@ def test_settings(ctl: Ctl):
     assert ctl("show log_show") == "log_showline = 0\nlog_showpid  = 1\nlog_showtime = 3\n"
     assert ctl("config log_showpid") == "log_showpid = 1\n"
     assert ctl("config set log_showpid=0") == 'Set "log_showpid" to "0"\n'
-    assert "No setting is called nothing" in ctl("show nothing", 1)
+    assert "No setting is called colour" in ctl("show colour", 1)
     assert len(ctl("show all").splitlines()) == 40
 
 
