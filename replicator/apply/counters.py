@@ -25,6 +25,15 @@ def add_up(arrival: Arrival, *, everywhere: bool) -> None:
     arrival.execute("delete from {stage} s where s.standing = 'lost' and (s.gone or not {present})", present=present)
 
 
+def leave_absolute(arrival: Arrival) -> None:
+    """Let rows that are not here have no gain: should they be parked, their counters are as on the source later too."""
+    stage = arrival.stage
+    arrival.execute(
+        "update {stage} s set {none} where not exists (select from {table} t where {match})",
+        none=sql.SQL(", ").join(sql.SQL("{} = null").format(stage.gain(name)) for name in stage.gains),
+    )
+
+
 def _count_in(arrival: Arrival, present: sql.Composable) -> None:
     """Counters that come as they are on the source lack what was gained here meanwhile.
 

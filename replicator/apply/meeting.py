@@ -50,7 +50,8 @@ class Arrival:
     """A table's part of a batch, staged on another master.
 
     log: the target's own log of the table. seen: what the source had seen of the target when the batch was read.
-    thirds: the same of the other masters. rule: who wins. names: of the masters, by number.
+    thirds: the same of the other masters. rule: who wins. names: of the masters, by number. wary: an application has
+    stood in the way at this table.
     """
 
     connection: Connection
@@ -62,6 +63,7 @@ class Arrival:
     rule: Rule
     resolver: Resolver | None
     names: Mapping[int, str]
+    wary: bool = False
 
     @property
     def columns(self) -> list[sql.Identifier]:

@@ -28,7 +28,7 @@ SIFTED = "pgherd_sifted"
 AGAIN: LiteralString = (
     "on conflict (sync, source, schema_name, table_name, md5(key::text)) do update set new_row = excluded.new_row,"
     " sqlstate = excluded.sqlstate, error = excluded.error, last_at = clock_timestamp(),"
-    " attempts = p.attempts + 1, retry = false"
+    " attempts = p.attempts + 1, retry = false, gains = excluded.gains"
 )
 """What becomes of a key that was parked before."""
 
@@ -61,34 +61,62 @@ def waiting(connection: Connection, link: Link) -> dict[TableName, Waiting]:
 
 
 def hold_back(connection: Connection, link: Link, stage: Stage) -> int:
-    """Move staged rows of parked keys to their dead letters, newest image first; how many. Keys to retry go through."""
+    """Move staged rows of parked keys to their dead letters, newest image first; how many. Keys to retry go through.
+
+    What counters gained adds up there, and goes through with the key.
+    """
     here = _of_table(link, stage.relation.name)
+    if stage.gains:
+        _bring_gains(connection, link, stage)
     connection.execute(sql.SQL("delete from {} p where {} and p.retry").format(_parked(link), here))
     query = sql.SQL(
-        "with held as (update {} p set new_row = case when s.gone then null else {} end, last_at = clock_timestamp()"
-        " from {} s where {} and p.key = {} returning s.ctid as at)"
+        "with held as (update {} p set new_row = case when s.gone then null else {} end, last_at = clock_timestamp(),"
+        " gains = {} from {} s where {} and p.key = {} returning s.ctid as at)"
         " delete from {} s using held where s.ctid = held.at"
-    ).format(_parked(link), stage.row_json, stage.table, here, stage.key_json, stage.table)
+    ).format(_parked(link), stage.row_json, _sum_json(stage), stage.table, here, stage.key_json, stage.table)
     return connection.execute(query).rowcount
 
 
-def forget_parked(connection: Connection, link: Link, stage: Stage) -> None:
-    """Take rows that were parked out of the stage: they were not written."""
-    query = sql.SQL("delete from {} s using {} p where {} and p.key = {}")
+def _bring_gains(connection: Connection, link: Link, stage: Stage) -> None:
+    """Add what the dead letters of keys to retry hold to what the staged rows bring."""
+    sums = [sql.SQL("{} = {}").format(stage.gain(name), _sum(stage, name)) for name in stage.gains]
+    query = sql.SQL("update {} s set {} from {} p where {} and p.retry and p.key = {}")
     here = _of_table(link, stage.relation.name)
-    connection.execute(query.format(stage.table, _parked(link), here, stage.key_json))
+    connection.execute(query.format(stage.table, sql.SQL(", ").join(sums), _parked(link), here, stage.key_json))
 
 
-def drop_all(connection: Connection, link: Link, table: TableName) -> None:
-    """Forget a table's dead letters: it is being copied or emptied as a whole."""
-    connection.execute(sql.SQL("delete from {} p where {}").format(_parked(link), _of_table(link, table)))
+def _sum(stage: Stage, name: str) -> sql.Composed:
+    """What a counter has gained in dead letter `p` and then in staged row `s`; null if either is as on the source."""
+    return sql.SQL("case when p.gains is not null then coalesce((p.gains ->> {})::numeric, 0) + {} end").format(
+        sql.Literal(name), stage.gain_value(name)
+    )
+
+
+def _sum_json(stage: Stage) -> sql.Composable:
+    if not stage.gains:
+        return sql.SQL("null::jsonb")
+    pairs = [sql.SQL("({}, to_jsonb({}))").format(sql.Literal(name), _sum(stage, name)) for name in stage.gains]
+    return sql.SQL(
+        "case when p.gains is not null and {} is not null"
+        " then (select jsonb_object_agg(x.k, x.v) from (values {}) x(k, v)) end"
+    ).format(stage.gain_value(stage.gains[0]), sql.SQL(", ").join(pairs))
+
+
+def drop_all(connection: Connection, link: Link, table: TableName, *, of_all: bool = False) -> None:
+    """Forget a table's dead letters: it is being copied or emptied as a whole. of_all: those of every source."""
+    where = _of_table(link, table, of_all=of_all)
+    connection.execute(sql.SQL("delete from {} p where {}").format(_parked(link), where))
 
 
 def set_aside(connection: Connection, link: Link, stage: Stage, errors: Mapping[str, str]) -> None:
-    """Park staged rows, by their ctid in the stage, that the target would take but that nobody could decide about."""
+    """Park staged rows, by their ctid in the stage, that the target would take but that nobody could decide about.
+
+    What their counters gained counts all the same: they hold none of it.
+    """
     query = sql.SQL(
-        "insert into {} as p (sync, source, schema_name, table_name, key, new_row, sqlstate, error)"
-        " select {}, {}, {}, {}, {}, case when not s.gone then {} end, 'P0001', r.error"
+        "insert into {} as p (sync, source, schema_name, table_name, key, new_row, sqlstate, error, gains)"
+        " select {}, {}, {}, {}, {}, case when not s.gone then {} end, 'P0001', r.error,"
+        " case when ({}) is not null then jsonb '{{}}' end"
         " from {} s join unnest({}::text[], {}::text[]) r(id, error) on s.ctid = r.id::tid {}"
     )
     table = stage.relation.name
@@ -96,7 +124,7 @@ def set_aside(connection: Connection, link: Link, stage: Stage, errors: Mapping[
         query.format(
             _parked(link),
             *(sql.Literal(v) for v in (link.sync.name, link.source.name, table.schema, table.name)),
-            *(stage.key_json, stage.row_json, stage.table),
+            *(stage.key_json, stage.row_json, stage.gains_json, stage.table),
             *(sql.Literal(list(errors)), sql.Literal(list(errors.values())), sql.SQL(AGAIN)),
         )
     )
@@ -106,15 +134,19 @@ def _parked(link: Link) -> sql.Identifier:
     return sql.Identifier(link.install.schema, "parked")
 
 
-def _of_table(link: Link, table: TableName) -> sql.Composed:
-    return sql.SQL("p.sync = {} and p.source = {} and p.schema_name = {} and p.table_name = {}").format(
-        *(sql.Literal(v) for v in (link.sync.name, link.source.name, table.schema, table.name))
+def _of_table(link: Link, table: TableName, *, of_all: bool = False) -> sql.Composed:
+    source = sql.SQL("true") if of_all else sql.SQL("p.source = {}").format(sql.Literal(link.source.name))
+    return sql.SQL("p.sync = {} and {} and p.schema_name = {} and p.table_name = {}").format(
+        sql.Literal(link.sync.name), source, sql.Literal(table.schema), sql.Literal(table.name)
     )
 
 
 def sift(connection: Connection, link: Link, stage: Stage) -> Counts:
-    """Write the staged rows except those that the target refuses; park these. Raises ServerError over MOST."""
-    sifted = Stage(stage.relation, stage.versioned, stage.text, SIFTED)
+    """Write the staged rows except those that the target refuses; park these, and take them out of the stage.
+
+    Raises ServerError over MOST.
+    """
+    sifted = Stage(stage.relation, stage.versioned, stage.text, SIFTED, stage.gains)
     _number(connection, stage)
     refusals: dict[int, Refusal] = {}
     while True:
@@ -135,6 +167,9 @@ def sift(connection: Connection, link: Link, stage: Stage) -> Counts:
     failpoint("park.before-letters")
     _park(connection, link, sifted, list(refusals.values()))
     failpoint("park.after-letters")
+    connection.execute(
+        sql.SQL("delete from {} s using {} b where b.bad and s.ctid = b.staged").format(stage.table, sifted.table)
+    )
     return counts + Counts(parked=len(refusals))
 
 
@@ -142,7 +177,8 @@ def _number(connection: Connection, stage: Stage) -> None:
     connection.execute(sql.SQL("drop table if exists {}").format(sql.Identifier("pg_temp", SIFTED)))
     connection.execute(
         sql.SQL(
-            "create temp table {} on commit drop as select row_number() over ()::int as n, false as bad, s.* from {} s"
+            "create temp table {} on commit drop as select row_number() over ()::int as n, false as bad,"
+            " s.ctid as staged, s.* from {} s"
         ).format(sql.Identifier(SIFTED), stage.table)
     )
     connection.execute(sql.SQL("create index on {} (n)").format(sql.Identifier(SIFTED)))
@@ -198,8 +234,8 @@ def _mark(connection: Connection, refusals: Sequence[Refusal]) -> None:
 
 def _park(connection: Connection, link: Link, stage: Stage, refusals: Sequence[Refusal]) -> None:
     query = sql.SQL(
-        "insert into {} as p (sync, source, schema_name, table_name, key, new_row, sqlstate, error)"
-        " select {}, {}, {}, {}, {}, {}, r.sqlstate, r.error"
+        "insert into {} as p (sync, source, schema_name, table_name, key, new_row, sqlstate, error, gains)"
+        " select {}, {}, {}, {}, {}, {}, r.sqlstate, r.error, {}"
         " from {} s join unnest({}::int[], {}::text[], {}::text[]) r(n, sqlstate, error) using (n) {}"
     )
     table = stage.relation.name
@@ -207,7 +243,7 @@ def _park(connection: Connection, link: Link, stage: Stage, refusals: Sequence[R
         query.format(
             _parked(link),
             *(sql.Literal(v) for v in (link.sync.name, link.source.name, table.schema, table.name)),
-            *(stage.key_json, stage.row_json, stage.table),
+            *(stage.key_json, stage.row_json, stage.gains_json, stage.table),
             sql.Literal([r.number for r in refusals]),
             sql.Literal([r.sqlstate for r in refusals]),
             sql.Literal([r.error for r in refusals]),

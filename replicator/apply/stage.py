@@ -107,6 +107,20 @@ class Stage:
         return sql.SQL("(select jsonb_object_agg(x.k, x.v) from (values {}) x(k, v))").format(sql.SQL(", ").join(pairs))
 
     @property
+    def gains_json(self) -> sql.Composable:
+        """What the counters of staged row `s` gained, as a JSON object; null where they are as on the source."""
+        if not self.gains:
+            return sql.SQL("null::jsonb")
+        pairs = [sql.SQL("({}, to_jsonb({}))").format(sql.Literal(name), self.gain_value(name)) for name in self.gains]
+        return sql.SQL(
+            "case when {} is not null then (select jsonb_object_agg(x.k, x.v) from (values {}) x(k, v)) end"
+        ).format(self.gain_value(self.gains[0]), sql.SQL(", ").join(pairs))
+
+    def gain_value(self, name: str) -> sql.Composed:
+        """What a counter of staged row `s` gained; null where all are as on the source."""
+        return sql.SQL("s.{}").format(self.gain(name))
+
+    @property
     def assigned(self) -> list[str]:
         """The columns that an update of a matched row sets."""
         return [
@@ -158,7 +172,9 @@ class Stage:
         into = sql.SQL("{} ({})").format(self.table, sql.SQL(", ").join(names))
         rows = pump(source, query, target, into, binary=binary and self.relation.binary and not self.text, moved=moved)
         if rows > 1000:
-            target.execute(sql.SQL("analyze {}").format(self.table))
+            # How many there are is what matters; statistics of values that are only written cost more than they give.
+            keys = sql.SQL(", ").join(self.column(name) for name in self.relation.key)
+            target.execute(sql.SQL("analyze {} ({})").format(self.table, keys or sql.Identifier("gone")))
         return rows
 
 

@@ -182,7 +182,7 @@ def create_functions(connection: Connection, spec: LogSpec) -> None:
     ]
     connection.execute(
         sql.SQL(named[_row_function(spec)]).format(
-            schema=sql.Identifier(spec.install.schema),
+            now=_now(spec),
             function=function,
             log=spec.log,
             keys=spec.columns,
@@ -196,6 +196,11 @@ def create_functions(connection: Connection, spec: LogSpec) -> None:
     )
     if spec.versions or spec.relation.partitioned or spec.keyless:
         _create_truncate_function(connection, spec)
+
+
+def _now(spec: LogSpec) -> sql.Composed:
+    """The query for the time of a change: later than the floor as it is now, whatever the transaction's snapshot."""
+    return sql.SQL(queries("node/triggers.sql")["now"]).format(schema=sql.Identifier(spec.install.schema))
 
 
 def _row_function(spec: LogSpec) -> str:
@@ -224,7 +229,7 @@ def _create_truncate_function(connection: Connection, spec: LogSpec) -> None:
             log_text=quoted(spec.log),
             keys_text=quoted(spec.columns),
             columns_text=quoted(sql.SQL(", ").join(sql.Identifier(name) for name in spec.key)),
-            schema_text=quoted(sql.Identifier(spec.install.schema)),
+            now_text=quoted(_now(spec)),
         )
     )
 

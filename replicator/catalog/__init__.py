@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 import psycopg
@@ -182,6 +182,14 @@ class Catalog(BucardoTables):
         )
         if rows and rows[0][0] % PRUNE_EVERY == 0:
             self._run("prune_runs", sync=link.sync.name)
+
+    def freeze_runs(self, older_than: timedelta) -> int:
+        """Copy runs that ended longer ago than that to the freezer, out of the view q; how many."""
+        return int(self._one("freeze_runs", older_than=older_than)[0])
+
+    def drop_frozen(self, older_than: timedelta) -> int:
+        """Drop the freezer's days that have been over for longer than that; how many."""
+        return int(self._one("drop_frozen", older_than=older_than)[0])
 
     def runs(self, sync: str | None = None, limit: int = 100) -> list[RunRecord]:
         """The history of one sync or of all, newest first."""

@@ -38,6 +38,7 @@ COMMANDS = {
     "parked": "List, retry or drop rows that a target refused.",
     "conflicts": "List, show, count, restore or prune the conflicts of swaps.",
     "purge": "Remove change log rows that nobody needs, and show what is kept.",
+    "import-bucardo": "Print the inventory that declares what a Bucardo does.",
     "init": "Create the catalog's schema, or bring it up to date.",
     "add": "Add a database, dbgroup, herd, table, sequence or sync.",
     "update": "Change a database, dbgroup, herd or sync.",
@@ -46,8 +47,8 @@ COMMANDS = {
 }
 """The words, in the order of the help page, with the line that the help page says of each."""
 
-MODULES = {"list": "listing"}
-"""Modules that are not named after their word, which would hide a built-in function in this package."""
+MODULES = {"list": "listing", "import-bucardo": "import_bucardo"}
+"""Modules that are not named after their word: it would hide a built-in function in this package, or is no name."""
 
 
 class CommandGroup(TyperGroup):

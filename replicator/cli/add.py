@@ -20,6 +20,7 @@ from replicator.model import (
     DbGroup,
     Ddl,
     Herd,
+    Numbers,
     OneTimeCopy,
     Strategy,
     Sync,
@@ -75,6 +76,14 @@ Counters = Annotated[
     list[str] | None,
     typer.Option("--counter", metavar="COLUMN", help="A column, or table.column, that concurrent changes add up in."),
 ]
+Shared = Annotated[
+    Numbers,
+    typer.Option(
+        "--sequences",
+        help="How masters of a swap come by different numbers: each increments its sequences by the step, or none.",
+    ),
+]
+SequenceStep = Annotated[int, typer.Option(metavar="N", help="How many masters may share the numbers: a power of two.")]
 MakeDelta = Annotated[bool, typer.Option("--makedelta/--no-makedelta", help="Let what it writes flow onward.")]
 CheckTime = Annotated[str | None, typer.Option(metavar="TIME", help="Run at least that often: 30s, 5m, 1h.")]
 Once = Annotated[OneTimeCopy, typer.Option(help="Whether the next run begins with a whole copy.")]
@@ -232,6 +241,8 @@ def add_sync(
     strategy: Conflict = Strategy.LATEST,
     table_strategy: OwnConflict = None,
     counter: Counters = None,
+    sequences: Shared = Numbers.INTERLEAVE,
+    sequence_step: SequenceStep = 16,
     makedelta: MakeDelta = False,
     checktime: CheckTime = None,
     onetimecopy: Once = OneTimeCopy.EMPTY,
@@ -250,6 +261,8 @@ def add_sync(
         strategy=strategy,
         strategies=tuple((table, own) for table, own in own_strategies(table_strategy or ()) if own),
         counters=tuple(counter or ()),
+        sequences=sequences,
+        sequence_step=sequence_step,
         makedelta=makedelta,
         ddl=ddl,
         checktime=duration(checktime) if checktime else None,

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from replicator import postgres, relations, sequences
+from replicator import postgres, relations
 from replicator.apply import write
 from replicator.capture import Kind
 from replicator.capture.read import Probe
@@ -23,6 +23,7 @@ from replicator.errors import LockedOut, Transient
 from replicator.failpoint import failpoint
 from replicator.model import Link, OneTimeCopy, TableName, Topology
 from replicator.postgres import Connector
+from replicator.sequences import oneway
 from replicator.signals import Stop
 from replicator.snapshot import NOTHING, Snapshot
 from replicator.syncrun.batch import Batch, DefinitionChanged, TableRefused
@@ -65,7 +66,7 @@ class LinkRunner:
         self._saved_at = self._sequences_at = self._joined_at = self._defined_at = self._held_at = 0.0
         self._redefined = False
         self._refused: dict[TableName, str] = {}
-        self._sequences: sequences.Standing = {}
+        self._sequences: oneway.Standing = {}
         self._blocked: list[TableName] = []
 
     def prepare(self) -> RunResult:
@@ -109,9 +110,9 @@ class LinkRunner:
         if kicked:
             self._refused.clear()
         began = time.monotonic()
-        with self._translated():
-            self._carry_sequences(self._ready)
         done = self._batch_as_defined(kicked)
+        with self._translated():
+            self._carry_sequences(self._ready)  # once the rows are there: not behind any of them
         return RunResult(
             counts=prepared.counts + done.counts,
             seconds=prepared.seconds + time.monotonic() - began,
@@ -253,14 +254,14 @@ class LinkRunner:
         if self._job.swap or not self.link.sequences or now - self._sequences_at < SEQUENCES_EVERY:
             return False
         self._sequences_at = now
-        return sequences.read(ready.source.connection, self.link.sequences) != self._sequences
+        return oneway.read(ready.source.connection, self.link.sequences) != self._sequences
 
     def _carry_sequences(self, ready: Ready) -> None:
         if self._job.swap or not self.link.sequences:
             return
-        standing = sequences.read(ready.source.connection, self.link.sequences)
+        standing = oneway.read(ready.source.connection, self.link.sequences)
         failpoint("sequence.before-write")
-        sequences.write(ready.target, {n: at for n, at in standing.items() if self._sequences.get(n) != at})
+        oneway.write(ready.target, {n: at for n, at in standing.items() if self._sequences.get(n) != at})
         failpoint("sequence.after-write")
         self._sequences = standing
 

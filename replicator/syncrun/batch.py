@@ -240,6 +240,7 @@ class Batch:
             rule=job.rules[pair.name],
             resolver=job.resolvers.get(pair.name),
             names=job.names,
+            wary=pair.name in self._ready.blocked,
         )
 
     def _empty(self, pair: Pair) -> int:

@@ -18,9 +18,11 @@ from replicator.change import Counts
 from replicator.columns import Known
 from replicator.conflict import Rule, rule
 from replicator.failpoint import failpoint
-from replicator.model import Database, Link, OneTimeCopy, SyncType, TableName, Topology
-from replicator.postgres import Connection, Connector
+from replicator.model import Database, Link, Numbers, OneTimeCopy, SyncType, TableName, Topology
+from replicator.postgres import Connection, Connector, expect_many_rows
 from replicator.progress import Origin, TablePosition, TableState
+from replicator.sequences.masters import End, keep_apart
+from replicator.sequences.shares import share
 from replicator.signals import Stop
 from replicator.snapshot import NOTHING, Snapshot
 from replicator.syncrun.definitions import filled
@@ -99,7 +101,8 @@ class Ready:
     pairs: the tables that travel; of their columns those that travel. known: what is known of all tables' columns.
     fingerprints: of the source's and the target's definitions. tables: how far the target is with each table; one that
     it never had is not in it. wider: tables that have more columns on the target. filling: what is to be filled in.
-    held: tables of which the source sends nothing yet, for others are filling columns in there.
+    held: tables of which the source sends nothing yet, for others are filling columns in there. blocked: those at
+    which an application has stood in the way.
     """
 
     source: Source
@@ -114,6 +117,7 @@ class Ready:
     tables: dict[TableName, TablePosition] = field(default_factory=dict)
     filling: dict[TableName, Known] = field(default_factory=dict)
     held: set[TableName] = field(default_factory=set)
+    blocked: set[TableName] = field(default_factory=set)
     _flusher: Connection | None = None
 
     def has(self, name: TableName) -> bool:
@@ -128,6 +132,7 @@ class Ready:
     def put_first(self, name: TableName) -> None:
         """Write this table before the others from now on."""
         self.pairs = {name: self.pairs[name], **self.pairs}
+        self.blocked.add(name)
 
     def look_for_tables(self, job: Job) -> None:
         """Read anew how far the target is; in a swap the runner of another link may have joined tables."""
@@ -173,6 +178,7 @@ def make_ready(job: Job, *, overwrite: bool, refused: Mapping[TableName, str]) -
     link = job.link
     source = job.connector.open(link.source, f"{link.sync.name} read", autocommit=True)
     try:
+        expect_many_rows(source)
         target = open_target(job.connector, link, "write")
     except BaseException:
         source.close()
@@ -202,6 +208,7 @@ def _make_ready(
     _copy_again(job, target, fitted)
     counts, copied = _copy_missing(job, (source, target), missing, overwrite)
     failpoint("prepare.after-copy")
+    _share_numbers(job, source, target)
     position = progress.read(target, link.install, link.sync.name, link.source.name)
     ready = Ready(
         source=Source(source, link.install, authored=job.swap),
@@ -226,6 +233,20 @@ def _stay_behind(link: Link, target: Connection, parked: Collection[TableName]) 
         position = progress.read(target, link.install, link.sync.name, link.source.name, lock=True)
         if position and parked:
             progress.hold(target, link, parked, position.snapshot)
+
+
+def _share_numbers(job: Job, source: Connection, target: Connection) -> None:
+    """Keep the two masters from handing out one number; of the two links between them, one sees to it."""
+    link = job.link
+    if not job.swap or link.sync.sequences is Numbers.NONE or link.source.id > link.target.id:
+        return
+    members = job.topology.members(link.sync)
+    ends = [
+        End(database, connection, share(link.sync, members, database))
+        for database, connection in ((link.source, source), (link.target, target))
+    ]
+    if changed := keep_apart(ends[0], ends[1], link.tables, link.sequences):
+        job.report(f"gave both masters numbers of their own: {', '.join(map(str, changed))}")
 
 
 def _copy_again(job: Job, target: Connection, fitted: Fitted) -> None:

@@ -25,7 +25,7 @@ from replicator.apply.write import REFUSALS
 from replicator.capture import Captured
 from replicator.change import Counts
 from replicator.failpoint import failpoint
-from replicator.model import Link, TableName
+from replicator.model import Link, SyncType, TableName
 from replicator.postgres import Connection, Connector, fetch_one
 from replicator.progress import TablePosition, TableState
 from replicator.relations import Relation
@@ -151,7 +151,8 @@ def _begin(
     position = TablePosition(TableState.COPYING, pair.captured.id, snapshot.snapshot, bounds)
     with target.transaction():
         progress.save_table(target, link, pair.name, position)
-        park.drop_all(target, link, pair.name)
+        # In a swap those of other masters too: what they hold is in the copy, or comes again.
+        park.drop_all(target, link, pair.name, of_all=link.sync.type is SyncType.SWAP)
     return position
 
 

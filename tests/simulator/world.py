@@ -27,6 +27,7 @@ class Rules:
     """What the model does as the engine does; a test turns one off and sees that histories then go wrong."""
 
     floor: bool = True  # a node's clock is never behind what it has applied or purged
+    floor_now: bool = True  # a transaction sees the floor as it is, however old its snapshot
     reread: bool = True  # versions are compared once the rows are locked
     generations: bool = True  # versions stay for two generations
 
@@ -236,7 +237,7 @@ class World:
         node.locks[key] = transaction
         floor = EARLIEST
         if self.rules.floor:
-            floor = node.floor
+            floor = transaction.floor if transaction.keeps and not self.rules.floor_now else node.floor
         at = conflict.stamped(self.clock(node), floor)
         log = LogRow(node.take_number(), transaction.xid, key, at, "+" if op == "add" else "I" if row is None else "U")
         if op == "add":

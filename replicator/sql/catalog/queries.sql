@@ -25,6 +25,7 @@ select i.revision,
                      'checktime', extract(epoch from s.checktime), 'onetimecopy', s.onetimecopy,
                      'copymethod', s.copymethod, 'paused', s.paused,
                      'strategies', s.strategies, 'counters', s.counters, 'ddl', s.ddl,
+                     'sequences', s.sequences, 'sequence_step', s.sequence_step,
                      'targets', coalesce((select jsonb_agg(coalesce(t.db, t.dbgroup) order by t.ordinal)
                                           from catalog.sync_target t where t.sync = s.name), '[]')) order by s.name)
                  from catalog.sync s), '[]')
@@ -86,15 +87,15 @@ from unnest(%(kinds)s::text[], %(ordinals)s::int[], %(schemas)s::text[], %(names
 -- add_sync --
 insert into catalog.sync
     (name, type, herd, strategy, makedelta, autokick, checktime, onetimecopy, copymethod, paused, strategies, counters,
-     ddl)
+     ddl, sequences, sequence_step)
 values (%(name)s, %(type)s, %(herd)s, %(strategy)s, %(makedelta)s, %(autokick)s, %(checktime)s, %(onetimecopy)s,
-        %(copymethod)s, %(paused)s, %(strategies)s, %(counters)s, %(ddl)s)
+        %(copymethod)s, %(paused)s, %(strategies)s, %(counters)s, %(ddl)s, %(sequences)s, %(sequence_step)s)
 
 -- update_sync --
 update catalog.sync set type = %(type)s, herd = %(herd)s, strategy = %(strategy)s, makedelta = %(makedelta)s,
        autokick = %(autokick)s, checktime = %(checktime)s, onetimecopy = %(onetimecopy)s,
        copymethod = %(copymethod)s, paused = %(paused)s, strategies = %(strategies)s, counters = %(counters)s,
-       ddl = %(ddl)s
+       ddl = %(ddl)s, sequences = %(sequences)s, sequence_step = %(sequence_step)s
 where name = %(name)s
 
 -- remove_sync --
@@ -131,13 +132,13 @@ on conflict (kick, source, target) do nothing
 select kick, source, target, done_at, error from catalog.kick_result where kick = %(kick)s order by source, target
 
 -- record_run --
--- A failure that repeats is counted in the row of its first time, so that an outage of days leaves one row. A run of a
--- sync that has been removed meanwhile leaves none.
+-- A failure that repeats is counted in the row of its first time (unless that is in the freezer), so that an outage of
+-- days leaves one row. A run of a sync that has been removed meanwhile leaves none.
 with known as (
     select name from catalog.sync where name = %(sync)s for key share
 ), repeated as (
     update catalog.run set finished_at = %(finished)s, attempts = attempts + 1
-    where error = %(error)s and id = (
+    where error = %(error)s and not frozen and id = (
         select r.id from catalog.run r
         where r.sync = %(sync)s and r.source = %(source)s and r.target = %(target)s
         order by r.id desc limit 1)
@@ -173,6 +174,12 @@ where r.sync = %(sync)s
   and (r.id <= (select k.id from catalog.run k where k.sync = %(sync)s order by k.id desc
                 offset (select value from catalog.setting where name = 'runs_kept') limit 1)
        or r.finished_at < now() - (select value from catalog.setting where name = 'days_kept') * interval '1 day')
+
+-- freeze_runs --
+select bucardo.bucardo_purge_q_table(%(older_than)s)
+
+-- drop_frozen --
+select freezer.drop_days(%(older_than)s)
 
 -- runs --
 select id, sync, source, target, started_at, finished_at, inserted, updated, deleted, conflicts, parked, copied, error,

@@ -123,7 +123,11 @@ create table catalog.sync (
                  constraint sync_strategies_are_a_list check (jsonb_typeof(strategies) = 'array'),
     counters     text[]   not null,
     ddl          text     not null
-                 constraint sync_ddl_known check (ddl in ('none', 'newcol'))
+                 constraint sync_ddl_known check (ddl in ('none', 'newcol')),
+    sequences    text     not null
+                 constraint sync_sequences_known check (sequences in ('interleave', 'none')),
+    sequence_step int     not null
+                 constraint sync_sequence_step_valid check (sequence_step between 2 and 1024)
 );
 comment on table  catalog.sync is 'Moves a herd from its database to targets';
 comment on column catalog.sync.name is 'The sync''s name';
@@ -139,6 +143,8 @@ comment on column catalog.sync.paused is 'Declared off';
 comment on column catalog.sync.strategies is 'The same of tables that have their own: triples of schema, name, strategy';
 comment on column catalog.sync.counters is 'Columns that concurrent changes add up in: column, or table.column';
 comment on column catalog.sync.ddl is 'Which changes of definitions it makes on its targets by itself';
+comment on column catalog.sync.sequences is 'How masters of a swap come by different numbers from sequences';
+comment on column catalog.sync.sequence_step is 'How many masters may share the numbers';
 
 create table catalog.sync_target (
     sync     text not null
@@ -251,6 +257,7 @@ create table catalog.run (
     copied       text[]      not null,
     error        text,
     attempts     int         not null default 1,
+    frozen       boolean     not null default false,
     constraint run_ends_after_start check (finished_at >= started_at),
     constraint run_counts_valid check (least(inserted, updated, deleted, conflicts, parked) >= 0),
     constraint run_attempts_valid check (attempts > 0)
@@ -271,6 +278,7 @@ comment on column catalog.run.parked is 'Keys set aside because the target refus
 comment on column catalog.run.copied is 'Tables that were copied whole first';
 comment on column catalog.run.error is 'Why it failed; null: it succeeded';
 comment on column catalog.run.attempts is 'How often the same failure came in a row';
+comment on column catalog.run.frozen is 'Whether freezer holds a copy: it has left the view q';
 
 create table catalog.link_total (
     sync          text        not null
