@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import pytest
 
-from replicator import bucardo
-from replicator.catalog import Catalog
-from replicator.config import load
 from replicator.model import CopyMethod, OneTimeCopy, SyncType, TableName
-from replicator.postgres import Connector
+from tests.fixtures.bucardo import Ctl
 from tests.fixtures.nodes import Node, NodeFactory
 
 SCHEMA = """
@@ -24,43 +20,6 @@ create sequence public.seq;
 """
 
 
-class Ctl:
-    """Types a command; what it printed on either side. Fails on another exit code."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], connector: Connector) -> None:
-        self._capsys = capsys
-        self.connector = connector
-
-    def __call__(self, command: str, code: int = 0) -> str:
-        got = bucardo.main(shlex.split(command))
-        printed = self._capsys.readouterr()
-        assert got == code, f"{command}: exit code {got}\n{printed.out}{printed.err}"
-        return printed.out + printed.err
-
-    def topology(self):
-        with Catalog.open(self.connector) as catalog:
-            return catalog.topology()
-
-
-@pytest.fixture
-def ctl(catalog_node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ctl:
-    """The commands over an empty catalog."""
-    place = catalog_node.database
-    config = tmp_path / "replicator.toml"
-    config.write_text(
-        f'run_dir = "run"\nlog_file = "log"\npassfile = "passwords"\n[catalog]\nhost = "{place.host}"\n'
-        f'port = "{place.port}"\ndbname = "{place.dbname}"\nuser = "postgres"\n'
-    )
-    monkeypatch.setenv("PGHERD_CONFIG", str(config))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / ".bucardorc").write_text("# stands before a file of this machine\n")
-    connector = Connector(load(config))
-    Catalog.init(connector)
-    return Ctl(capsys, connector)
-
-
 @pytest.fixture
 def master(node_factory: NodeFactory) -> Node:
     return node_factory("master", schema=SCHEMA)
@@ -71,17 +30,11 @@ def slave(node_factory: NodeFactory) -> Node:
     return node_factory("slave", schema=SCHEMA)
 
 
-def add_db(ctl: Ctl, node: Node, more: str = "", code: int = 0) -> str:
-    place = node.database
-    line = f"add db {place.dbname} name={node.name} host={place.host} port={place.port} user=postgres {more}"
-    return ctl(line, code)
-
-
 @pytest.fixture
 def two(ctl: Ctl, master: Node, slave: Node) -> Ctl:
     """Both databases are known."""
-    add_db(ctl, master)
-    add_db(ctl, slave)
+    ctl.add_db(master)
+    ctl.add_db(slave)
     return ctl
 
 
@@ -99,20 +52,20 @@ def test_a_database_that_cannot_be_is_not_added(ctl: Ctl, master: Node, tmp_path
 
 
 def test_a_password_goes_into_the_password_file_and_nowhere_else(ctl: Ctl, master: Node, tmp_path: Path):
-    printed = add_db(ctl, master, "pass=hunter2")
+    printed = ctl.add_db(master, "pass=hunter2")
     assert "can be read by others" in printed and "hunter2" not in printed + ctl("list dbs -vv")
     assert "hunter2" in (tmp_path / "passwords").read_text()
     assert (tmp_path / "passwords").stat().st_mode & 0o777 == 0o600
 
 
 def test_groups(ctl: Ctl, master: Node, slave: Node):
-    printed = add_db(ctl, master, "group=g")
+    printed = ctl.add_db(master, "group=g")
     assert printed.splitlines() == [
         'Added database "master"',
         'Added new database group "g"',
         'Added database "master" to group "g"',
     ]
-    add_db(ctl, slave)
+    ctl.add_db(slave)
     assert ctl("update dbgroup g add slave") == 'Added database "slave" to group "g"\n'
     assert 'already in group "g"' in ctl("update dbgroup g add slave", 1)
     assert ctl("list dbgroups") == "Database group: g  Members: master, slave\n"
