@@ -18,6 +18,7 @@ from replicator.change import Counts
 from replicator.columns import Known
 from replicator.conflict import Rule, rule
 from replicator.failpoint import failpoint
+from replicator.hooks import Hooks
 from replicator.model import Database, Link, Numbers, OneTimeCopy, SyncType, TableName, Topology
 from replicator.postgres import Connection, Connector, expect_many_rows
 from replicator.progress import Origin, TablePosition, TableState
@@ -48,7 +49,7 @@ class Job:
     @property
     def swap(self) -> bool:
         """Whether both ends are masters."""
-        return self.link.sync.type is SyncType.SWAP
+        return self.link.mutual
 
     @cached_property
     def thirds(self) -> tuple[Database, ...]:
@@ -57,7 +58,7 @@ class Job:
             return ()
         return tuple(
             member
-            for member in self.topology.members(self.link.sync)
+            for member in self.topology.masters(self.link.sync)
             if member not in (self.link.source, self.link.target)
         )
 
@@ -83,6 +84,11 @@ class Job:
         strategies = {table: self.link.sync.strategy_of(table) for table in self.link.tables}
         made = {strategy: resolver(strategy) for strategy in set(strategies.values())}
         return {table: found for table, strategy in strategies.items() if (found := made[strategy])}
+
+    @cached_property
+    def hooks(self) -> Hooks:
+        """What runs at the moments of its runs."""
+        return Hooks(self.link, self.stop)
 
     @property
     def kind(self) -> Kind:
@@ -234,7 +240,7 @@ def _share_numbers(job: Job, source: Connection, target: Connection) -> None:
     link = job.link
     if not job.swap or link.sync.sequences is Numbers.NONE or link.source.id > link.target.id:
         return
-    members = job.topology.members(link.sync)
+    members = job.topology.masters(link.sync)
     ends = [
         End(database, connection, share(link.sync, members, database))
         for database, connection in ((link.source, source), (link.target, target))
