@@ -35,6 +35,7 @@ INDEX = re.compile(r"(https?|file)://[^\s/'\"]*/\S*")
 CONTROL = "control"
 """The machine that provision runs on, where an inventory speaks of it."""
 
+SIZE = re.compile(r"\d{1,6} ?(kB|MB|GB|TB)")
 UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 YEAR = 366 * UNITS["d"]
 EMBEDDED_VERSIONS = (16, 18)
@@ -68,6 +69,13 @@ class Source(StrEnum):
     SYSTEM = "system"  # what the host already has; nothing is installed
     DISTRIBUTION = "distribution"  # the operating system's own packages
     PGDG = "pgdg"  # the packages of the PostgreSQL project
+
+
+class Role(StrEnum):
+    """What a member of a dbgroup is: a master of a swap, or a slave."""
+
+    SOURCE = "source"
+    TARGET = "target"
 
 
 class SyncType(StrEnum):
@@ -160,6 +168,16 @@ def _many(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def _members(value: object) -> object:
+    """A list of databases as a mapping without roles."""
+    listed = _many(value)
+    if not isinstance(listed, list | tuple):
+        return value
+    if not all(isinstance(name, str) for name in listed):
+        raise _expected("names of databases, or a mapping of them to the roles source and target")
+    return dict.fromkeys(listed)
+
+
 def _duration(value: object) -> object:
     if value is None or isinstance(value, timedelta):
         return value
@@ -168,6 +186,12 @@ def _duration(value: object) -> object:
     if not 0 < seconds < YEAR:
         raise _expected("a duration such as 30s, 5m or 1h")
     return timedelta(seconds=seconds)
+
+
+def _size(value: object) -> object:
+    if not isinstance(value, str) or not SIZE.fullmatch(value):
+        raise _expected("a size such as 500MB or 10GB")
+    return value
 
 
 def _yes_no(value: object) -> object:
@@ -241,6 +265,7 @@ Port = Annotated[Whole, Field(ge=1, le=65535)]
 Name = Annotated[str, BeforeValidator(_name)]
 Table = Annotated[str, BeforeValidator(_table)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_many)]
+Members = Annotated[dict[Name, Role | None], BeforeValidator(_members)]
 Texts = Annotated[tuple[Word, ...], BeforeValidator(_many)]
 Strategy = Annotated[str, BeforeValidator(_strategy)]
 Tables = Annotated[
@@ -250,6 +275,7 @@ Tables = Annotated[
 SettingName = Annotated[str, BeforeValidator(_setting_name)]
 HostPath = Annotated[PurePosixPath, BeforeValidator(_host_path)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Size = Annotated[str, BeforeValidator(_size)]
 Secretly = InstanceOf[SecretSource]
 Setting = Annotated[bool | int | float | str, BeforeValidator(_setting)]
 
@@ -379,7 +405,8 @@ class ReplicationSettings(Section):
     runs_on: the host that runs the replicator, or CONTROL; None: see `runner`. install_from: the address of a package
     index that this host installs it from; CONTROL: what this machine sends. allow_from: addresses, networks, hosts or
     groups besides the nodes and that host from which the role may connect: where the replicator runs on this machine,
-    at least this machine as remote hosts see it.
+    at least this machine as remote hosts see it. warn_behind, warn_kept: when to warn of a node for which changes are
+    kept; None: as the replicator sees fit.
     """
 
     install: Name = "pgherd"
@@ -389,7 +416,9 @@ class ReplicationSettings(Section):
     runs_on: Word | None = None
     install_from: Annotated[str, BeforeValidator(_index)] = CONTROL
     allow_from: Texts = ()
+    warn_behind: Duration | None = None
+    warn_kept: Size | None = None
     databases: dict[Name, DatabaseSettings]
-    dbgroups: Annotated[dict[Name, Names], BeforeValidator(_empty)] = Field(default_factory=dict)
+    dbgroups: Annotated[dict[Name, Members], BeforeValidator(_empty)] = Field(default_factory=dict)
     herds: Annotated[dict[Name, HerdSettings], BeforeValidator(_empty)] = Field(default_factory=dict)
     syncs: Annotated[dict[Name, SyncSettings], BeforeValidator(_empty)] = Field(default_factory=dict)

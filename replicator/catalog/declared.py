@@ -19,6 +19,7 @@ from replicator.model import (
     Herd,
     Numbers,
     OneTimeCopy,
+    Role,
     Sync,
     SyncType,
     TableName,
@@ -42,7 +43,8 @@ def values(value: Declared) -> dict[str, object]:
         case Database():
             return {**vars(value), "options": Jsonb(dict(value.options))}
         case DbGroup():
-            return {"name": value.name, "members": list(value.members)}
+            roles = [value.roles.get(name) for name in value.members]
+            return {"name": value.name, "members": list(value.members), "roles": roles}
         case Herd():
             return {"name": value.name, "database": value.database, **_members(value)}
         case Sync():
@@ -72,10 +74,15 @@ def topology(
     """The topology that a row of the query `topology` holds."""
     return Topology(
         databases={row["name"]: Database(**row) for row in databases},
-        dbgroups={row["name"]: DbGroup(name=row["name"], members=tuple(row["members"])) for row in dbgroups},
+        dbgroups={row["name"]: _dbgroup(row) for row in dbgroups},
         herds={row["name"]: _herd(row) for row in herds},
         syncs={row["name"]: _sync(row) for row in syncs},
     )
+
+
+def _dbgroup(row: Mapping[str, Any]) -> DbGroup:
+    roles = {name: Role(role) for name, role in row["members"] if role}
+    return DbGroup(name=row["name"], members=tuple(name for name, _ in row["members"]), roles=roles)
 
 
 def _herd(row: Mapping[str, Any]) -> Herd:

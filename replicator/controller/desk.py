@@ -106,7 +106,7 @@ class Desk:
             if why := _reason_to_leave(topology, self._sync):
                 self._stop.set(why)
             else:
-                self.habits = Habits(catalog.bucardo_settings())
+                self.habits = Habits(catalog.bucardo_settings(), self._connector.config.run_dir)
                 self.switches = catalog.habits().get(("start", ""), {})
                 self.declared = revision, topology
                 self._copies_once = topology.syncs[self._sync].onetimecopy is OneTimeCopy.ALWAYS

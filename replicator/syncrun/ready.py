@@ -49,7 +49,7 @@ class Job:
     @property
     def swap(self) -> bool:
         """Whether both ends are masters."""
-        return self.link.sync.type is SyncType.SWAP
+        return self.link.mutual
 
     @cached_property
     def thirds(self) -> tuple[Database, ...]:
@@ -58,7 +58,7 @@ class Job:
             return ()
         return tuple(
             member
-            for member in self.topology.members(self.link.sync)
+            for member in self.topology.masters(self.link.sync)
             if member not in (self.link.source, self.link.target)
         )
 
@@ -240,7 +240,7 @@ def _share_numbers(job: Job, source: Connection, target: Connection) -> None:
     link = job.link
     if not job.swap or link.sync.sequences is Numbers.NONE or link.source.id > link.target.id:
         return
-    members = job.topology.members(link.sync)
+    members = job.topology.masters(link.sync)
     ends = [
         End(database, connection, share(link.sync, members, database))
         for database, connection in ((link.source, source), (link.target, target))
@@ -282,7 +282,7 @@ def _missing(job: Job, source: Connection, target: Connection, fitted: Fitted, o
     if job.swap and not overwrite:
         fitted.park(_lost(job, fitted.pairs.values(), known, shared))
     missing = [pair for pair in fitted.pairs.values() if overwrite or not holds(known.get(pair.name), pair, shared)]
-    if job.swap:
+    if job.swap and link.source.name == link.lead:
         missing = _with_broken_off(job, source, missing, fitted.pairs)
     if job.kind is Kind.ROWS:
         why = f"it is to be copied, and {link.target.name} has columns more, whose values that would lose"

@@ -25,7 +25,7 @@ from replicator.apply.write import REFUSALS
 from replicator.capture import Captured
 from replicator.change import Counts
 from replicator.failpoint import failpoint
-from replicator.model import Link, SyncType, TableName
+from replicator.model import Link, TableName
 from replicator.postgres import Connection, Connector, fetch_one
 from replicator.progress import TablePosition, TableState
 from replicator.relations import Relation
@@ -99,7 +99,7 @@ class _Meter:
         self._lock = threading.Lock()
         self._report, self._stop, self._units = report, stop, units
         self._expected = max(bytes_expected, 1)
-        self._bytes = self._done = 0
+        self._bytes = self._done = self._rows = 0
         self._began = self._said = time.monotonic()
 
     def moved(self, size: int) -> None:
@@ -112,11 +112,13 @@ class _Meter:
             self._said = now
             rate = self._bytes / (now - self._began) / 1e6
             share = max(100 * self._done // self._units, min(99, 100 * self._bytes // self._expected))
-        self._report(f"copying tables: {share} %, {rate:.0f} MB/s")
+            rows = self._rows
+        self._report(f"copying tables: {share} %, {rows} rows, {rate:.0f} MB/s")
 
-    def finished(self) -> None:
+    def finished(self, counts: Counts) -> None:
         with self._lock:
             self._done += 1
+            self._rows += counts.rows
 
 
 def copy_tables(
@@ -167,7 +169,7 @@ def repeatable(link: Link, pair: Pair) -> bool:
     Not in a swap where rows have no key, or counters add up. There all is compared anew under the new snapshot, from
     which changes then continue.
     """
-    return link.sync.type is not SyncType.SWAP or bool(pair.source.key and not pair.captured.counters)
+    return not link.mutual or bool(pair.source.key and not pair.captured.counters)
 
 
 def _begin(
@@ -181,7 +183,7 @@ def _begin(
     with target.transaction():
         progress.save_table(target, link, pair.name, position)
         # In a swap those of other masters too: what they hold is in the copy, or comes again.
-        park.drop_all(target, link, pair.name, of_all=link.sync.type is SyncType.SWAP)
+        park.drop_all(target, link, pair.name, of_all=link.mutual)
     return position
 
 
@@ -207,8 +209,9 @@ def _run(connector: Connector, link: Link, units: Sequence[_Unit], snapshot: Exp
         futures = [pool.submit(work, unit) for unit in units]
         try:
             for future in as_completed(futures):
-                counts += future.result()
-                meter.finished()
+                done = future.result()
+                counts += done
+                meter.finished(done)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -6,8 +6,9 @@ before has left. So the failpoints of an act stand in the order in which they ar
 
 from __future__ import annotations
 
+from tests.chaos.declared import FULL, PUSH, SWAP
 from tests.chaos.engine import PURGE
-from tests.chaos.scene import FULL, PUSH, SWAP, Act
+from tests.chaos.scene import Act
 
 ACTS = (
     Act(

@@ -15,27 +15,14 @@ from pathlib import Path
 from replicator.catalog import Catalog
 from replicator.config import load
 from replicator.failpoint import Name
-from replicator.model import CopyMethod, DbGroup, Herd, OneTimeCopy, Sync, SyncType, TableName
+from replicator.model import DbGroup, OneTimeCopy
 from replicator.postgres import Connector
 from tests.chaos.applications import SHARED, Application, Connection, Written
+from tests.chaos.declared import FULL, ON_SLAVE, PUSH, SWAP, TABLES, declare, settings
 from tests.chaos.engine import PURGE, Engine
 from tests.chaos.judge import SWAPPED, Verdict, judge
 from tests.fixtures.nodes import Node, NodeFactory
 from tests.fixtures.wait import until
-
-TABLES = """
-create table t (id int primary key, v text, n bigint not null default 0);
-create table u (id bigint primary key, code bigint unique, v text);
-create table h (note text);
-create table z (id bigint primary key, v text);
-create table w (id int primary key, v text);
-create table f (id int, v text);
-create sequence q;
-"""
-ON_SLAVE = TABLES + "alter table w add check (v <> 'refused');"
-
-SWAP, PUSH, FULL = "swap", "push", "full"
-"""The syncs: between the masters; from the first one to the slave, by change and as a whole."""
 
 REACHED = 60.0
 """Seconds within which a failpoint is reached, on a busy machine too."""
@@ -91,47 +78,16 @@ class Scene:
         self._stirring: list[tuple[Application, Connection]] = []
         self._stirred = 0
         self._factory, self._round, self._markers, self._kick = factory, 0, 0, 0
-        self._settings = _settings(folder, catalog)
+        self._settings = settings(folder, catalog)
         self.connector = Connector(load(self._settings))
         Catalog.init(self.connector)
-        self._declare()
+        declare(self.connector, self.masters, self.slave)
         self.engine = Engine(self._settings, bug)
         self.masters[0].execute(f"insert into t select i, 'first ' || i from generate_series(1, {SHARED}) i")
 
     @property
     def _others(self) -> tuple[str, ...]:
         return tuple(node.name for node in self.masters[1:])
-
-    def _declare(self) -> None:
-        swapped = tuple(TableName("public", name) for name in SWAPPED)
-        pushed = tuple(TableName("public", name) for name in ("t", "u", "w"))
-        with Catalog.open(self.connector) as catalog:
-            for node in (*self.masters, self.slave):
-                catalog.add_database(node.database)
-            catalog.add_herd(Herd(name="swapped", database="m1", tables=swapped))
-            catalog.add_herd(Herd(name="pushed", database="m1", tables=pushed, sequences=(TableName("public", "q"),)))
-            catalog.add_herd(Herd(name="whole", database="m1", tables=(TableName("public", "f"),)))
-            catalog.add_dbgroup(DbGroup(name="others", members=self._others))
-            catalog.add_sync(
-                Sync(
-                    name=SWAP,
-                    type=SyncType.SWAP,
-                    herd="swapped",
-                    targets=("others",),
-                    counters=("t.n",),
-                    makedelta=True,
-                )
-            )
-            catalog.add_sync(Sync(name=PUSH, type=SyncType.PUSHDELTA, herd="pushed", targets=("slave",)))
-            catalog.add_sync(
-                Sync(
-                    name=FULL,
-                    type=SyncType.FULLCOPY,
-                    herd="whole",
-                    targets=("slave",),
-                    copymethod=CopyMethod.DELETE,
-                )
-            )
 
     # -- what is going on
 
@@ -260,8 +216,10 @@ class Scene:
         self.engine.kill(act.role)
         act.before(self)
         for name in names:
-            self.kill_at(act.role, name, self.chance.randint(1, 8) if timed and act.flowing else 1)
-            if timed and act.flowing:
+            again = timed and act.flowing
+            # What makes links ready is met once by each of them.
+            self.kill_at(act.role, name, self.chance.randint(1, 5) if again and not name.startswith("prepare") else 1)
+            if again:
                 self.time_recovery(act.role)
         self.recover(act.role)
         act.after(self)
@@ -304,12 +262,3 @@ class Scene:
     def close(self) -> None:
         """End the engine."""
         self.engine.close()
-
-
-def _settings(folder: Path, catalog: Node) -> Path:
-    place, path = catalog.database, folder / "replicator.toml"
-    path.write_text(
-        f'run_dir = "run"\nlog_file = "log/replicator.log"\n[catalog]\nhost = "{place.host}"\nport = "{place.port}"\n'
-        f'dbname = "{place.dbname}"\nuser = "{place.user}"\n'
-    )
-    return path

@@ -24,6 +24,7 @@ from replicator.model import (
     Install,
     Numbers,
     OneTimeCopy,
+    Role,
     Strategy,
     Sync,
     SyncType,
@@ -38,7 +39,7 @@ T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 MASTER = Database(name="master", dbname="test1", host="10.0.0.1", options={"sslmode": "require"})
 SLAVE = Database(name="slave", dbname="test1", host="10.0.0.2", port=5433, user="rep", active=False)
-HISTORY = DbGroup(name="history", members=("slave", "master"))
+HISTORY = DbGroup(name="history", members=("slave", "master"), roles={"slave": Role.TARGET})
 ALPHA = Herd(
     name="alpha",
     database="master",

@@ -180,6 +180,30 @@ def test_list_tables_tells_of_missing_tables_and_keys(declared: Site):
     assert "none" in out
 
 
+def test_members_of_a_dbgroup_have_roles(declared: Site):
+    declared("add dbgroup g master:source slave:target").ok()
+    listed = "g     master:source, slave:target"
+    assert listed in declared("list dbgroups").ok().out
+    (row,) = declared.json("list dbgroups g")
+    assert (row["databases"], row["roles"]) == (["master", "slave"], {"master": "source", "slave": "target"})
+    assert "+ roles.master2: source" in declared("update dbgroup g add master2:source").ok().out
+    assert "- roles.slave: target" in declared("update dbgroup g remove slave").ok().out
+    wrong = declared("update dbgroup g add slave:both").exits(2)
+    assert "'both' is not a role; write slave:source or slave:target" in wrong.err
+
+
+def test_a_node_is_not_awaited_when_nobody_works(declared: Site):
+    refused = declared("add-node push master2").exits(1)
+    assert "`replicator start`" in refused.err and "--no-wait" in refused.err
+    assert declared.json("list syncs push")[0]["targets"] == ["slave"]
+    assert "+ target: master2" in declared("add-node push master2 --no-wait").ok().out
+    declared("update sync push --paused").ok()
+    assert "sync push is paused" in declared("add-node push master2").exits(2).err
+    out = declared("remove-node push master2").ok().out
+    assert "- target: master2" in out and "Nothing of it is left on master2." in out
+    assert "slave is the only target" in declared("remove-node push slave").exits(2).err
+
+
 def test_nothing_to_change_says_so(declared: Site):
     assert declared("update sync push strategy=latest").ok().out == "Nothing to change: it is so already.\n"
 

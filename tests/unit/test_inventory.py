@@ -73,7 +73,7 @@ def test_shipped_inventories_declare_the_three_nodes(name: str) -> None:
         "benchcopybeta": (SyncType.FULLCOPY, "beta", ("test1_history",)),
         "benchswapgamma": (SyncType.SWAP, "gamma", ("test1_master",)),
     }
-    assert declared.dbgroups == {"test1_history": ("test1_slave", "test1_master2")}
+    assert declared.dbgroups == {"test1_history": {"test1_slave": None, "test1_master2": None}}
     assert declared.syncs["benchswapgamma"].makedelta is MakeDelta.YES
     assert declared.syncs["benchdeltaalpha"].makedelta is MakeDelta.AUTO
     assert found.node("test1_master2").name == "master2"

@@ -9,7 +9,8 @@ select i.revision,
                  from catalog.db d), '[]'),
        coalesce((select jsonb_agg(jsonb_build_object(
                      'name', g.name,
-                     'members', coalesce((select jsonb_agg(m.db order by m.ordinal) from catalog.dbgroup_member m
+                     'members', coalesce((select jsonb_agg(jsonb_build_array(m.db, m.role) order by m.ordinal)
+                                          from catalog.dbgroup_member m
                                           where m.dbgroup = g.name), '[]')) order by g.name)
                  from catalog.dbgroup g), '[]'),
        coalesce((select jsonb_agg(jsonb_build_object(
@@ -63,8 +64,9 @@ delete from catalog.dbgroup where name = %(name)s
 delete from catalog.dbgroup_member where dbgroup = %(name)s
 
 -- add_dbgroup_members --
-insert into catalog.dbgroup_member (dbgroup, db, ordinal)
-select %(name)s, m.db, m.ordinal from unnest(%(members)s::text[]) with ordinality m (db, ordinal)
+insert into catalog.dbgroup_member (dbgroup, db, ordinal, role)
+select %(name)s, m.db, m.ordinal, m.role
+from unnest(%(members)s::text[], %(roles)s::text[]) with ordinality m (db, role, ordinal)
 
 -- add_herd --
 insert into catalog.herd (name, db) values (%(name)s, %(database)s)

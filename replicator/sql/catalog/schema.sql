@@ -62,6 +62,8 @@ create table catalog.dbgroup_member (
              constraint dbgroup_member_is_db references catalog.db (name),
     ordinal  int  not null
              constraint dbgroup_member_ordinal_valid check (ordinal > 0),
+    role     text
+             constraint dbgroup_member_role_known check (role in ('source', 'target')),
     constraint dbgroup_member_pkey primary key (dbgroup, db),
     constraint dbgroup_member_ordinal_once unique (dbgroup, ordinal)
 );
@@ -69,6 +71,7 @@ comment on table  catalog.dbgroup_member is 'Which databases a group lists';
 comment on column catalog.dbgroup_member.dbgroup is 'The group';
 comment on column catalog.dbgroup_member.db is 'The database';
 comment on column catalog.dbgroup_member.ordinal is 'Its place in the list, from 1';
+comment on column catalog.dbgroup_member.role is 'source: it is read too; target: only written; null: as the sync says';
 
 create table catalog.herd (
     name  text not null constraint herd_pkey primary key
