@@ -143,6 +143,24 @@ class ServerError(ReplicatorError):
     """The server refused a statement."""
 
 
+class HookFailed(ReplicatorError):
+    """A hook failed, or took too long."""
+
+
+class HookSkips(ReplicatorError):
+    """A hook gives this run up; it is tried again later."""
+
+    policy = Policy.RETRY
+
+
+class HookRetries(Transient):
+    """A hook wants this run again at once."""
+
+
+class HookStops(ReplicatorError):
+    """A hook pauses the sync."""
+
+
 class Interrupted(ReplicatorError):
     """The work was interrupted by a stop request."""
 

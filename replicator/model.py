@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from replicator.hook import Hook
+
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 
 
@@ -176,6 +178,7 @@ class Sync:
     makedelta: what this sync writes on a node flows onward by the other syncs that read there.
     ddl: what it changes in the targets' definitions when the source's change.
     autokick: run when the source changed. checktime: run at least that often, changed or not. paused: declared off.
+    hooks: code that runs at moments of its runs, in this order.
     """
 
     name: str
@@ -194,6 +197,7 @@ class Sync:
     copymethod: CopyMethod = CopyMethod.DIFF
     ddl: Ddl = Ddl.NONE
     paused: bool = False
+    hooks: tuple[Hook, ...] = ()
 
     def strategy_of(self, table: TableName) -> str:
         """Who wins a conflict in a table."""

@@ -30,6 +30,7 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 TABLE = re.compile(r'(?:(?:"(?:[^"]|"")+"|[^".]+)\.)?(?:"(?:[^"]|"")+"|[^".]+)')
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)?")
 SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?")
+CALL = re.compile(r"sql:.+|python:.+:.+")
 INDEX = re.compile(r"(https?|file)://[^\s/'\"]*/\S*")
 CONTROL = "control"
 """The machine that provision runs on, where an inventory speaks of it."""
@@ -95,6 +96,20 @@ class CopyMethod(StrEnum):
     DIFF = "diff"
     DELETE = "delete"
     TRUNCATE = "truncate"
+
+
+class Moment(StrEnum):
+    """When a hook runs."""
+
+    BEFORE_SYNC = "before_sync"
+    BEFORE_CHECK_ROWS = "before_check_rows"
+    BEFORE_TXN = "before_txn"
+    BEFORE_ROWS = "before_rows"
+    AFTER_TABLE_SYNC = "after_table_sync"
+    AFTER_ROWS = "after_rows"
+    AFTER_TXN = "after_txn"
+    AFTER_SYNC = "after_sync"
+    EXCEPTION = "exception"
 
 
 class Ddl(StrEnum):
@@ -196,6 +211,12 @@ def _strategy(value: object) -> object:
     if not isinstance(value, str) or not value.strip():
         raise _expected(f"{', '.join(STRATEGIES)}, databases in order, sql:function or python:module:function")
     return value.strip()
+
+
+def _call(value: object) -> object:
+    if not isinstance(value, str) or not CALL.fullmatch(value):
+        raise _expected("sql:FUNCTION or python:MODULE:FUNCTION")
+    return value
 
 
 def _setting(value: object) -> object:
@@ -348,6 +369,15 @@ class HerdSettings(Section):
     sequences: Tables = ()
 
 
+class HookSettings(Section):
+    """Code that a sync runs. when: the moment of its runs. tables: for batches with these only."""
+
+    when: Moment
+    call: Annotated[str, BeforeValidator(_call)]
+    tables: Annotated[tuple[Table, ...], BeforeValidator(_many)] = ()
+    timeout: Duration = timedelta(seconds=30)
+
+
 class SyncSettings(Section):
     """One sync. source: a herd; targets: databases and dbgroups."""
 
@@ -366,6 +396,7 @@ class SyncSettings(Section):
     copymethod: CopyMethod = CopyMethod.DIFF
     ddl: Ddl = Ddl.NONE
     paused: bool = False
+    hooks: Annotated[dict[Name, HookSettings], BeforeValidator(_empty)] = Field(default_factory=dict)
 
 
 class ReplicationSettings(Section):

@@ -23,25 +23,29 @@ PURGE = "pgherd-purge"
 PURGE_FILES = tuple(f"/etc/systemd/system/{PURGE}.{kind}" for kind in ("service", "timer"))
 HISTORY_DAYS = 7
 """How many days of runs the freezer keeps."""
-COMMAND = "/usr/local/bin/replicator"
+COMMANDS = ("/usr/local/bin/replicator", "/usr/local/bin/bucardo_ctl")
 SUDOERS = "/etc/sudoers.d/pgherd"
 RUN = "/run/pgherd"
 LOGS = "/var/log/pgherd"
 PROGRAM = f"{PROGRAMS}/current/bin/replicator"
 
-WRAPPER = f"""\
+RULE = f"""\
+# managed by pgherd provision: changes made here are replaced
+%{ACCOUNT} ALL=({ACCOUNT}) NOPASSWD: {PROGRAM}, {PROGRAMS}/current/bin/bucardo_ctl
+"""
+
+
+def wrapper(command: str) -> str:
+    """The script that stands at one of COMMANDS."""
+    program = f"{PROGRAMS}/current/bin/{command.rpartition('/')[2]}"
+    return f"""\
 #!/bin/sh
 # managed by pgherd provision: changes made here are replaced
 # Whoever is neither root nor the service's account goes by sudo: members of the group {ACCOUNT} may ({SUDOERS}).
 case $(id -un) in
-  root|{ACCOUNT}) exec {PROGRAM} "$@" ;;
-  *) exec sudo -n -u {ACCOUNT} -- {PROGRAM} "$@" ;;
+  root|{ACCOUNT}) exec {program} "$@" ;;
+  *) exec sudo -n -u {ACCOUNT} -- {program} "$@" ;;
 esac
-"""
-
-RULE = f"""\
-# managed by pgherd provision: changes made here are replaced
-%{ACCOUNT} ALL=({ACCOUNT}) NOPASSWD: {PROGRAM}
 """
 
 

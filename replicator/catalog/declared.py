@@ -10,6 +10,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from replicator.errors import AlreadyExists, InvalidTopology, ReplicatorError
+from replicator.hook import Hook, Moment
 from replicator.model import (
     CopyMethod,
     Database,
@@ -49,7 +50,8 @@ def values(value: Declared) -> dict[str, object]:
         case Sync():
             own = [[table.schema, table.name, strategy] for table, strategy in value.strategies]
             lists = {"targets": list(value.targets), "counters": list(value.counters), "strategies": Jsonb(own)}
-            return {**vars(value), **lists}
+            hooks = [vars(hook) for hook in value.hooks]
+            return {**vars(value), **lists, "hooks": Jsonb(hooks)}
 
 
 def _members(herd: Herd) -> dict[str, object]:
@@ -103,8 +105,13 @@ def _sync(row: Mapping[str, Any]) -> Sync:
         "ddl": Ddl(row["ddl"]),
         "checktime": timedelta(seconds=seconds) if seconds is not None else None,
         "targets": tuple(row["targets"]),
+        "hooks": tuple(_hook(hook) for hook in row["hooks"]),
     }
     return Sync(**{**row, **read})
+
+
+def _hook(row: Mapping[str, Any]) -> Hook:
+    return Hook(**{**row, "moment": Moment(row["moment"]), "tables": tuple(row["tables"])})
 
 
 def refusal(error: psycopg.IntegrityError, noun: str, name: str) -> ReplicatorError:

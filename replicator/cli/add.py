@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from replicator import validate
-from replicator.cli import passwords
+from replicator.cli import hooks, passwords
 from replicator.cli.objects import converge, given, named, tell, with_new, with_value
 from replicator.cli.session import Session
 from replicator.cli.tables import chosen, every, extended
@@ -93,6 +93,9 @@ Method = Annotated[CopyMethod, typer.Option(help="How a whole copy replaces what
 NewColumns = Annotated[Ddl, typer.Option(help="Which changes of the source's tables it makes on its targets.")]
 AutoKick = Annotated[bool, typer.Option("--autokick/--no-autokick", help="Run when the source has changed.")]
 Paused = Annotated[bool, typer.Option("--paused/--no-paused", help="Declare it off.")]
+
+
+add.command("hook", cls=Words)(hooks.add_hook)
 
 
 def register(app: typer.Typer) -> None:

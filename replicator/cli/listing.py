@@ -217,6 +217,7 @@ def _sync_row(topology: Topology, sync: Sync) -> dict[str, Any]:
         "onetimecopy": sync.onetimecopy,
         "copymethod": sync.copymethod,
         "ddl": sync.ddl,
+        "hooks": [str(hook) for hook in sync.hooks],
     }
 
 
@@ -224,6 +225,25 @@ def _occasions(sync: Sync) -> str:
     occasions = ["on change"] if sync.autokick else []
     occasions += [f"every {sync.checktime}"] if sync.checktime else []
     return ", ".join(occasions) or "when kicked"
+
+
+@listing.command("hooks", cls=Words)
+def list_hooks(context: typer.Context, patterns: Patterns = None, json: Json = False) -> None:
+    """List the hooks of syncs, in the order in which they run."""
+    topology = context.obj.catalog.topology()
+    found = [(sync, hook) for sync in topology.syncs.values() for hook in sync.hooks]
+    rows = [
+        {
+            "name": hook.name,
+            "sync": sync.name,
+            "moment": hook.moment,
+            "call": hook.call,
+            "tables": list(hook.tables),
+            "seconds": hook.seconds,
+        }
+        for sync, hook in matching(found, patterns, lambda pair: pair[1].name)
+    ]
+    _show(json, ("Name", "Sync", "Moment", "Calls", "Tables", "Seconds"), rows, _empty("hooks", patterns))
 
 
 @listing.command("leftovers", cls=Words)

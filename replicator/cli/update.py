@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from replicator import validate
-from replicator.cli import passwords
+from replicator.cli import hooks, passwords
 from replicator.cli.add import (
     Active,
     Check,
@@ -78,6 +78,9 @@ NewColumns = Annotated[Ddl | None, typer.Option(help="Which changes of the sourc
 Method = Annotated[CopyMethod | None, typer.Option(help="How a whole copy replaces what is there.")]
 AutoKick = Annotated[bool | None, typer.Option("--autokick/--no-autokick", help="Run when the source has changed.")]
 Paused = Annotated[bool | None, typer.Option("--paused/--no-paused", help="Declare it off.")]
+
+
+update.command("hook", cls=Words)(hooks.update_hook)
 
 
 def register(app: typer.Typer) -> None:

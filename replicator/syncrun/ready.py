@@ -18,6 +18,7 @@ from replicator.change import Counts
 from replicator.columns import Known
 from replicator.conflict import Rule, rule
 from replicator.failpoint import failpoint
+from replicator.hooks import Hooks
 from replicator.model import Database, Link, Numbers, OneTimeCopy, SyncType, TableName, Topology
 from replicator.postgres import Connection, Connector, expect_many_rows
 from replicator.progress import Origin, TablePosition, TableState
@@ -83,6 +84,11 @@ class Job:
         strategies = {table: self.link.sync.strategy_of(table) for table in self.link.tables}
         made = {strategy: resolver(strategy) for strategy in set(strategies.values())}
         return {table: found for table, strategy in strategies.items() if (found := made[strategy])}
+
+    @cached_property
+    def hooks(self) -> Hooks:
+        """What runs at the moments of its runs."""
+        return Hooks(self.link, self.stop)
 
     @property
     def kind(self) -> Kind:
@@ -276,7 +282,7 @@ def _missing(job: Job, source: Connection, target: Connection, fitted: Fitted, o
     if job.swap and not overwrite:
         fitted.park(_lost(job, fitted.pairs.values(), known, shared))
     missing = [pair for pair in fitted.pairs.values() if overwrite or not holds(known.get(pair.name), pair, shared)]
-    if job.swap:
+    if job.swap and link.source.name == link.lead:
         missing = _with_broken_off(job, source, missing, fitted.pairs)
     if job.kind is Kind.ROWS:
         why = f"it is to be copied, and {link.target.name} has columns more, whose values that would lose"

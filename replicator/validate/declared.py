@@ -33,7 +33,7 @@ def contradictions(topology: Topology) -> list[str]:
     """What cannot be resolved or cannot work, a sentence each; empty when there is nothing."""
     if found := topology.contradictions():
         return [*found, *_bad_databases(topology)]
-    checks = (_bad_databases, _bad_groups, _bad_herds, _bad_syncs, _bad_conflicts, _circles, _rivals)
+    checks = (_bad_databases, _bad_groups, _bad_herds, _bad_syncs, _bad_conflicts, _bad_hooks, _circles, _rivals)
     return [problem for check in checks for problem in check(topology)]
 
 
@@ -56,6 +56,19 @@ def _known_to_libpq(key: str) -> bool:
     except ProgrammingError:
         return False
     return True
+
+
+def _bad_hooks(topology: Topology) -> Iterator[str]:
+    for sync in topology.syncs.values():
+        known = {str(table) for table in topology.herds[sync.herd].tables}
+        for name in _repeated([hook.name for hook in sync.hooks]):
+            yield f"sync {sync.name}: it has two hooks called {name}; give one another name"
+        for hook in sync.hooks:
+            for fault in hook.faults():
+                yield f"sync {sync.name}: hook {hook.name}: {fault}"
+            for table in hook.tables:
+                if table not in known:
+                    yield f"sync {sync.name}: hook {hook.name}: {table} is no table of herd {sync.herd}"
 
 
 def _bad_groups(topology: Topology) -> Iterator[str]:

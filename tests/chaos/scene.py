@@ -260,8 +260,10 @@ class Scene:
         self.engine.kill(act.role)
         act.before(self)
         for name in names:
-            self.kill_at(act.role, name, self.chance.randint(1, 8) if timed and act.flowing else 1)
-            if timed and act.flowing:
+            again = timed and act.flowing
+            # What makes links ready is met once by each of them.
+            self.kill_at(act.role, name, self.chance.randint(1, 5) if again and not name.startswith("prepare") else 1)
+            if again:
                 self.time_recovery(act.role)
         self.recover(act.role)
         act.after(self)

@@ -98,16 +98,16 @@ def report(scene: Scene, verdict: Verdict, load: float, rest: float) -> str:
     ("bug", "name", "hit", "found"),
     [
         ("position_before_rows", "commit.before", 4, "differs|of the slave|neither there nor named"),
-        ("position_after_rows", "commit.after", 4, "counters|h: "),
-        ("no_ledger", "resolve.after-ledger", 1, "neither there nor named"),
+        ("position_after_rows", "commit.after", 4, "counters|h: |differs"),
+        ("no_ledger", "resolve.after-ledger", 6, "neither there nor named"),
     ],
 )
 def test_the_judge_finds_a_broken_engine_out(scene: MakeScene, bug: str, name: Name, hit: int, found: str) -> None:
     made = scene(masters=2, pace=0.3, bug=bug)
     with made.load():
         made.kill_at(SWAP, name, hit)
-        made.recover(SWAP)
-        made.kill_at(SWAP, name, hit)
+        if bug != "no_ledger":
+            made.engine.bug = ""  # what it has done is not undone by an engine in order, which lets all arrive
         made.recover(SWAP)
     problems = made.judge().problems
     assert any(re.search(found, problem) for problem in problems), problems

@@ -15,6 +15,7 @@ from replicator.catalog import Catalog, Leftover, LinkState, State, schema
 from replicator.change import Counts, RunResult
 from replicator.config import Config
 from replicator.errors import AlreadyExists, ConfigError, ConnectionLost, InvalidTopology, NotFound
+from replicator.hook import Hook, Moment
 from replicator.model import (
     CopyMethod,
     Database,
@@ -59,6 +60,10 @@ PUSH = Sync(
     sequences=Numbers.NONE,
     sequence_step=64,
     paused=True,
+    hooks=(
+        Hook(name="one", moment=Moment.AFTER_SYNC, call="sql:note"),
+        Hook(name="two", moment=Moment.AFTER_ROWS, call="python:m:f", tables=("public.a",), seconds=2.5),
+    ),
 )
 
 

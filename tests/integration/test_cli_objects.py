@@ -266,6 +266,31 @@ BAD = (
 )
 
 
+def test_hooks_of_a_sync(declared: Site, tmp_path: Path):
+    assert declared("list hooks").ok().out == "There are no hooks in the catalog.\n"
+    declared("add hook audit --sync push --when after_sync --call sql:audit.note").ok()
+    declared("add hook check sync=push whenrun=after_trigger_enable call=sql:check table=accounts timeout=5s").ok()
+    (audit, check) = declared.json("list hooks")
+    assert (audit["moment"], audit["tables"], audit["seconds"]) == ("after_sync", [], 30)
+    assert (check["moment"], check["tables"], check["seconds"]) == ("after_rows", ["public.accounts"], 5)
+    changed = declared("update hook audit --sync push --timeout 1m").ok().out
+    assert "+ hook: audit: after_sync: sql:audit.note within 60 s" in changed
+    missing = tmp_path / "missing.py"
+    for line, why in (
+        ("add hook audit --sync push --when after_sync --call sql:f", "has a hook audit already"),
+        ("add hook x --sync push --when conflict --call sql:f", "decided by a strategy"),
+        ("add hook x --sync push --when whenever --call sql:f", "expected one of before_sync"),
+        ("add hook x --sync push --when after_sync --call perl:f", "expected sql:FUNCTION"),
+        ("add hook x --sync push --when after_txn --call sql:f --table nowhere", "no table of herd alpha"),
+        (f"add hook x --sync push --when after_sync --call python:{missing}:f", "correct it"),
+        ("add hook x --sync nobody --when after_sync --call sql:f", "no sync is called 'nobody'"),
+        ("remove hook nobody --sync push", "no hook of sync push is called 'nobody'"),
+    ):
+        assert why in declared(line).exits(2).err
+    declared("remove hook audit check --sync push").ok()
+    assert declared.json("list hooks") == []
+
+
 def test_bad_input_gets_a_sentence_and_changes_nothing(declared: Site):
     nouns = ("dbs", "dbgroups", "herds", "syncs")
     before = [declared.json(f"list {noun}") for noun in nouns]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from provision.inventory import HerdSettings, Inventory, MakeDelta, ReplicationSettings, SyncSettings
+from provision.inventory import HerdSettings, HookSettings, Inventory, MakeDelta, ReplicationSettings, SyncSettings
 from provision.tasks import tls
 from provision.tasks.starts import members, slaves
+from replicator.hook import Hook, Moment
 from replicator.model import (
     CopyMethod,
     Database,
@@ -98,7 +99,18 @@ def _sync(name: str, settings: SyncSettings) -> Sync:
         onetimecopy=OneTimeCopy(settings.onetimecopy),
         copymethod=CopyMethod(settings.copymethod),
         ddl=Ddl(settings.ddl),
+        hooks=tuple(_hook(name, hook) for name, hook in settings.hooks.items()),
         paused=settings.paused,
+    )
+
+
+def _hook(name: str, settings: HookSettings) -> Hook:
+    return Hook(
+        name=name,
+        moment=Moment(settings.when),
+        call=settings.call,
+        tables=tuple(str(TableName.parse(table)) for table in settings.tables),
+        seconds=settings.timeout.total_seconds(),
     )
 
 

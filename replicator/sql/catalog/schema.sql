@@ -130,7 +130,9 @@ create table catalog.sync (
     sequences    text     not null
                  constraint sync_sequences_known check (sequences in ('interleave', 'none')),
     sequence_step int     not null
-                 constraint sync_sequence_step_valid check (sequence_step between 2 and 1024)
+                 constraint sync_sequence_step_valid check (sequence_step between 2 and 1024),
+    hooks        jsonb    not null
+                 constraint sync_hooks_are_a_list check (jsonb_typeof(hooks) = 'array')
 );
 comment on table  catalog.sync is 'Moves a herd from its database to targets';
 comment on column catalog.sync.name is 'The sync''s name';
@@ -148,6 +150,7 @@ comment on column catalog.sync.counters is 'Columns that concurrent changes add 
 comment on column catalog.sync.ddl is 'Which changes of definitions it makes on its targets by itself';
 comment on column catalog.sync.sequences is 'How masters of a swap come by different numbers from sequences';
 comment on column catalog.sync.sequence_step is 'How many masters may share the numbers';
+comment on column catalog.sync.hooks is 'What it runs at moments of its runs: name, moment, call, tables, seconds';
 
 create table catalog.sync_target (
     sync     text not null
