@@ -24,6 +24,7 @@ class Config:
     """path: the file that it came from. catalog: libpq parameters. passfile: in libpq's .pgpass format, mode 0600.
 
     unit: the service of systemd that runs the daemon; empty: the daemon goes into the background by itself.
+    function_timeout: seconds that a function may take to decide a conflict.
     """
 
     path: Path | None = None
@@ -33,6 +34,7 @@ class Config:
     run_dir: Path = Path("/run/pgherd")
     log_file: Path = Path("/var/log/pgherd/replicator.log")
     unit: str = ""
+    function_timeout: float = 5.0
 
 
 def search_path() -> list[Path]:
@@ -65,7 +67,7 @@ def load(path: Path) -> Config:
         data = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
-    unknown = data.keys() - {"install", "catalog", "passfile", "run_dir", "log_file", "unit"}
+    unknown = data.keys() - {"install", "catalog", "passfile", "run_dir", "log_file", "unit", "function_timeout"}
     if unknown:
         raise ConfigError(f"{path}: unknown setting {sorted(unknown)[0]!r}.")
     return Config(
@@ -76,6 +78,7 @@ def load(path: Path) -> Config:
         run_dir=_path(path, data, "run_dir") or Config.run_dir,
         log_file=_path(path, data, "log_file") or Config.log_file,
         unit=_unit(path, data.get("unit", "")),
+        function_timeout=_seconds(path, data.get("function_timeout", Config.function_timeout)),
     )
 
 
@@ -89,6 +92,12 @@ def _unit(path: Path, name: object) -> str:
     if not isinstance(name, str) or (name and not UNIT.fullmatch(name)):
         raise ConfigError(f"{path}: unit: {name!r} is not the name of a service.")
     return name
+
+
+def _seconds(path: Path, value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0.001 <= value <= 3600:
+        raise ConfigError(f"{path}: function_timeout: {value!r} is not a number of seconds between 0.001 and 3600.")
+    return float(value)
 
 
 def _catalog(path: Path, table: object) -> dict[str, str]:

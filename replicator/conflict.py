@@ -9,9 +9,10 @@ version: that is why any number of masters converge.
     Rule.wins     who is to stay when they are rivals: the strategy
     outcome       what is to be done so that all nodes come to that end
 
-A strategy may choose the earlier of two rivals. The node that decides then writes the chosen row again, as a new
-version of its own, later than both: so the order of versions decides everywhere, and a strategy may be any rule at
-all. Such a version is `settled`: two of them that meet are not judged again, the later one stays.
+A strategy may choose the earlier of two rivals, or a third row that it makes of them. The node that decides then writes
+the chosen row again, as a new version of its own, later than both: so the order of versions decides everywhere, and a
+strategy may be any rule at all. Such a version is `settled`: two of them that meet are not judged again, the later one
+stays.
 
 `apply.swap` does in sets what is said here of one row; `tests/simulator` drives these functions through histories.
 """
@@ -80,6 +81,7 @@ class Outcome(StrEnum):
     KEEP = "keep"  # what is there stays
     TAKE_ANEW = "take anew"  # the arriving row is written, as a new version of this node
     KEEP_ANEW = "keep anew"  # what is there stays, and becomes a new version of this node
+    MERGE = "merge"  # a third row is written, which a function made of both, as a new version of this node
     LEAVE = "leave"  # both sides keep what they have, until one of them changes again
 
 

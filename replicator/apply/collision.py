@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from replicator import conflict
-from replicator.apply.meeting import Arrival, local_json
+from replicator.apply.arrival import Arrival, local_json
 from replicator.apply.stage import EXACT
 from replicator.change import Counts
 from replicator.conflict import Claim, Version

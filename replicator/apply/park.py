@@ -14,6 +14,7 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
+from replicator.apply.resolver import Unanswered
 from replicator.apply.stage import Stage
 from replicator.change import Counts
 from replicator.errors import ServerError
@@ -83,12 +84,12 @@ def drop_all(connection: Connection, link: Link, table: TableName) -> None:
     connection.execute(sql.SQL("delete from {} p where {}").format(_parked(link), _of_table(link, table)))
 
 
-def set_aside(connection: Connection, link: Link, stage: Stage, errors: Mapping[str, str]) -> None:
+def set_aside(connection: Connection, link: Link, stage: Stage, errors: Mapping[str, Unanswered]) -> None:
     """Park staged rows, by their ctid in the stage, that the target would take but that nobody could decide about."""
     query = sql.SQL(
         "insert into {} as p (sync, source, schema_name, table_name, key, new_row, sqlstate, error)"
-        " select {}, {}, {}, {}, {}, case when not s.gone then {} end, 'P0001', r.error"
-        " from {} s join unnest({}::text[], {}::text[]) r(id, error) on s.ctid = r.id::tid {}"
+        " select {}, {}, {}, {}, {}, case when not s.gone then {} end, r.sqlstate, r.error"
+        " from {} s join unnest({}::text[], {}::text[], {}::text[]) r(id, sqlstate, error) on s.ctid = r.id::tid {}"
     )
     table = stage.relation.name
     connection.execute(
@@ -96,7 +97,10 @@ def set_aside(connection: Connection, link: Link, stage: Stage, errors: Mapping[
             _parked(link),
             *(sql.Literal(v) for v in (link.sync.name, link.source.name, table.schema, table.name)),
             *(stage.key_json, stage.row_json, stage.table),
-            *(sql.Literal(list(errors)), sql.Literal(list(errors.values())), sql.SQL(AGAIN)),
+            sql.Literal(list(errors)),
+            sql.Literal([error.sqlstate for error in errors.values()]),
+            sql.Literal([str(error) for error in errors.values()]),
+            sql.SQL(AGAIN),
         )
     )
 

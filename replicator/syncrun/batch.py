@@ -15,7 +15,7 @@ from psycopg import sql
 
 from replicator import postgres, progress, relations
 from replicator.apply import diff, onward, park, swap, write
-from replicator.apply.meeting import Arrival, Third
+from replicator.apply.arrival import Arrival, Third
 from replicator.apply.stage import Stage, pump
 from replicator.capture import Delta, Kind
 from replicator.capture.read import make_durable

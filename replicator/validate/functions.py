@@ -30,7 +30,7 @@ def unloadable(sync: Sync) -> Iterator[str]:
 
 
 def _try(place: str, function: str) -> str:
-    command = [sys.executable, "-m", "replicator.apply.judge", place, function, "--load"]
+    command = [sys.executable, "-m", "replicator.apply.judge", place, function, "0"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
