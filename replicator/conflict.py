@@ -21,9 +21,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from enum import StrEnum
 
 from replicator.model import Strategy, Sync, TableName, Topology
@@ -205,6 +206,16 @@ def named(text: str) -> tuple[Strategy, tuple[str, ...]]:
     if colon or not all(names):
         raise ValueError(f"{text!r} is no strategy; known: {', '.join(PLAIN)}, sql:..., python:..., or nodes in order")
     return Strategy.ORDER, names
+
+
+def unknown(word: str, nodes: Sequence[str]) -> str:
+    """A sentence on a word that is neither a strategy nor a node, with what was perhaps meant."""
+    close = get_close_matches(word, [*PLAIN, *nodes], 1)
+    guess = f" (do you mean {close[0]}?)" if close else ""
+    return (
+        f"{word!r} is neither a strategy ({', '.join(PLAIN)}, sql:schema.function, python:module:function)"
+        f" nor a database ({', '.join(nodes)}){guess}"
+    )
 
 
 PLAIN = tuple(kind.value for kind in Strategy if kind not in (Strategy.ORDER, Strategy.SQL, Strategy.PYTHON))

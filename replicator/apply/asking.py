@@ -8,7 +8,7 @@ from psycopg import sql
 
 from replicator.apply import merging
 from replicator.apply.arrival import Arrival, local_json
-from replicator.apply.resolver import Answer, Merged, Question, Unanswered, judged
+from replicator.apply.resolver import Answer, Merged, Question, Unanswered, info, judged, told
 from replicator.apply.rival import Rival
 from replicator.conflict import Claim
 
@@ -51,18 +51,11 @@ def _questions(arrival: Arrival, by_id: Mapping[str, Rival]) -> Iterator[tuple[s
     )
     for id_, key, op, incoming, local in arrival.connection.execute(query).fetchall():
         rival = by_id[id_]
-        sides = {"incoming": side(arrival, rival.incoming, op), "local": side(arrival, rival.local, rival.local_op)}
-        yield id_, Question(incoming, local, info(arrival, "row", key, sides))
-
-
-def info(
-    arrival: Arrival, kind: str, key: Mapping[str, object], sides: Mapping[str, Mapping[str, object]]
-) -> dict[str, object]:
-    """What is known of a conflict besides the rows."""
-    table = str(arrival.stage.relation.name)
-    return {"sync": arrival.link.sync.name, "table": table, "kind": kind, "key": key, **sides}
+        sides = side(arrival, rival.incoming, op), side(arrival, rival.local, rival.local_op)
+        table = stage.relation.name
+        yield id_, Question(incoming, local, info(arrival.link.sync.name, table, "row", key, *sides))
 
 
 def side(arrival: Arrival, claim: Claim, op: str) -> dict[str, object]:
-    """What is known of one side."""
-    return {"node": arrival.names.get(claim.author), "at": claim.version.at.isoformat(), "op": "U" if op == "+" else op}
+    """What a function is told of one side of a conflict that is met here."""
+    return told(arrival.names.get(claim.author), claim.version.at, op)

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 import psycopg
@@ -69,6 +70,23 @@ class Question:
     incoming: str | None
     local: str | None
     info: Mapping[str, Any]
+
+
+def info(
+    sync: str,
+    table: TableName,
+    kind: str,
+    key: Mapping[str, object],
+    incoming: Mapping[str, object],
+    local: Mapping[str, object],
+) -> dict[str, object]:
+    """What a function is told besides the rows. incoming, local: as `told` gives them."""
+    return {"sync": sync, "table": str(table), "kind": kind, "key": key, "incoming": incoming, "local": local}
+
+
+def told(node: str | None, at: datetime, op: str) -> dict[str, object]:
+    """What a function is told of one side. op: what it had last done, I, U or D."""
+    return {"node": node, "at": at.isoformat(), "op": "U" if op == "+" else op}
 
 
 class Resolver(Protocol):

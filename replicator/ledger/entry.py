@@ -71,6 +71,11 @@ class Conflict:
         return self.incoming, self.local
 
     @property
+    def unique_key(self) -> bool:
+        """Whether two rows of different keys had one value of another unique key."""
+        return self.local.op == "K"
+
+    @property
     def ending(self) -> str:
         """How it ended: the node whose row stayed, `MERGED`, or `NEITHER` where each kept its own."""
         if self.merges:
