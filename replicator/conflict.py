@@ -12,7 +12,7 @@ version: that is why any number of masters converge.
 A strategy may choose the earlier of two rivals, or a third row that it makes of them. The node that decides then writes
 the chosen row again, as a new version of its own, later than both: so the order of versions decides everywhere, and a
 strategy may be any rule at all. Such a version is `settled`: two of them that meet are not judged again, the later one
-stays.
+stays; only a function that merges gets to see both (`merges_again`).
 
 `apply.swap` does in sets what is said here of one row; `tests/simulator` drives these functions through histories.
 """
@@ -168,6 +168,15 @@ def outcome(wins: bool | None, incoming: Version, local: Version) -> Outcome:
     if wins:
         return Outcome.TAKE if incoming > local else Outcome.TAKE_ANEW
     return Outcome.KEEP if local > incoming else Outcome.KEEP_ANEW
+
+
+def merges_again(incoming: Claim, local: Claim, here: int) -> bool:
+    """Whether a function that merges is asked once more where two settled versions meet: by the author of one of them.
+
+    Nobody else sends it on, and the other author will not see them as rivals any more. It ends if the function adds
+    nothing to a row that it has been given before, which whoever asks makes sure of.
+    """
+    return incoming.settled and local.settled and local.version.node == here
 
 
 def rule(topology: Topology, sync: Sync, strategy: str) -> Rule:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from psycopg import sql
 
@@ -33,7 +33,8 @@ class Arrival:
     """A table's part of a batch, staged on another master.
 
     log: the target's own log of the table. seen: what the source had seen of the target when the batch was read.
-    thirds: the same of the other masters. rule: who wins. names: of the masters, by number.
+    thirds: the same of the other masters. rule: who wins. names: of the masters, by number. unmet: keys (JSON text) that
+    the source has parked, by the master from which they came: it has seen these changes, and does not have them.
     """
 
     connection: Connection
@@ -45,6 +46,7 @@ class Arrival:
     rule: Rule
     resolver: Resolver | None
     names: Mapping[int, str]
+    unmet: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[sql.Identifier]:

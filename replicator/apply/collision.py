@@ -89,8 +89,8 @@ def _find(arrival: Arrival, sets: Sequence[Sequence[str]]) -> list[Collision]:
         for columns in sets
     )
     query = arrival.compose(
-        "select s.ctid::text, t.tableoid::bigint, t.ctid::text, {key}, {here}, s.at, s.author, r.at, r.origin, r.author,"
-        " coalesce(s.op, 'U')::text, coalesce(r.op, 'U')::text"
+        "select s.ctid::text, t.tableoid::bigint, t.ctid::text, {key}, {here}, s.at, s.author,"
+        " r.at, r.origin, r.author, coalesce(s.op, 'U')::text, coalesce(r.op, 'U')::text"
         " from {stage} s join {table} t on ({equal}) and not ({match})"
         " left join lateral (select (array_agg(l.origin order by l.seq desc))[1] as origin,"
         " (array_agg(l.author order by l.seq desc))[1] as author, (array_agg(l.op order by l.seq desc))[1] as op,"

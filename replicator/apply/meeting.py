@@ -63,20 +63,34 @@ def _standing(arrival: Arrival) -> sql.Composed:
     source = sql.Literal(arrival.link.source.id)
     by_order = sql.SQL("case when (s.at, {}) > (r.changed_at, r.origin) then null else 'older' end").format(source)
     parts = [
-        sql.SQL("when r.origin is null then case when {} then 'rival' end").format(unseen("r.xid", arrival.seen)),
+        sql.SQL("when r.origin is null then case when {} or {} then 'rival' end").format(
+            unseen("r.xid", arrival.seen), _parked_there(arrival, arrival.link.target.id)
+        ),
         sql.SQL("when r.origin = {} then null").format(source),
     ]
     for third in arrival.thirds:
         if third.seen is not None and third.told is not None:
             parts.append(
                 sql.SQL(
-                    "when r.origin = {} and r.source_xid is not null then case when not {} then null"
+                    "when r.origin = {} and r.source_xid is not null then case when not {} and not {} then null"
                     " when {} then 'rival' else {} end"
                 ).format(
-                    sql.Literal(third.node), unseen("r.source_xid", third.seen), unseen("s.xid", third.told), by_order
+                    sql.Literal(third.node),
+                    unseen("r.source_xid", third.seen),
+                    _parked_there(arrival, third.node),
+                    unseen("s.xid", third.told),
+                    by_order,
                 )
             )
     return sql.SQL("{} else {}").format(sql.SQL(" ").join(parts), by_order)
+
+
+def _parked_there(arrival: Arrival, node: int) -> sql.Composable:
+    """That the source has seen a node's change of staged row `s` and does not have it: it is parked there."""
+    keys = arrival.unmet.get(arrival.names.get(node, ""), ())
+    if not keys:
+        return sql.SQL("false")
+    return sql.SQL("{} = any({}::jsonb[])").format(arrival.stage.key_json, sql.Literal(list(keys)))
 
 
 def _rivals(arrival: Arrival) -> sql.Composed:
@@ -143,11 +157,12 @@ def _decide(arrival: Arrival, rivals: Sequence[Rival]) -> Counts:
 def _verdict(arrival: Arrival, rival: Rival, answer: Answer) -> Verdict:
     rule, here = arrival.rule, arrival.link.target.id
     incoming, local = rival.incoming, rival.local
-    settled = incoming.settled and local.settled
-    text = "latest" if settled or rival.same else rule.text or str(rule.kind)
+    text = rule.text or str(rule.kind)
     noted = not (rival.same and (incoming.settled or local.settled))
     if isinstance(answer, Merged):
         return Verdict(rival, Outcome.MERGE, text, noted, here, answer.row)
+    if rival.same or rival.settled:
+        text = "latest"
     if rival.same:
         wins: bool | None = incoming.version > local.version
     else:

@@ -60,10 +60,25 @@ def waiting(connection: Connection, link: Link) -> dict[TableName, Waiting]:
     return {TableName(schema, name): Waiting(keys, tuple(retry)) for schema, name, keys, retry in rows}
 
 
-def hold_back(connection: Connection, link: Link, stage: Stage) -> int:
+def unmet(connection: Connection, link: Link) -> dict[TableName, dict[str, list[str]]]:
+    """What a link's source has parked of other masters' changes: keys (JSON text), by table and where they came from.
+
+    It has seen these changes, and does not have them.
+    """
+    query = sql.SQL(
+        "select schema_name, table_name, source, array_agg(key::text) from {}.parked where sync = %s group by 1, 2, 3"
+    ).format(sql.Identifier(link.install.schema))
+    found: dict[TableName, dict[str, list[str]]] = {}
+    for schema, name, source, keys in connection.execute(query, [link.sync.name]):
+        found.setdefault(TableName(schema, name), {})[source] = keys
+    return found
+
+
+def hold_back(connection: Connection, link: Link, stage: Stage, retry: Sequence[str]) -> int:
     """Move staged rows of parked keys to their dead letters, newest image first; how many. Keys to retry go through."""
-    here = _of_table(link, stage.relation.name)
-    connection.execute(sql.SQL("delete from {} p where {} and p.retry").format(_parked(link), here))
+    here = sql.SQL("{} and p.key::text <> all({}::text[])").format(
+        _of_table(link, stage.relation.name), sql.Literal(list(retry))
+    )
     query = sql.SQL(
         "with held as (update {} p set new_row = case when s.gone then null else {} end, last_at = clock_timestamp()"
         " from {} s where {} and p.key = {} returning s.ctid as at)"
@@ -74,9 +89,15 @@ def hold_back(connection: Connection, link: Link, stage: Stage) -> int:
 
 def forget_parked(connection: Connection, link: Link, stage: Stage) -> None:
     """Take rows that were parked out of the stage: they were not written."""
-    query = sql.SQL("delete from {} s using {} p where {} and p.key = {}")
+    query = sql.SQL("delete from {} s using {} p where {} and not p.retry and p.key = {}")
     here = _of_table(link, stage.relation.name)
     connection.execute(query.format(stage.table, _parked(link), here, stage.key_json))
+
+
+def forget_retried(connection: Connection, link: Link, table: TableName, retry: Sequence[str]) -> None:
+    """Forget keys (JSON text) that were tried again, but for those that were refused again."""
+    query = sql.SQL("delete from {} p where {} and p.retry and p.key::text = any({}::text[])")
+    connection.execute(query.format(_parked(link), _of_table(link, table), sql.Literal(list(retry))))
 
 
 def drop_all(connection: Connection, link: Link, table: TableName) -> None:

@@ -234,6 +234,17 @@ def resolver(strategy: str, seconds: float) -> Resolver | None:
     return None
 
 
+def alike(one: str, other: str) -> bool:
+    """Whether two rows, as JSON text, have the same values in the columns that both have."""
+    rows = [json.loads(text, parse_float=str, parse_int=str) for text in (one, other)]
+    return all(_text(rows[0][name]) == _text(rows[1][name]) for name in rows[0].keys() & rows[1].keys())
+
+
+def _text(value: object) -> str | None:
+    """As `->>` shows it: a number may have come as text."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
 def judged(answer: str | None) -> Answer:
     """What an answer, as JSON text, stands for. Raises Unanswered."""
     value = None if answer is None else json.loads(answer)

@@ -20,6 +20,11 @@ class Rival:
     local_op: str
     same: bool
 
+    @property
+    def settled(self) -> bool:
+        """Whether both settle a conflict already."""
+        return self.incoming.settled and self.local.settled
+
 
 @dataclass(frozen=True)
 class Verdict:

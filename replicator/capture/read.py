@@ -202,11 +202,14 @@ class Source:
             " as last, greatest(max(l.changed_at) filter (where l.origin is null{and_version}),"
             " max(l.changed_at) filter (where l.origin is not null{and_version}) + interval '1 microsecond') as at"
             "{gains}"
-            " from keys k join {log} l on {match} group by {keys})"
+            " from keys k {join} {log} l on {match} group by {keys})"
         ).format(
             distinct=distinct,
+            # What is tried again may have left the log meanwhile.
+            join=sql.SQL("left join" if retry else "join"),
             keys=sql.SQL(", ").join(
-                sql.SQL("l.{}").format(sql.Identifier(f"k{i + 1}")) for i in range(len(delta.captured.key))
+                sql.SQL("k.{0}" if retry else "l.{0}").format(sql.Identifier(f"k{i + 1}"))
+                for i in range(len(delta.captured.key))
             ),
             of_versions=sql.SQL(" filter (where l.op <> '+')" if delta.captured.counters else ""),
             and_version=sql.SQL(" and l.op <> '+'" if delta.captured.counters else ""),

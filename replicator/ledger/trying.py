@@ -6,11 +6,9 @@ that may not write; a Python function here.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Any
 
 from psycopg import sql
@@ -18,10 +16,10 @@ from psycopg import sql
 from replicator import conflict
 from replicator.apply import resolver
 from replicator.apply.probing import python_fault, sql_fault
-from replicator.apply.resolver import Merged, Question, Resolver, Unanswered, judged, told
+from replicator.apply.resolver import Merged, Question, Resolver, Unanswered, alike, judged, told
 from replicator.conflict import Claim, Version, row_name, rule
 from replicator.errors import ReplicatorError
-from replicator.ledger.entry import MERGED, NEITHER, Conflict, Side, merged, written
+from replicator.ledger.entry import MERGED, NEITHER, Conflict, Side, merged
 from replicator.ledger.reading import Filters, ask, entries, masters
 from replicator.model import Database, Install, Strategy, Topology
 from replicator.postgres import Connection, Connector, fetch_one
@@ -134,7 +132,7 @@ class _Judge:
         if isinstance(answer, Merged):
             if note.unique_key:
                 raise Unanswered("the function answered with a row where two rows collide in a unique key")
-            return Ending(MERGED, not note.merges or not _same(answer.row, recorded))
+            return Ending(MERGED, not note.merges or not alike(answer.row, recorded or "{}"))
         if answer is None:
             return Ending(otherwise, otherwise != note.ending)
         word = (note.incoming if answer != turned else note.local).node
@@ -151,12 +149,6 @@ def _question(note: Conflict, rows: list[str | None], *, turned: bool) -> Questi
 
 def _told(side: Side) -> dict[str, Any]:
     return told(side.node, side.at, "U" if side.op == "K" else side.op)
-
-
-def _same(row: str, recorded: str | None) -> bool:
-    """Whether a merged row is the recorded one, as far as it says."""
-    new, old = (json.loads(text or "{}", parse_float=Decimal) for text in (row, recorded))
-    return all(written(new[name]) == written(old[name]) for name in new.keys() & old.keys())
 
 
 def by_rule(topology: Topology, strategy: str, note: Conflict) -> str | None:

@@ -52,6 +52,7 @@ class Batch:
         self._waiting: Mapping[TableName, park.Waiting] = {}
         self._seen: Mapping[TableName, Snapshot] = {}
         self._knows: Mapping[str, Snapshot] = {}
+        self._unmet: Mapping[TableName, Mapping[str, Sequence[str]]] = {}
         self._told: Mapping[str, Mapping[str, Snapshot]] = {}
 
     def land(self) -> Landed:
@@ -70,6 +71,7 @@ class Batch:
                 self._seen = progress.followed(
                     ready.source.connection, self._link.install, self._link.sync.name, self._link.target.name
                 )
+                self._unmet = park.unmet(ready.source.connection, self._link)
                 if self._job.thirds:
                     self._knows = progress.standing(ready.source.connection, self._link.install, self._link.sync.name)
             return Landed(self._write(changed, snapshot), snapshot, saved=True)
@@ -155,13 +157,16 @@ class Batch:
             return self._copy_whole(pair)
         target, waiting = self._ready.target, self._waiting.get(pair.name)
         deleted = self._empty(pair) if delta.truncated else 0
-        stage = self._staged(pair, delta, waiting.retry if waiting else ())
-        held = park.hold_back(target, self._link, stage) if waiting and not delta.truncated else 0
+        retry = waiting.retry if waiting else ()
+        stage = self._staged(pair, delta, retry)
+        held = park.hold_back(target, self._link, stage, retry) if waiting and not delta.truncated else 0
         if self._job.swap:
             counts = self._write_on_master(pair, stage)
         else:
             counts = write.write(target, self._link, stage, careful=self._careful)
             onward.note_stage(target, self._link, stage, truncated=delta.truncated)
+        if retry:
+            park.forget_retried(target, self._link, pair.name, retry)
         return counts + Counts(deleted=deleted, parked=held)
 
     def _write_on_master(self, pair: Pair, stage: Stage) -> Counts:
@@ -183,6 +188,7 @@ class Batch:
             rule=job.rules[pair.name],
             resolver=job.resolvers.get(pair.name),
             names=job.names,
+            unmet=self._unmet.get(pair.name, {}),
         )
         return swap.write_resolved(arrival, careful=self._careful)
 
