@@ -33,8 +33,8 @@ class Arrival:
     """A table's part of a batch, staged on another master.
 
     log: the target's own log of the table. seen: what the source had seen of the target when the batch was read.
-    thirds: the same of the other masters. rule: who wins. names: of the masters, by number. unmet: keys (JSON text) that
-    the source has parked, by the master from which they came: it has seen these changes, and does not have them.
+    thirds: the same of the other masters. rule: who wins. names: of the masters, by number. unmet: keys (JSON text)
+    that the source has parked, by the master from which they came: it has seen these changes, and does not have them.
     """
 
     connection: Connection

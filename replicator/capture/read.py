@@ -152,8 +152,11 @@ class Source:
         """What another master needs to judge by."""
         gains = delta.captured.counters
         at = "case when k.versioned and (k.last).origin is null then k.at end" if gains else "k.at"
-        words = [sql.SQL(at), *(sql.SQL("(k.last).{}").format(sql.Identifier(name)) for name in MEETING[1:])]
-        return [*words, *(sql.Identifier("k", f"g{i + 1}") for i in range(len(gains)))]
+        op = sql.SQL("coalesce((k.last).op, (case when t.{} is null then 'D' else 'U' end)::\"char\")").format(
+            sql.Identifier(delta.relation.key[0])
+        )
+        words = [sql.SQL("(k.last).{}").format(sql.Identifier(name)) for name in MEETING[2:]]
+        return [sql.SQL(at), op, *words, *(sql.Identifier("k", f"g{i + 1}") for i in range(len(gains)))]
 
     @staticmethod
     def _to_send(delta: Delta) -> sql.Composable:
@@ -199,13 +202,13 @@ class Source:
             return sql.SQL("with changed as ({})").format(distinct)
         return sql.SQL(
             "with keys as ({distinct}), changed as (select {keys}, (array_agg(l order by l.seq desc){of_versions})[1]"
-            " as last, greatest(max(l.changed_at) filter (where l.origin is null{and_version}),"
-            " max(l.changed_at) filter (where l.origin is not null{and_version}) + interval '1 microsecond') as at"
-            "{gains}"
+            " as last, coalesce(greatest(max(l.changed_at) filter (where l.origin is null{and_version}),"
+            " max(l.changed_at) filter (where l.origin is not null{and_version}) + interval '1 microsecond'), 'epoch')"
+            " as at{gains}"
             " from keys k {join} {log} l on {match} group by {keys})"
         ).format(
             distinct=distinct,
-            # What is tried again may have left the log meanwhile.
+            # What is tried again may have left the log meanwhile: then it is older than all that is known elsewhere.
             join=sql.SQL("left join" if retry else "join"),
             keys=sql.SQL(", ").join(
                 sql.SQL("k.{0}" if retry else "l.{0}").format(sql.Identifier(f"k{i + 1}"))

@@ -86,16 +86,25 @@ def everywhere(nodes: Sequence[Node], query: str) -> object:
     return values[0]
 
 
-@pytest.mark.parametrize("form", ["jsonb", "t", "python"])
+@pytest.mark.parametrize("form", ["jsonb", "t"])
 @pytest.mark.pg("10,18")
-def test_a_merged_row_travels_to_all(pair: Pair, lab: Build, form: str, functions: Path) -> None:
+def test_a_merged_row_travels_to_all(pair: Pair, lab: Build, form: str) -> None:
     for node in pair:
-        node.execute(TABLE + ";" + FORMS.get(form, ""))
-    made = swap(lab, pair, f"python:{functions}:merge" if form == "python" else "sql:merge", counters=("n",))
+        node.execute(TABLE + ";" + FORMS[form])
+    merges(swap(lab, pair, "sql:merge", counters=("n",)), pair)
+
+
+def test_a_python_function_merges_too(nodes: Pair, lab: Build, functions: Path) -> None:
+    for node in nodes:
+        node.execute(TABLE)
+    merges(swap(lab, nodes, f"python:{functions}:merge", counters=("n",)), nodes)
+
+
+def merges(made: Lab, pair: Pair) -> None:
     pair.source.execute("""update t set tags = '["a", "c"]', n = n + 5 where id = 1""")
     pair.target.execute("""update t set tags = '["b"]', v = 'b', n = n + 7 where id = 1""")
     counts = made.settle()
-    assert counts.parked == 0, repair.find(made.topology, made.install, made.connector).parked
+    assert counts.parked == 0
     assert everywhere(pair, "select tags from t where id = 1") == ["a", "b", "c"]
     assert everywhere(pair, "select n from t where id = 1") == 12
     assert everywhere(pair, "select price::text from t where id = 1") == "0.123456789012"
