@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from uuid import UUID
 
 Function = Callable[[Any, Any, Any], object]
@@ -76,25 +76,33 @@ def _inner(value: object) -> object:
 
 
 def main() -> None:
-    """Answer until nobody asks any more."""
+    """Say whether the function is there, then answer until nobody asks any more."""
     place, name, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
     if not seconds:
         load(place, name)
         return
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the function prints is not an answer
-    function: Function | None = None
+    try:
+        function = load(place, name)
+    except Exception as error:
+        _say(answers, None, f"{type(error).__name__}: {error}")
+        return
+    _say(answers, None, "")
     for line in sys.stdin:
         # Whoever asked may have died meanwhile. The signal's own action is to end the process, whatever it does.
         signal.setitimer(signal.ITIMER_REAL, ORPHANED * seconds)
         try:
-            function = function or load(place, name)
             answer, problem = written(function(*json.loads(line, parse_float=Decimal))), ""
         except Exception as error:
             answer, problem = None, f"{type(error).__name__}: {error}"
         signal.setitimer(signal.ITIMER_REAL, 0)
-        answers.write(json.dumps([answer, problem]) + "\n")
-        answers.flush()
+        _say(answers, answer, problem)
+
+
+def _say(answers: TextIO, answer: str | None, problem: str) -> None:
+    answers.write(json.dumps([answer, problem]) + "\n")
+    answers.flush()
 
 
 if __name__ == "__main__":

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 from psycopg.rows import TupleRow
 
+from replicator.apply.resolver import LOAD_SECONDS
 from replicator.model import TableName
 from replicator.postgres import Connection
-
-LOAD_SECONDS = 20
 
 WANTED = "(jsonb, jsonb, jsonb)"
 
@@ -58,6 +57,6 @@ def python_fault(place: str, function: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        return f"it does not load within {LOAD_SECONDS} seconds; correct it"
+        return f"it does not load within {LOAD_SECONDS:g} seconds; correct it"
     lines = done.stderr.strip().splitlines()
     return "" if done.returncode == 0 else f"{lines[-1] if lines else 'it does not load'}; correct it"

@@ -32,6 +32,9 @@ SILENCES = 3
 LEFT_ALONE = 60.0
 """Seconds for which it then is not asked: the batch's rows stay locked while it is waited for."""
 
+LOAD_SECONDS = 20.0
+"""How long loading a Python function may take."""
+
 GAVE_WAY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 """What is not the function's fault: the batch is done again."""
 
@@ -154,9 +157,6 @@ class PythonResolver:
         except (OSError, Silent) as error:
             self.close()
             raise error if isinstance(error, Silent) else Unanswered(f"{self._name}: {error}") from error
-        if not line:
-            self.close()
-            raise Unanswered(f"{self._name}: its process ended")
         answer, problem = json.loads(line)
         if problem:
             raise Unanswered(f"{self._name}: {problem}")
@@ -164,28 +164,38 @@ class PythonResolver:
 
     def _ask(self, question: Question) -> str:
         process = self._running()
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
         info = json.dumps(question.info, default=str)
         process.stdin.write(f"[{question.incoming or 'null'}, {question.local or 'null'}, {info}]\n")
         process.stdin.flush()
+        return self._line(process, self.seconds)
+
+    def _line(self, process: subprocess.Popen[str], seconds: float) -> str:
+        assert process.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
-            if not selector.select(self.seconds):
-                raise Silent(f"{self._name} did not answer within {self.seconds:g} s")
-        return process.stdout.readline()
+            if not selector.select(seconds):
+                raise Silent(f"{self._name} did not answer within {seconds:g} s", "57014")
+        if line := process.stdout.readline():
+            return line
+        raise OSError("its process ended")
 
     @property
     def _name(self) -> str:
         return f"{self.place}:{self.function}"
 
     def _running(self) -> subprocess.Popen[str]:
+        """The process, once it has loaded the function: that may take longer than an answer."""
         if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(
+            self._process = process = subprocess.Popen(
                 [sys.executable, "-m", "replicator.apply.judge", self.place, self.function, str(self.seconds)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
             )
+            _, problem = json.loads(self._line(process, LOAD_SECONDS))
+            if problem:
+                raise OSError(problem)
         return self._process
 
     def close(self) -> None:

@@ -84,7 +84,7 @@ def test_every_kind_from_both_sides(pair: Pair, lab: Build) -> None:
             (found,) = [one for one in find(made).conflicts if one.name not in before]
             # The source's link goes first, so it is on the target that the two meet.
             expected = kind if first is pair.source else "/".join(reversed(kind.split("/")))
-            assert (found.kind, found.node, found.winner.node) == (expected, pair.target.name, second.name)
+            assert (found.kind, found.node, found.ending) == (expected, pair.target.name, second.name)
             assert rows(pair.source) == rows(pair.target)
             restored = restore(made, found.name)
             assert bool(restored.did) is (kind != "delete/delete")
@@ -164,7 +164,7 @@ def test_simulation_tells_what_would_have_ended_otherwise(nodes: Pair, lab: Buil
     def changed(strategy: Strategy) -> list[str]:
         told = ledger.simulate(made.topology, made.install, made.connector, strategy, Filters(limit=10))
         assert (told.total, told.changed, told.unknown) == (2, len(told.changes), 0)
-        return [each.name for each in told.changes]
+        return [each.name for each, _ in told.changes]
 
     assert changed(Strategy.LATEST) == []
     assert changed(Strategy.SOURCE) == [conflict.name]
@@ -335,7 +335,8 @@ def test_the_story_of_a_lost_write(command: tuple[Command, Lab], nodes: Pair) ->
     told = run("simulate", "--strategy", "source").ok().out
     assert told.startswith("By the strategy source, 1 of 1 conflicts would have ended otherwise.\n")
     assert told.splitlines()[-1].split()[-1] == "source"
-    assert "is not one of" in run("simulate", "--strategy", "coin").exits(2).err
+    assert "'coin' is neither a strategy" in run("simulate", "--strategy", "coin").exits(2).err
+    assert "do you mean latest?" in run("simulate", "--strategy", "lattest").exits(2).err
     done = run("restore", name).ok().out
     assert done.startswith(f"Restored {name}: updated public.t id=1 on target. Sync s takes it on.\n")
     assert '  v = "second"\n' in done

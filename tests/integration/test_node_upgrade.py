@@ -50,7 +50,8 @@ def test_logs_of_an_older_program_go_on(nodes: Pair, lab: Build) -> None:
     for node in nodes:
         node.execute(
             "alter table pgherd.captured drop column shape, drop column counters;"
-            "alter table pgherd.progress drop column knows; alter table pgherd.conflict drop column local_node;"
+            "alter table pgherd.progress drop column knows;"
+            "alter table pgherd.conflict drop column local_node, drop column merged_row;"
             "alter table pgherd.delta_public_t drop column author, drop column source_xid;"
             "update pgherd.node set version = 1"
         )
