@@ -209,6 +209,30 @@ def test_a_row_that_cannot_be_is_parked_alone(nodes: Pair, lab: Build, functions
     assert not noted(made), "nothing was decided"
 
 
+def example(language: str) -> str:
+    """The function in that language that the documentation shows."""
+    text = Path("docs/how-to/conflicts.md").read_text()
+    return text.partition(f"```{language}\n")[2].partition("```")[0]
+
+
+@pytest.mark.parametrize("language", ["sql", "python"])
+def test_the_documentations_functions_work(nodes: Pair, lab: Build, tmp_path: Path, language: str) -> None:
+    place = tmp_path / "documented.py"
+    place.write_text(example("python"))
+    for node in nodes:
+        node.execute(f"{TABLE}; create schema app; {example('sql')}")
+    made = swap(lab, nodes, "sql:app.merge_notes" if language == "sql" else f"python:{place}:merge")
+    nodes.source.execute("""update t set tags = '["a"]', price = 1.5 where id in (1, 2)""")
+    nodes.target.execute("""update t set tags = '["b"]', price = 1 where id = 1""")
+    nodes.target.execute("delete from t where id = 2")
+    assert made.settle().parked == 0
+    assert everywhere(nodes, "select tags::text from t where id = 1") == '["a", "b"]'
+    assert everywhere(nodes, "select price::text from t where id = 1") == (
+        "1.500000000000" if language == "python" else "1.000000000000"
+    )
+    assert everywhere(nodes, "select count(*) from t where id = 2") == 0
+
+
 def simulated(made: Lab, strategy: str) -> list[tuple[str, str, str]]:
     """Which conflicts would have ended otherwise: the row's key, how it ended, how it would have."""
     told = ledger.simulate(made.topology, made.install, made.connector, strategy, Filters())

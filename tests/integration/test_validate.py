@@ -250,7 +250,7 @@ def test_counters_that_cannot_be_are_told(nodes: Pair, told):
 
 
 FAULTS = {
-    "": "on source there is no function odd.judge; create odd.judge(jsonb, jsonb, jsonb), or correct the name",
+    "": "there is no function odd.judge; create odd.judge(jsonb, jsonb, jsonb), or correct the name",
     "(jsonb, jsonb) returns text": "function odd.judge takes (jsonb, jsonb), and must take (jsonb, jsonb, jsonb)",
     "(jsonb, jsonb, jsonb) returns int": "function odd.judge returns integer, and must return one text, jsonb or row",
     "(jsonb, jsonb, jsonb) returns setof text": "and must return one text, jsonb or row",
