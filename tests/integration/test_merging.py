@@ -124,6 +124,8 @@ def test_three_masters_end_with_one_row_whatever_met(three: list[Node], lab: Bui
             else:
                 node.execute("update t set tags = %s, n = n + 5 where id = %s", [f'["{tag}"]', key])
         three[2].execute("update t set n = n + 100 where id = %s", [key])
+    three[0].execute("delete from t where id = 6")
+    three[1].execute("delete from t where id = 6; insert into t (id, n) values (6, 50); update t set n = n + 3")
     for node in three:
         node.execute("update t set tags = %s, n = n + 1 where id = 5", [f'["{node.name}"]'])
         node.execute("insert into t (id, tags, n) values (20, %s, 7)", [f'["{node.name}"]'])
@@ -136,7 +138,7 @@ def test_three_masters_end_with_one_row_whatever_met(three: list[Node], lab: Bui
         '["m1", "m2", "m3"]',
         '["m1", "m2", "m3"]',
     ]
-    assert [everywhere(three, f"select n from t where id = {key}") for key in (1, 5)] == [110, 3]
+    assert [everywhere(three, f"select n from t where id = {key}") for key in (1, 5, 6)] == [110 + 3, 3 + 3, 53]
 
 
 def test_what_is_left_out_stays_as_on_the_later_side(nodes: Pair, lab: Build, functions: Path) -> None:

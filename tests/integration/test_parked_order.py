@@ -119,7 +119,10 @@ def test_what_waits_longer_than_the_log_is_not_forgotten(nodes: Pair, lab: Build
         purge_once(made.topology, made.install, made.connector, generations, stop=Stop())
     assert nodes.source.value("select count(*) from pgherd.delta_public_t where k1 = 1") == 0
     nodes.target.execute("alter table t drop constraint short")
+    nodes.source.execute("insert into t values (99, 'x'); delete from t where id = 99")  # so writers are kept out
     retry(made)
     settle(made)
     assert not parked(made)
     assert rows(nodes.source) == rows(nodes.target)
+    logged = "select count(*) from pgherd.delta_public_t where k1 = 1 and origin is not null"
+    assert nodes.target.value(logged) == 1, "what is written is logged"
