@@ -25,6 +25,7 @@ class Config:
 
     unit: the service of systemd that runs the daemon; empty: the daemon goes into the background by itself.
     function_timeout: seconds that a function may take to decide a conflict.
+    keepalives: libpq's parameters of that name, where they are not to be our own; they never come from the file.
     """
 
     path: Path | None = None
@@ -35,6 +36,7 @@ class Config:
     log_file: Path = Path("/var/log/pgherd/replicator.log")
     unit: str = ""
     function_timeout: float = 5.0
+    keepalives: Mapping[str, str] = field(default_factory=dict)
 
 
 def search_path() -> list[Path]:

@@ -57,6 +57,20 @@ class OneTimeCopy(StrEnum):
     EMPTY = "empty"  # of tables that this target has never had; see `table_copy`
 
 
+class Ddl(StrEnum):
+    """Which changes of definitions a sync makes on its targets by itself."""
+
+    NONE = "none"
+    NEWCOL = "newcol"  # a column that was added on the source
+
+
+class Numbers(StrEnum):
+    """How masters of a swap come by different numbers from the sequences of its tables."""
+
+    INTERLEAVE = "interleave"  # each increments by `sequence_step`, from a number of its own
+    NONE = "none"  # the sequences are left alone
+
+
 @dataclass(frozen=True, order=True)
 class TableName:
     """A schema-qualified table or sequence, unquoted."""
@@ -147,7 +161,9 @@ class Sync:
 
     strategy: who wins a conflict of a swap, as `conflict.named` reads it; strategies: of tables that have their own.
     counters: columns (`column`, or `table.column`) that concurrent changes add up in.
+    sequences: how masters come by different numbers; sequence_step: how many masters may share them (a power of two).
     makedelta: what this sync writes on a node flows onward by the other syncs that read there.
+    ddl: what it changes in the targets' definitions when the source's change.
     autokick: run when the source changed. checktime: run at least that often, changed or not. paused: declared off.
     """
 
@@ -158,11 +174,14 @@ class Sync:
     strategy: str = Strategy.LATEST
     strategies: tuple[tuple[TableName, str], ...] = ()
     counters: tuple[str, ...] = ()
+    sequences: Numbers = Numbers.INTERLEAVE
+    sequence_step: int = 16
     makedelta: bool = False
     autokick: bool = True
     checktime: timedelta | None = None
     onetimecopy: OneTimeCopy = OneTimeCopy.EMPTY
     copymethod: CopyMethod = CopyMethod.DIFF
+    ddl: Ddl = Ddl.NONE
     paused: bool = False
 
     def strategy_of(self, table: TableName) -> str:

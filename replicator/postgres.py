@@ -26,6 +26,7 @@ T = TypeVar("T")
 Query = LiteralString | sql.Composed | sql.SQL
 
 OLDEST = 100000
+JIT_SINCE = 110000
 
 SETTINGS = {
     "application_name": "pgherd",
@@ -81,7 +82,7 @@ class Connector:
         return self._open(dict(self.config.catalog), where, purpose, autocommit=autocommit)
 
     def _open(self, params: Mapping[str, str], name: str, purpose: str, *, autocommit: bool) -> Connection:
-        merged = {**TIMEOUTS, **params}
+        merged = {**TIMEOUTS, **self.config.keepalives, **params}
         if self.route:
             merged |= self.route(merged)
         if self.config.passfile:
@@ -95,7 +96,7 @@ def connect(params: Mapping[str, str], name: str, *, autocommit: bool = False) -
     try:
         connection = psycopg.connect(**params, autocommit=True)  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
-        raise _connect_error(error, name) from error
+        raise connect_error(error, name) from error
     except UnicodeError as error:  # of the resolver, which psycopg asks in Python
         raise errors.Unreachable(f"{name}: its host is not a possible host name.") from error
     except psycopg.ProgrammingError as error:
@@ -130,7 +131,8 @@ def release(number: int) -> str:
     return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
 
 
-def _connect_error(error: psycopg.OperationalError, name: str) -> errors.ReplicatorError:
+def connect_error(error: psycopg.OperationalError, name: str) -> errors.ReplicatorError:
+    """The replicator's error for a connection that could not be made; `name` stands for the server."""
     text = _why_not_connected(error)
     state = error.sqlstate or ""
     if "password" in text or "authentication" in text or "pg_hba.conf" in text or state.startswith("28"):
@@ -192,6 +194,19 @@ def give_way(connection: Connection) -> None:
 def expect_few_rows(connection: Connection) -> None:
     """Let this transaction join by index. The planner cannot know how little a batch holds, and would read tables."""
     connection.execute("select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)")
+
+
+def expect_many_rows(connection: Connection) -> None:
+    """Give this session the memory to sort, hash and stage a large batch, where the server's settings give it less.
+
+    Compiling statements costs more than it saves: each runs once. To be called before the first temporary table.
+    """
+    connection.execute(
+        "select set_config(name, greatest(setting::bigint, case unit when 'kB' then 32768 else 4096 end)::text, false)"
+        " from pg_settings where name in ('work_mem', 'temp_buffers')"
+    )
+    if connection.info.server_version >= JIT_SINCE:
+        connection.execute("set jit = off")
 
 
 def patiently(work: Callable[[], T], *, attempts: int = 50, pause: float = 0.05) -> T:

@@ -6,8 +6,8 @@ fit for that sync?) is done in `validate`; moving rows in `capture`, `apply` and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psycopg import sql
@@ -33,7 +33,7 @@ with recursive wanted as (
 )
 select w.relid, w.nspname, w.relname, w.relkind, a.attname, a.attnum,
        format_type(a.atttypid, a.atttypmod) as type, format_type(t.oid, -1) as stage_type,
-       a.attnotnull, a.attidentity, {generated} as generated,
+       a.attnotnull, a.attidentity, a.atthasdef, {generated} as generated,
        (t.typsend <> 0 and t.typreceive <> 0 and t.typname not like 'reg%%'
         and (t.typtype = 'e' or (t.oid < %(user)s and t.typelem < %(user)s))) as is_binary
 from wanted w
@@ -89,7 +89,7 @@ class Column:
     """type: as declared, length and all. stage_type: what it rests on, without domain or length, for staging.
 
     binary: its binary form means the same on every server (user types may carry numbers that differ). number: its own
-    on this server, for ever.
+    on this server, for ever. default: whether it has one.
     """
 
     name: str
@@ -100,6 +100,12 @@ class Column:
     identity: str
     binary: bool
     number: int = field(default=0, compare=False)
+    default: bool = field(default=False, compare=False)
+
+    @property
+    def required(self) -> bool:
+        """Whether a row cannot be inserted without a value for it."""
+        return self.notnull and not (self.default or self.identity or self.generated)
 
 
 @dataclass(frozen=True)
@@ -244,6 +250,7 @@ def _column(row: Mapping[str, Any]) -> Column:
         identity=str(row["attidentity"]).strip("\0"),
         binary=bool(row["is_binary"]),
         number=int(row["attnum"]),
+        default=bool(row["atthasdef"]),
     )
 
 
@@ -262,42 +269,62 @@ def _user_relations(connection: Connection, kinds: list[str]) -> list[TableName]
 
 
 def differences(source: Relation, target: Relation, *, keyed: bool = True) -> list[str]:
-    """In what the target's table differs so that rows cannot travel, a phrase each; empty when they can.
+    """In what the target's table differs so that rows cannot travel whole, a phrase each; empty when they can.
 
     keyed: rows are to be matched by the source's key, so the target must have the same one.
     """
-    found = []
-    ours = {column.name: column for column in source.columns}
+    missing = [f'column "{name}" is missing on the target' for name in lacking(source, target)]
+    missing += [f'column "{name}" is missing on the source' for name in lacking(target, source)]
+    return [*missing, *mismatches(source, target, "the source", "the target", keyed=keyed)]
+
+
+def lacking(one: Relation, other: Relation) -> list[str]:
+    """The columns that one table has and another lacks."""
+    theirs = {column.name for column in other.columns}
+    return [column.name for column in one.columns if column.name not in theirs]
+
+
+def mismatches(source: Relation, target: Relation, here: str, there: str, *, keyed: bool) -> list[str]:
+    """In what tables differ besides columns that one of them lacks. here, there: what the two sides are called."""
+    found: list[str] = []
     theirs = {column.name: column for column in target.columns}
-    found += [f'column "{name}" is missing on the target' for name in ours if name not in theirs]
-    found += [f'column "{name}" is missing on the source' for name in theirs if name not in ours]
-    for name in ours.keys() & theirs.keys():
-        found += _column_differences(ours[name], theirs[name])
+    for column in source.columns:
+        if column.name in theirs:
+            found += _column_differences(column, theirs[column.name], here, there)
     if keyed and source.key and frozenset(source.key) not in target.candidates:
         columns = ", ".join(source.key)
-        found.append(f"the source's key ({columns}) is not a unique key of NOT NULL columns on the target")
+        found.append(f"{here}'s key ({columns}) is not a unique key of NOT NULL columns on {there}")
     return found
 
 
-def _column_differences(ours: Column, theirs: Column) -> Iterator[str]:
+def _column_differences(ours: Column, theirs: Column, here: str, there: str) -> Iterator[str]:
     if ours.type != theirs.type:
-        yield f'column "{ours.name}" is {ours.type} on the source and {theirs.type} on the target'
+        yield f'column "{ours.name}" is {ours.type} on {here} and {theirs.type} on {there}'
     elif ours.generated != theirs.generated:
-        side = "source" if ours.generated else "target"
-        yield f'column "{ours.name}" is generated on the {side} only'
+        yield f'column "{ours.name}" is generated on {here if ours.generated else there} only'
 
 
-def fingerprint(connection: Connection, relations: Iterable[Relation]) -> str:
-    """Changes whenever a definition of these tables changes that matters to rows, or a trigger on them."""
+def restricted(relation: Relation, names: Collection[str]) -> Relation:
+    """The table as if it had these columns only."""
+    return replace(relation, columns=tuple(column for column in relation.columns if column.name in names))
+
+
+def fingerprint(connection: Connection, names: Collection[TableName]) -> str:
+    """Changes whenever a definition of tables of those names changes that matters to rows, or a trigger on them."""
     generated = "a.attgenerated" if connection.info.server_version >= 120000 else "''"
     query = sql.SQL(
-        "select md5(concat((select string_agg(concat_ws(',', c.oid, n.nspname, c.relname, a.attname, a.attnum,"
-        " a.atttypid, a.atttypmod, a.attidentity, {}, a.attisdropped), ';' order by c.oid, a.attnum)"
-        " from pg_class c join pg_namespace n on n.oid = c.relnamespace"
-        " join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 where c.oid = any(%(oids)s)),"
+        "with c as (select c.oid, n.nspname, c.relname, c.relkind from unnest(%(schemas)s::text[], %(names)s::text[]) w"
+        " (nspname, relname) join pg_namespace n on n.nspname = w.nspname"
+        " join pg_class c on c.relnamespace = n.oid and c.relname = w.relname)"
+        " select md5(concat((select string_agg(concat_ws(',', c.oid, c.nspname, c.relname, c.relkind, a.attname,"
+        " a.attnum, a.atttypid, a.atttypmod, a.attnotnull, a.atthasdef, a.attidentity, {}, a.attisdropped), ';'"
+        " order by c.oid, a.attnum) from c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0),"
+        " (select string_agg(concat_ws(',', i.indexrelid, i.indrelid, i.indkey, i.indisvalid, i.indisprimary), ';'"
+        " order by i.indexrelid) from c join pg_index i on i.indrelid = c.oid and i.indisunique),"
         " (select string_agg(concat_ws(',', t.tgrelid, t.tgname, t.tgenabled), ';' order by t.oid)"
-        " from pg_trigger t where t.tgrelid = any(%(oids)s) and not t.tgisinternal)))"
+        " from c join pg_trigger t on t.tgrelid = c.oid and not t.tgisinternal)))"
     ).format(sql.SQL(generated))
-    row = connection.execute(query, {"oids": sorted(relation.oid for relation in relations)}).fetchone()
+    values = {"schemas": [name.schema for name in names], "names": [name.name for name in names]}
+    row = connection.execute(query, values).fetchone()
     assert row is not None
     return str(row[0])

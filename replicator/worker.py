@@ -17,6 +17,7 @@ from psycopg.pq import TransactionStatus
 
 from replicator.change import RunResult
 from replicator.errors import Policy, ReplicatorError
+from replicator.habits import Rhythm
 from replicator.journal import Answer, Bad, Good, Journal, News, now
 from replicator.logs import log
 from replicator.model import Link, Topology
@@ -89,7 +90,14 @@ class Worker:
     aborts: why the sync is to be paused; the worker has halted.
     """
 
-    def __init__(self, link: Link, topology: Topology, connector: Connector, make_runner: MakeRunner) -> None:
+    def __init__(
+        self,
+        link: Link,
+        topology: Topology,
+        connector: Connector,
+        make_runner: MakeRunner,
+        rhythm: Rhythm | None = None,
+    ) -> None:
         self.link = link
         self.journal = Journal()
         self.prepared = False
@@ -100,7 +108,7 @@ class Worker:
         self._lock = threading.Lock()
         self._connector = WatchedConnector(connector.config)
         self._runner = make_runner(link, topology, self._connector, self._stop, self._say)
-        self._pace = Pace(link.sync, time.monotonic())
+        self._pace = Pace(link.sync, time.monotonic(), rhythm=rhythm)
         self._way = f"{link.source.name} -> {link.target.name}"
         self._trouble = ""
         self._thread = threading.Thread(target=self._main, name=f"link {link}", daemon=True)
@@ -114,6 +122,11 @@ class Worker:
         with self._lock:
             self._pace.kick(kick_id, time.monotonic())
         self._wake.set()
+
+    def keep_time(self, rhythm: Rhythm) -> None:
+        """Look and try again by these times from now on."""
+        with self._lock:
+            self._pace.rhythm = rhythm
 
     def nudge(self) -> None:
         """Try again now if an error is being waited out."""

@@ -190,9 +190,9 @@ class ReplicationCheck:
         if strategy and sync.text("type") in ("pushdelta", "fullcopy"):
             message = f"found a strategy for a {sync.text('type')}, expected it only for a swap"
             self.faults.add(strategy.mark, message)
-        for name in ("counters", "strategies"):
+        for name in ("counters", "strategies", "sequences", "sequence_step"):
             if (found := sync.find(name)) and sync.text("type") in ("pushdelta", "fullcopy"):
-                self.faults.add(found.mark, f"found {name} for a {sync.text('type')}, expected them only for a swap")
+                self.faults.add(found.mark, f"found {name} for a {sync.text('type')}, expected this only for a swap")
         if targets_known and source in herds:
             self._check_reach(sync, herds[source].text("database"))
 

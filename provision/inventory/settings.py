@@ -89,6 +89,20 @@ class CopyMethod(StrEnum):
     TRUNCATE = "truncate"
 
 
+class Ddl(StrEnum):
+    """Which changes of the source's tables a sync makes on its targets by itself."""
+
+    NONE = "none"
+    NEWCOL = "newcol"
+
+
+class Numbers(StrEnum):
+    """How masters of a swap come by different numbers from the sequences of its tables."""
+
+    INTERLEAVE = "interleave"
+    NONE = "none"
+
+
 class OneTimeCopy(StrEnum):
     """Whether the next run of a sync begins with a whole copy of its tables."""
 
@@ -187,6 +201,12 @@ def _socket_dir(value: object) -> object:
 def _index(value: object) -> object:
     if not isinstance(value, str) or not (value == CONTROL or INDEX.fullmatch(value)):
         raise _expected(f"{CONTROL}, or the address of a package index such as https://pypi.org/simple")
+    return value
+
+
+def _power_of_two(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int) or not 2 <= value <= 1024 or value & (value - 1):
+        raise _expected("a power of two from 2 to 1024")
     return value
 
 
@@ -311,11 +331,14 @@ class SyncSettings(Section):
     strategy: Strategy | None = None
     strategies: Annotated[dict[Table, Strategy], BeforeValidator(_empty)] = Field(default_factory=dict)
     counters: Texts = ()
+    sequences: Numbers = Numbers.INTERLEAVE
+    sequence_step: Annotated[int, BeforeValidator(_power_of_two)] = 16
     makedelta: Annotated[MakeDelta, BeforeValidator(_yes_no)] = MakeDelta.AUTO
     autokick: bool = True
     checktime: Duration | None = None
     onetimecopy: Annotated[OneTimeCopy, BeforeValidator(_onetimecopy)] = OneTimeCopy.EMPTY
     copymethod: CopyMethod = CopyMethod.DIFF
+    ddl: Ddl = Ddl.NONE
     paused: bool = False
 
 

@@ -18,6 +18,10 @@ SETTINGS = "/etc/pgherd"
 CONFIG = f"{SETTINGS}/replicator.toml"
 PASSFILE = f"{SETTINGS}/passfile"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}.service"
+PURGE = "pgherd-purge"
+PURGE_FILES = tuple(f"/etc/systemd/system/{PURGE}.{kind}" for kind in ("service", "timer"))
+HISTORY_DAYS = 7
+"""How many days of runs the freezer keeps."""
 COMMAND = "/usr/local/bin/replicator"
 SUDOERS = "/etc/sudoers.d/pgherd"
 RUN = "/run/pgherd"

@@ -23,6 +23,7 @@ from replicator.apply.resolver import Merged, Question, Unanswered, info, judged
 from replicator.apply.stage import EXACT
 from replicator.change import Counts
 from replicator.conflict import Claim, Version
+from replicator.failpoint import failpoint
 
 ROUNDS = 100
 
@@ -66,6 +67,7 @@ def settle(arrival: Arrival) -> Counts:
         if not decided:
             continue
         _note(arrival, decided)
+        failpoint("collide.after-ledger")
         _give_way(arrival, [collision for collision, wins in decided if wins])
         _turn_away(arrival, [collision for collision, wins in decided if not wins])
         _raise_floor(arrival, [collision for collision, _ in decided])

@@ -22,6 +22,7 @@ from replicator.apply.rival import Rival, Verdict
 from replicator.capture.read import unseen
 from replicator.change import Counts
 from replicator.conflict import Claim, Outcome, Version
+from replicator.failpoint import failpoint
 from replicator.model import Strategy
 
 DECIDED_AT_ONCE = 5000
@@ -141,7 +142,9 @@ def _decide(arrival: Arrival, rivals: Sequence[Rival]) -> Counts:
         park.set_aside(arrival.connection, arrival.link, arrival.stage, failed)
         _lose(arrival, sql.SQL("s.ctid = any({}::tid[])").format(sql.Literal(list(failed))))
     verdicts = [_verdict(arrival, rival, answers.get(rival.id)) for rival in rivals if rival.id not in failed]
+    failpoint("resolve.before-ledger")
     noting.note(arrival, [verdict for verdict in verdicts if verdict.noted])
+    failpoint("resolve.after-ledger")
     _mark(arrival, verdicts)
     merging.write_in(arrival, [v for v in verdicts if v.outcome is Outcome.MERGE])
     _keep_anew(arrival, [v for v in verdicts if v.outcome is Outcome.KEEP_ANEW])

@@ -10,7 +10,7 @@ import psycopg
 
 from replicator.errors import ReplicatorError
 from replicator.model import Link
-from replicator.postgres import Connection, Connector, translate
+from replicator.postgres import Connection, Connector, expect_many_rows, translate
 
 LOCK_SHARE = 0.3
 
@@ -25,6 +25,7 @@ def open_target(connector: Connector, link: Link, purpose: str) -> Connection:
             " current_setting('deadlock_timeout')::interval) * 1000)::int || 'ms', false)",
             [LOCK_SHARE],
         )
+        expect_many_rows(connection)
     except psycopg.errors.InsufficientPrivilege as error:
         connection.close()
         raise ReplicatorError(

@@ -8,7 +8,7 @@ The order of steps is what makes it right:
 3. counters: what is staged becomes what is there plus what was gained (`counters`);
 4. write. A key that has no row here cannot be locked: it is inserted with ON CONFLICT DO NOTHING, and if someone was
    first, or wrote and deleted it meanwhile, the whole batch is done again. For a deletion of a key that is not here
-   there is not even that, so writers are kept out of the table for the rest of the batch;
+   there is not even that, so writers are kept out of the table from step 1 to the end of the batch;
 5. log what was written, with its version and its author, and raise the floor if a version lies ahead of this clock.
 """
 
@@ -18,10 +18,11 @@ from typing import LiteralString
 
 from psycopg import sql
 
-from replicator.apply import collision, counters, diff, meeting, onward, park, write
+from replicator.apply import collision, counters, diff, meeting, onward, write
 from replicator.apply.arrival import Arrival
 from replicator.change import Counts
 from replicator.errors import LockedOut
+from replicator.failpoint import failpoint
 from replicator.postgres import fetch_one
 
 
@@ -30,22 +31,26 @@ def write_resolved(arrival: Arrival, *, careful: bool = False) -> Counts:
     if not arrival.stage.relation.key:
         return _insert_rows(arrival, careful=careful)
     swap = _Swap(arrival)
-    alone = careful or arrival.stage.replaces or swap.deletes_unknown()
-    if alone:
-        swap.keep_writers_out()
-    swap.lock_rows()
+    failpoint("lock.before-rows")
+    alone = swap.lock(careful=careful)
+    failpoint("lock.after-rows")
     conflicts = meeting.resolve(arrival, everywhere=swap.all_present)
     if arrival.stage.gains:
         counters.add_up(arrival, everywhere=swap.all_present)
+        failpoint("count.after-adding")
+        if careful:
+            counters.leave_absolute(arrival)
     if careful and not arrival.stage.text:
         conflicts += collision.settle(arrival)
+    failpoint("apply.before-rows")
     if alone:
         counts = write.write(arrival.connection, arrival.link, arrival.stage, careful=careful)
-        park.forget_parked(arrival.connection, arrival.link, arrival.stage)
     else:
         counts = swap.write()
         swap.check_nobody_came()
+    failpoint("apply.after-rows")
     swap.note()
+    failpoint("apply.after-log")
     return counts + conflicts
 
 
@@ -67,6 +72,24 @@ class _Swap:
         self._arrival = arrival
         self._connection, self._stage = arrival.connection, arrival.stage
         self.all_present = False
+
+    def lock(self, *, careful: bool) -> bool:
+        """Lock what is staged: its rows, or the whole table where rows are not enough; whether it was the table.
+
+        The table is locked before any row, so as not to hold what its writers wait for; only if a look at first costs
+        a pass over a large stage, most of which needs no lock on the table, are the rows locked before it.
+        """
+        alone = careful or self._stage.replaces
+        if not alone and self._arrival.wary:
+            alone = self.deletes_unknown()
+        if not alone:
+            self.lock_rows()
+            alone = not self.all_present and not self._arrival.wary and self.deletes_unknown()
+            if not alone:
+                return False
+        self.keep_writers_out()
+        self.lock_rows()
+        return True
 
     def deletes_unknown(self) -> bool:
         """Whether a deletion is staged of a key that has no row here."""
@@ -135,14 +158,17 @@ class _Swap:
         return LockedOut(f"{self._arrival.link}: {self._stage.relation.name}: another writer was quicker.")
 
     def note(self) -> None:
-        """Log what was written with its version and author, and keep the floor above every version."""
+        """Log what was written with its version and author, and keep the floor above every version.
+
+        In the keys' order: the log's index by key costs most of it, and half as much so.
+        """
         arrival, stage = self._arrival, self._stage
         gains = counters.gains_of(arrival)
         arrival.execute(
             "with noted as (insert into {log} ({columns}, changed_at, origin, op, onward, author, source_xid{logged})"
             " select {values}, coalesce(s.anew, s.at, clock_timestamp()), case when s.anew is null then {origin} end,"
             " s.op, {onward} or s.anew is not null, s.author, case when s.anew is null then s.xid end{gained}"
-            " from {stage} s returning changed_at, op),"
+            " from {stage} s order by {values} returning changed_at, op),"
             " latest as (select max(changed_at) as at from noted where op <> '+') update {node} set floor = latest.at"
             " from latest where latest.at > clock_timestamp() and latest.at > floor",
             columns=sql.SQL(", ").join(arrival.columns),

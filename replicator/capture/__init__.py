@@ -6,6 +6,6 @@ reading side. Nothing here writes to a target.
 
 from replicator.capture.needs import Kind, Need, needs
 from replicator.capture.read import Delta, Source
-from replicator.capture.setup import Captured, ensure, release
+from replicator.capture.setup import Captured, can_log, ensure, release
 
-__all__ = ["Captured", "Delta", "Kind", "Need", "Source", "ensure", "needs", "release"]
+__all__ = ["Captured", "Delta", "Kind", "Need", "Source", "can_log", "ensure", "needs", "release"]

@@ -1,7 +1,8 @@
 """Makes a node log what it must, and takes that back. Idempotent, and cheap when there is nothing to do.
 
-A log that had to be begun anew (its triggers were gone, its table was made again, its key changed) gets a new id, by
-which targets see that they have missed changes. Locks: CREATE TRIGGER waits for the writers of the table, so a
+A log that had to be begun anew (its triggers were gone, its table was made again, its key is another) gets a new id, by
+which targets see that they have missed changes. Where only the types of the key's columns have changed, what is in the
+log is made of the new types, and the log goes on. Locks: CREATE TRIGGER waits for the writers of the table, so a
 snapshot taken after it sees or finds logged everything; the wait gives way and tries again.
 """
 
@@ -13,10 +14,11 @@ from functools import partial
 from pathlib import PurePosixPath
 from uuid import UUID
 
+import psycopg
 from psycopg import sql
 
 from replicator import postgres
-from replicator.capture import triggers
+from replicator.capture import housekeeping, triggers
 from replicator.capture.needs import Kind, Need
 from replicator.capture.triggers import SHAPE, LogSpec
 from replicator.errors import SchemaMismatch
@@ -81,8 +83,13 @@ def _shapes(connection: Connection, install: Install) -> dict[str, int]:
     return dict(connection.execute(query))
 
 
+def can_log(relation: Relation, need: Need) -> bool:
+    """Whether the changes of a table can be logged as they must be."""
+    return Kind.ROWS not in need.kinds or bool(relation.key) or need.versions
+
+
 def _check_key(relation: Relation, kind: Kind, need: Need) -> None:
-    if kind is Kind.ROWS and not relation.key and not need.versions:
+    if kind is Kind.ROWS and not can_log(relation, need):
         raise SchemaMismatch(
             f"{relation.name} has no primary key and no unique index on NOT NULL columns.",
             hint="Give it one, or replicate it by fullcopy.",
@@ -117,6 +124,7 @@ def create_schema(connection: Connection, install: Install) -> None:
                     schema=sql.Identifier(install.schema), sequence=sql.Literal(f'"{install.schema}".seq')
                 )
             )
+            housekeeping.create(connection, install)
 
 
 def _upgrade(connection: Connection, install: Install) -> None:
@@ -133,6 +141,7 @@ def _upgrade(connection: Connection, install: Install) -> None:
         for number, path in steps.items():
             if number > has:
                 connection.execute(sql.SQL(text(path)).format(schema=schema))
+        housekeeping.create(connection, install)
 
 
 def _has_schema(connection: Connection, install: Install) -> bool:
@@ -155,7 +164,11 @@ def _complete(connection: Connection, spec: LogSpec, captured: Captured | None) 
 
 
 def _same_table(spec: LogSpec, captured: Captured) -> bool:
-    return (captured.relid, captured.key, captured.types) == (spec.relation.oid, spec.key, spec.types)
+    return _same_key(spec, captured) and captured.types == spec.types
+
+
+def _same_key(spec: LogSpec, captured: Captured) -> bool:
+    return (captured.relid, captured.key) == (spec.relation.oid, spec.key)
 
 
 def _present(connection: Connection, spec: LogSpec) -> Present:
@@ -181,12 +194,35 @@ def _build(connection: Connection, spec: LogSpec) -> None:
         connection.execute("select pg_advisory_xact_lock(%s)", [spec.install.lock_key("capture")])
         captured = logs(connection, spec.install).get((spec.relation.name, spec.kind))
         present = _present(connection, spec)
-        if captured and _same_table(spec, captured) and _fed(spec, present):
+        if captured and _same_key(spec, captured) and _fed(spec, present) and _retyped(connection, spec, captured):
             _extend(connection, spec, captured, present)
         else:
             if captured:
                 _drop(connection, spec.install, captured)
             _create(connection, spec)
+
+
+def _retyped(connection: Connection, spec: LogSpec, captured: Captured) -> bool:
+    """Make the log's keys of the table's present types, if they are not; whether that is possible."""
+    if captured.types == spec.types:
+        return True
+    actions = [
+        sql.SQL("alter column {0} type {1} using {0}::{1}").format(sql.Identifier(f"k{i + 1}"), sql.SQL(kind))
+        for i, kind in enumerate(spec.types)
+        if kind != captured.types[i]
+    ]
+    try:
+        with connection.transaction():
+            connection.execute(sql.SQL("alter table {} {}").format(spec.log, sql.SQL(", ").join(actions)))
+    except (psycopg.errors.CannotCoerce, psycopg.errors.DataError):
+        return False
+    connection.execute(
+        sql.SQL("update {}.captured set key_types = %s where log_name = %s").format(
+            sql.Identifier(spec.install.schema)
+        ),
+        [list(spec.types), captured.log],
+    )
+    return True
 
 
 def _fed(spec: LogSpec, present: Present) -> bool:
@@ -306,4 +342,6 @@ def _drop_schema_if_empty(connection: Connection, install: Install) -> None:
         " or exists (select from {0}.progress_table)"
     ).format(schema)
     if not postgres.fetch_one(connection, in_use)[0]:
-        connection.execute(sql.SQL("drop schema {} cascade").format(schema))
+        with connection.transaction():
+            connection.execute(sql.SQL("drop schema {} cascade").format(schema))
+            housekeeping.drop_front(connection)

@@ -17,7 +17,7 @@ from replicator.postgres import Connection
 from replicator.relations import Relation, identifier
 from replicator.sql import queries
 
-SHAPE = 2
+SHAPE = 3
 """Which columns and functions a log has. One that was made before is brought up to it."""
 
 NAME_LIMIT = 63 - len("_truncate")
@@ -182,7 +182,7 @@ def create_functions(connection: Connection, spec: LogSpec) -> None:
     ]
     connection.execute(
         sql.SQL(named[_row_function(spec)]).format(
-            schema=sql.Identifier(spec.install.schema),
+            now=_now(spec),
             function=function,
             log=spec.log,
             keys=spec.columns,
@@ -191,11 +191,16 @@ def create_functions(connection: Connection, spec: LogSpec) -> None:
             same=sql.SQL(" and ").join(same),
             gains=sql.SQL(", ").join(spec.gains),
             gained=sql.SQL(", ").join(sql.SQL("new.{0} - old.{0}").format(sql.Identifier(n)) for n in spec.counters),
-            nothing_else=_nothing_else(spec),
+            counted=_counted(spec),
         )
     )
     if spec.versions or spec.relation.partitioned or spec.keyless:
         _create_truncate_function(connection, spec)
+
+
+def _now(spec: LogSpec) -> sql.Composed:
+    """The query for the time of a change: later than the floor as it is now, whatever the transaction's snapshot."""
+    return sql.SQL(queries("node/triggers.sql")["now"]).format(schema=sql.Identifier(spec.install.schema))
 
 
 def _row_function(spec: LogSpec) -> str:
@@ -206,19 +211,10 @@ def _row_function(spec: LogSpec) -> str:
     return "counting_row_function" if spec.counters else "versioned_row_function"
 
 
-def _nothing_else(spec: LogSpec) -> sql.Composable:
-    """That an update left all columns but the counters as they were, byte by byte."""
-    others = [column.name for column in spec.relation.written if column.name not in spec.counters]
-    if not others:
-        return sql.SQL("true")
-    old, new = (
-        sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.SQL(side), sql.Identifier(name)) for name in others)
-        for side in ("old", "new")
-    )
-    # Out of a subquery: two row constructors beside each other would be compared column by column.
-    return sql.SQL("(select x.o operator(pg_catalog.*=) x.n from (select row({}) as o, row({}) as n) x)").format(
-        old, new
-    )
+def _counted(spec: LogSpec) -> sql.Composable:
+    """Statements that give `same_but` what may differ in an update of counters alone, and what follows from that."""
+    names = [*spec.counters, *(column.name for column in spec.relation.columns if column.generated)]
+    return sql.SQL(" ").join(sql.SQL("same_but.{0} := new.{0};").format(sql.Identifier(name)) for name in names)
 
 
 def _create_truncate_function(connection: Connection, spec: LogSpec) -> None:
@@ -233,7 +229,7 @@ def _create_truncate_function(connection: Connection, spec: LogSpec) -> None:
             log_text=quoted(spec.log),
             keys_text=quoted(spec.columns),
             columns_text=quoted(sql.SQL(", ").join(sql.Identifier(name) for name in spec.key)),
-            schema_text=quoted(sql.Identifier(spec.install.schema)),
+            now_text=quoted(_now(spec)),
         )
     )
 

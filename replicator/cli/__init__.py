@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from replicator import failpoint
 from replicator.cli.session import Session
 from replicator.errors import ReplicatorError
 
@@ -37,6 +38,7 @@ COMMANDS = {
     "parked": "List, retry or drop rows that a target refused.",
     "conflicts": "List, show, count, restore or prune the conflicts of swaps.",
     "purge": "Remove change log rows that nobody needs, and show what is kept.",
+    "import-bucardo": "Print the inventory that declares what a Bucardo does.",
     "init": "Create the catalog's schema, or bring it up to date.",
     "add": "Add a database, dbgroup, herd, table, sequence or sync.",
     "update": "Change a database, dbgroup, herd or sync.",
@@ -45,8 +47,8 @@ COMMANDS = {
 }
 """The words, in the order of the help page, with the line that the help page says of each."""
 
-MODULES = {"list": "listing"}
-"""Modules that are not named after their word, which would hide a built-in function in this package."""
+MODULES = {"list": "listing", "import-bucardo": "import_bucardo"}
+"""Modules that are not named after their word: it would hide a built-in function in this package, or is no name."""
 
 
 class CommandGroup(TyperGroup):
@@ -108,6 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     session = Session()
     words = hoisted(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
+        failpoint.arm()
         code = typer.main.get_command(app)(words, prog_name="replicator", standalone_mode=False, obj=session)
     except (KeyboardInterrupt, typer.Abort):
         return 130

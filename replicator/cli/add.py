@@ -18,7 +18,9 @@ from replicator.model import (
     CopyMethod,
     Database,
     DbGroup,
+    Ddl,
     Herd,
+    Numbers,
     OneTimeCopy,
     Strategy,
     Sync,
@@ -74,10 +76,19 @@ Counters = Annotated[
     list[str] | None,
     typer.Option("--counter", metavar="COLUMN", help="A column, or table.column, that concurrent changes add up in."),
 ]
+Shared = Annotated[
+    Numbers,
+    typer.Option(
+        "--sequences",
+        help="How masters of a swap come by different numbers: each increments its sequences by the step, or none.",
+    ),
+]
+SequenceStep = Annotated[int, typer.Option(metavar="N", help="How many masters may share the numbers: a power of two.")]
 MakeDelta = Annotated[bool, typer.Option("--makedelta/--no-makedelta", help="Let what it writes flow onward.")]
 CheckTime = Annotated[str | None, typer.Option(metavar="TIME", help="Run at least that often: 30s, 5m, 1h.")]
 Once = Annotated[OneTimeCopy, typer.Option(help="Whether the next run begins with a whole copy.")]
 Method = Annotated[CopyMethod, typer.Option(help="How a whole copy replaces what is there.")]
+NewColumns = Annotated[Ddl, typer.Option(help="Which changes of the source's tables it makes on its targets.")]
 AutoKick = Annotated[bool, typer.Option("--autokick/--no-autokick", help="Run when the source has changed.")]
 Paused = Annotated[bool, typer.Option("--paused/--no-paused", help="Declare it off.")]
 
@@ -230,10 +241,13 @@ def add_sync(
     strategy: Conflict = Strategy.LATEST,
     table_strategy: OwnConflict = None,
     counter: Counters = None,
+    sequences: Shared = Numbers.INTERLEAVE,
+    sequence_step: SequenceStep = 16,
     makedelta: MakeDelta = False,
     checktime: CheckTime = None,
     onetimecopy: Once = OneTimeCopy.EMPTY,
     copymethod: Method = CopyMethod.DIFF,
+    ddl: NewColumns = Ddl.NONE,
     autokick: AutoKick = True,
     paused: Paused = False,
 ) -> None:
@@ -247,7 +261,10 @@ def add_sync(
         strategy=strategy,
         strategies=tuple((table, own) for table, own in own_strategies(table_strategy or ()) if own),
         counters=tuple(counter or ()),
+        sequences=sequences,
+        sequence_step=sequence_step,
         makedelta=makedelta,
+        ddl=ddl,
         checktime=duration(checktime) if checktime else None,
         onetimecopy=onetimecopy,
         copymethod=copymethod,

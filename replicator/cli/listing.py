@@ -204,11 +204,14 @@ def _sync_row(topology: Topology, sync: Sync) -> dict[str, Any]:
         "strategy": sync.strategy if sync.type is SyncType.SWAP else None,
         "strategies": {str(table): strategy for table, strategy in sync.strategies},
         "counters": list(sync.counters),
+        "sequences": sync.sequences if sync.type is SyncType.SWAP else None,
+        "sequence_step": sync.sequence_step if sync.type is SyncType.SWAP else None,
         "makedelta": sync.makedelta,
         "autokick": sync.autokick,
         "checktime": sync.checktime,
         "onetimecopy": sync.onetimecopy,
         "copymethod": sync.copymethod,
+        "ddl": sync.ddl,
     }
 
 

@@ -171,6 +171,8 @@ def sentences(link: LinkStatus, at: datetime) -> Iterator[str]:
     if link.lag.parked:
         keys = "1 key is" if link.lag.parked == 1 else f"{link.lag.parked} keys are"
         yield f"{keys} set aside, because {link.link.target.name} refused what was to be written"
+    for one in link.lag.unequal:
+        yield f"{one.table} is parked: {one.why}" if one.parked else f"{one.table}: {one.why}"
 
 
 def details(sync: SyncStatus, at: datetime) -> RenderableType:

@@ -32,7 +32,7 @@ from replicator.cli.tables import chosen, extended, reduced
 from replicator.cli.values import duration, names, own_strategies, pairs, table_names
 from replicator.cli.words import Nouns, Words
 from replicator.errors import UsageError
-from replicator.model import CopyMethod, DbGroup, Herd, OneTimeCopy, Sync, SyncType
+from replicator.model import CopyMethod, DbGroup, Ddl, Herd, Numbers, OneTimeCopy, Sync, SyncType
 
 update = typer.Typer(cls=Nouns, rich_markup_mode=None, help="Change a database, dbgroup, herd or sync.")
 
@@ -64,9 +64,16 @@ Counters = Annotated[
     list[str] | None,
     typer.Option("--counter", metavar="COLUMN", help="All columns that concurrent changes add up in; '' for none."),
 ]
+Shared = Annotated[
+    Numbers | None, typer.Option("--sequences", help="How masters of a swap come by different numbers; see `add sync`.")
+]
+SequenceStep = Annotated[
+    int | None, typer.Option(metavar="N", help="How many masters may share the numbers: a power of two.")
+]
 MakeDelta = Annotated[bool | None, typer.Option("--makedelta/--no-makedelta", help="Let what it writes flow onward.")]
 CheckTime = Annotated[str | None, typer.Option(metavar="TIME", help="Run at least that often: 30s, 5m, 1h, none.")]
 Once = Annotated[OneTimeCopy | None, typer.Option(help="Whether the next run begins with a whole copy.")]
+NewColumns = Annotated[Ddl | None, typer.Option(help="Which changes of the source's tables it makes on its targets.")]
 Method = Annotated[CopyMethod | None, typer.Option(help="How a whole copy replaces what is there.")]
 AutoKick = Annotated[bool | None, typer.Option("--autokick/--no-autokick", help="Run when the source has changed.")]
 Paused = Annotated[bool | None, typer.Option("--paused/--no-paused", help="Declare it off.")]
@@ -165,10 +172,13 @@ def update_sync(
     strategy: Conflict = None,
     table_strategy: OwnConflict = None,
     counter: Counters = None,
+    sequences: Shared = None,
+    sequence_step: SequenceStep = None,
     makedelta: MakeDelta = None,
     checktime: CheckTime = None,
     onetimecopy: Once = None,
     copymethod: Method = None,
+    ddl: NewColumns = None,
     autokick: AutoKick = None,
     paused: Paused = None,
 ) -> None:
@@ -181,9 +191,12 @@ def update_sync(
         herd=source,
         targets=names(target) if target else None,
         strategy=strategy,
+        sequences=sequences,
+        sequence_step=sequence_step,
         makedelta=makedelta,
         onetimecopy=onetimecopy,
         copymethod=copymethod,
+        ddl=ddl,
         autokick=autokick,
         paused=paused,
     )

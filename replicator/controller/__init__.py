@@ -11,6 +11,7 @@ import os
 
 from setproctitle import setproctitle
 
+from replicator import bucardo_logs, bucardo_titles
 from replicator.controller.desk import Desk
 from replicator.controller.fleet import Fleet
 from replicator.errors import ReplicatorError
@@ -53,9 +54,11 @@ def _mind(fleet: Fleet, desk: Desk, name: str, stop: Stop) -> int:
         if desk.declared and desk.declared[0] != fleet.revision:
             revision, topology = desk.declared
             try:
-                fleet.arrange(name, revision, topology)
+                bucardo_logs.follow(desk.habits, name, desk.switches)
+                fleet.arrange(name, revision, topology, desk.habits)
             except ReplicatorError as error:
                 log.error("%s", error)
                 return 1
-            setproctitle(title(topology.syncs[name], [worker.link for worker in fleet.workers]))
+            shown = bucardo_titles.controller if desk.habits else title
+            setproctitle(shown(topology.syncs[name], [worker.link for worker in fleet.workers]))
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from setproctitle import setproctitle
 
-from replicator import config, controller, lifeline, logs
+from replicator import config, controller, failpoint, lifeline, logs
 from replicator.errors import ReplicatorError
 from replicator.postgres import Connector
 from replicator.signals import Stop, install_handlers
@@ -35,6 +35,7 @@ def _start() -> int:
     stop = Stop()
     install_handlers(stop)
     setproctitle(f'pgherd controller: sync "{options.sync}"')
+    failpoint.arm()
     settings = config.load(options.config)
     logs.set_up(settings.log_file, options.sync, master=False, echo=options.echo)
     return controller.run(Connector(settings), options.sync, stop, LinkRunner)

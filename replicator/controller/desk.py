@@ -11,8 +11,11 @@ import time
 from dataclasses import replace
 
 from replicator.catalog import Catalog, LinkState, State
+from replicator.controller import conflicts
 from replicator.controller.fleet import Fleet, ends_of
 from replicator.errors import ReplicatorError
+from replicator.failpoint import failpoint
+from replicator.habits import Habits
 from replicator.journal import Journal
 from replicator.logs import log
 from replicator.model import Link, OneTimeCopy, Topology
@@ -31,12 +34,15 @@ GLANCE = 0.25
 class Desk:
     """The catalog thread: holds the sync's lock, watches what is declared and asked, stores what the links report.
 
-    declared: the newest topology with its revision, for the main thread; None before the lock is held.
+    declared: the newest topology with its revision, for the main thread; None before the lock is held. habits: the
+    settings of that revision; switches: options of the daemon's start.
     crash: the defect that ended the thread.
     """
 
     def __init__(self, connector: Connector, sync: str, fleet: Fleet, stop: Stop) -> None:
         self.declared: tuple[int, Topology] | None = None
+        self.habits = Habits()
+        self.switches: dict[str, str] = {}
         self.crash: BaseException | None = None
         self._connector = connector
         self._sync = sync
@@ -100,6 +106,8 @@ class Desk:
             if why := _reason_to_leave(topology, self._sync):
                 self._stop.set(why)
             else:
+                self.habits = Habits(catalog.bucardo_settings())
+                self.switches = catalog.habits().get(("start", ""), {})
                 self.declared = revision, topology
                 self._copies_once = topology.syncs[self._sync].onetimecopy is OneTimeCopy.ALWAYS
         if self._copies_once and self._fleet.prepared(self._revision):
@@ -108,10 +116,12 @@ class Desk:
 
     def _copy_is_done(self, catalog: Catalog) -> None:
         """A copy that was ordered once has been made (of a fullcopy: will be made by its next run, as always)."""
+        failpoint("once.before-done")
         with catalog.declaring():
             if catalog.revision() == self._revision:
                 sync = catalog.topology().syncs[self._sync]
                 catalog.update_sync(replace(sync, onetimecopy=OneTimeCopy.EMPTY))
+                failpoint("once.before-commit")
                 self._copies_once = False
 
     def _pass_on_kicks(self, catalog: Catalog) -> None:
@@ -120,8 +130,10 @@ class Desk:
             return
         answered = {(result.source, result.target) for result in catalog.kick_results(kick)}
         missing = [worker for worker in self._fleet.workers if ends_of(worker.link) not in answered]
+        failpoint("kick.before-hand-over")
         for worker in missing:
             worker.kick(kick)
+            failpoint("kick.after-hand-over")
         if self._fleet.workers and not missing:
             self._answered = kick
 
@@ -161,13 +173,16 @@ class Desk:
         news = journal.take()
         try:
             if news.good:
+                conflicts.note(self.habits, link, news.good)
                 catalog.record_run(link, news.good.result, news.good.started, news.good.finished)
                 news = replace(news, good=None)
             if news.bad:
                 catalog.record_run(link, ReplicatorError(news.bad.error), news.bad.started, news.bad.finished)
                 news = replace(news, bad=None)
             for answer in news.answers:
+                failpoint("kick.before-answer")
                 catalog.finish_kick(link.sync.name, link.source.name, link.target.name, answer.kick, answer.error)
+                failpoint("kick.after-answer")
         except ReplicatorError:
             journal.put_back(news)
             raise

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from replicator import config, lifeline, master
+from replicator import config, failpoint, lifeline, master
 from replicator.errors import ReplicatorError
 
 
@@ -18,6 +18,7 @@ def main() -> int:
     options = parser.parse_args()
     lifeline.detach()
     try:
+        failpoint.arm()
         settings = config.load(options.config)
         return master.run(settings, echo=False, ready=lambda: lifeline.tell_starter(options.ready_fd))
     except ReplicatorError as error:

@@ -23,6 +23,7 @@ from replicator import ledger
 from replicator.capture.needs import Kind
 from replicator.catalog import Catalog
 from replicator.errors import ReplicatorError
+from replicator.failpoint import failpoint
 from replicator.logs import log
 from replicator.model import Install, SyncType, TableName, Topology
 from replicator.postgres import Connector, translated
@@ -124,6 +125,7 @@ def purge_once(
     """
     with ExitStack() as stack:
         survey = take(stack, topology, install, connector)
+        failpoint("purge.after-survey")
         if not current():
             return Purged((), survey.silent)
         _advance(survey, state)

@@ -14,7 +14,8 @@ error. Words and tables for people are made in `cli/status.py`.
                     last_run {started, finished, inserted, updated, deleted, conflicts, parked} or null,
                     total {inserted, updated, deleted, conflicts, parked},
                     rate,                                  rows a second while it moved, within the last minute
-                    parked}]}]                             keys set aside on the target now; null: not known
+                    parked,                                keys set aside on the target now; null: not known
+                    tables [{table, parked, why}]}]}]      tables that are parked, or travel without some columns
 
 A state is one of STATES.
 """
@@ -77,6 +78,7 @@ class LinkStatus:
             "total": _counts(total.counts if total else Counts()),
             "rate": round(self.rate, 1),
             "parked": self.lag.parked,
+            "tables": [{"table": str(one.table), "parked": one.parked, "why": one.why} for one in self.lag.unequal],
         }
 
 

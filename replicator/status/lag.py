@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from psycopg import sql
 
-from replicator import progress
+from replicator import columns, progress
 from replicator.capture import Captured, Kind
 from replicator.capture.read import unseen
 from replicator.capture.setup import logs
@@ -34,11 +34,20 @@ FIRST_LOOK, COUNTED = 1000, 1_000_000
 
 
 @dataclass(frozen=True)
+class Unequal:
+    """A table whose definitions differ. parked: nothing of it travels."""
+
+    table: TableName
+    parked: bool
+    why: str
+
+
+@dataclass(frozen=True)
 class Lag:
     """How far a target is behind. rows: changes not yet there (more: at least that many), None when that is not known.
 
     seconds: age of the oldest of them, by the source's clock. problem: why something is not known.
-    parked: keys set aside on the target.
+    parked: keys set aside on the target. unequal: tables that are parked or travel without some columns, with why.
     """
 
     rows: int | None = None
@@ -46,6 +55,7 @@ class Lag:
     seconds: float | None = None
     problem: str = ""
     parked: int | None = None
+    unequal: tuple[Unequal, ...] = ()
 
 
 def key(link: Link) -> Key:
@@ -97,16 +107,25 @@ def _lag(connector: Connector, link: Link) -> Lag:
         if not progress.exists(target, install):
             return Lag(problem="the first copy has not begun")
         seen = progress.followed(target, install, link.sync.name, link.source.name)
-        parked = _parked(target, link)
+        parked, unequal = _parked(target, link), _unequal(target, link)
     with connector.open(_hurried(link.source), "status", autocommit=True) as source, translated(str(link.source)):
         source.execute("select set_config('statement_timeout', %s, false)", [str(COUNT_MS)])
-        return replace(_behind(source, link, seen), parked=parked)
+        return replace(_behind(source, link, seen), parked=parked, unequal=unequal)
 
 
 def _parked(target: Connection, link: Link) -> int:
     query = sql.SQL("select count(*) from {}.parked where sync = %s and source = %s")
     names = [link.sync.name, link.source.name]
     return int(fetch_one(target, query.format(sql.Identifier(link.install.schema)), names)[0])
+
+
+def _unequal(target: Connection, link: Link) -> tuple[Unequal, ...]:
+    known = columns.read(target, link.install, link.sync.name, link.source.name)
+    return tuple(
+        Unequal(name, known[name].parked, known[name].note)
+        for name in link.tables
+        if name in known and known[name].note
+    )
 
 
 def _behind(source: Connection, link: Link, seen: Mapping[TableName, Snapshot]) -> Lag:

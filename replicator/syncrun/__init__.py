@@ -14,17 +14,19 @@ from contextlib import contextmanager
 
 import psycopg
 
-from replicator import postgres, sequences
+from replicator import postgres, relations
 from replicator.apply import write
 from replicator.capture import Kind
 from replicator.capture.read import Probe
 from replicator.change import Counts, RunResult
-from replicator.errors import LockedOut
+from replicator.errors import LockedOut, Transient
+from replicator.failpoint import failpoint
 from replicator.model import Link, OneTimeCopy, TableName, Topology
 from replicator.postgres import Connector
+from replicator.sequences import oneway
 from replicator.signals import Stop
 from replicator.snapshot import NOTHING, Snapshot
-from replicator.syncrun.batch import Batch
+from replicator.syncrun.batch import Batch, DefinitionChanged, TableRefused
 from replicator.syncrun.ready import Job, Ready, Report, make_ready
 
 HEARTBEAT = 30.0
@@ -32,8 +34,19 @@ HEARTBEAT = 30.0
 
 SEQUENCES_EVERY = 2.0
 JOINED_EVERY = 0.5
+DEFINITIONS_EVERY = 2.0
+"""Seconds after which an idle link looks whether a definition has changed."""
+
 ATTEMPTS = 8
 FEW = 1000
+
+REDEFINED = (
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.DatatypeMismatch,
+    psycopg.errors.CannotCoerce,
+)
+"""What a server says when a table has changed after it was looked at."""
 
 GAVE_WAY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 
@@ -49,23 +62,26 @@ class LinkRunner:
         self._probe: Probe | None = None
         self._snapshot: Snapshot = NOTHING
         self._logged_below = 0
-        self._settled = False
-        self._saved_at = self._sequences_at = self._joined_at = 0.0
-        self._sequences: sequences.Standing = {}
+        self._settled = self._early = False
+        self._saved_at = self._sequences_at = self._joined_at = self._defined_at = self._held_at = 0.0
+        self._redefined = False
+        self._refused: dict[TableName, str] = {}
+        self._sequences: oneway.Standing = {}
         self._blocked: list[TableName] = []
 
     def prepare(self) -> RunResult:
         """Connect, install capture, compare definitions, copy what the target never had. Idempotent.
 
-        Raises SchemaMismatch, SourceReplaced, NotPrimary, CaptureMissing and what connecting raises.
+        Raises SourceReplaced, NotPrimary, SchemaMismatch (two masters hold different rows), and what connecting raises.
         """
         began = time.monotonic()
         self.close()
         with self._translated():
-            self._ready, counts, copied = make_ready(self._job, overwrite=self._overwrite)
+            self._ready, counts, copied = make_ready(self._job, overwrite=self._overwrite, refused=self._refused)
         for name in self._blocked:
-            self._ready.put_first(name)
-        self._overwrite = False
+            if name in self._ready.pairs:
+                self._ready.put_first(name)
+        self._overwrite = self._redefined = False
         self._probe, self._sequences = None, {}
         return RunResult(counts=counts, copied=copied, seconds=time.monotonic() - began)
 
@@ -74,8 +90,10 @@ class LinkRunner:
         if self._ready is None:
             return False
         with self._translated():
+            if self._ready.filling or self._definitions_changed(self._ready) or self._held_long(self._ready):
+                return True
             probe = self._ready.source.probe()
-            if self._probe is None or probe.seq != self._probe.seq:
+            if self._probe is None or probe.seq != self._probe.seq or self._try_early():
                 return True
             if probe.snapshot == self._snapshot:
                 return self._joined_meanwhile(self._ready) or self._sequences_moved(self._ready)
@@ -89,14 +107,17 @@ class LinkRunner:
         """Move one batch; a fullcopy copies what changed, or everything when kicked. Prepares first if need be."""
         prepared = self.prepare() if self._ready is None else RunResult()
         assert self._ready is not None
+        if kicked and self._refused:
+            self._refused.clear()
+            self._redefined = True  # perhaps: nothing shows that values would be taken now
         began = time.monotonic()
+        done = self._batch_as_defined(kicked)
         with self._translated():
-            self._carry_sequences(self._ready)
-            counts = self._batch(self._ready, kicked)
+            self._carry_sequences(self._ready)  # once the rows are there: not behind any of them
         return RunResult(
-            counts=prepared.counts + counts,
+            counts=prepared.counts + done.counts,
             seconds=prepared.seconds + time.monotonic() - began,
-            copied=prepared.copied,
+            copied=prepared.copied + done.copied,
         )
 
     def close(self) -> None:
@@ -106,6 +127,32 @@ class LinkRunner:
         ready, self._ready = self._ready, None
         if ready is not None:
             ready.close()
+
+    def _batch_as_defined(self, kicked: bool) -> RunResult:
+        """One batch; again, prepared anew, when a definition has changed or a table is to be parked."""
+        counts, copied = Counts(), tuple[str, ...]()
+        for _ in range(ATTEMPTS):
+            assert self._ready is not None
+            try:
+                with self._translated():
+                    return RunResult(counts=counts + self._batch_as_prepared(self._ready, kicked), copied=copied)
+            except DefinitionChanged:
+                self._refused.clear()
+            except TableRefused as refused:
+                self._refused[refused.table] = refused.reason
+            again = self.prepare()
+            counts, copied = counts + again.counts, copied + again.copied
+        raise Transient(f"{self.link}: a table's definition changes all the time; looking again.")
+
+    def _batch_as_prepared(self, ready: Ready, kicked: bool) -> Counts:
+        """One batch. Raises DefinitionChanged when tables are not what they were when the link was prepared."""
+        # While a change is expected it is looked for first; in a batch it is noticed only if there are rows to move.
+        if self._redefined or (ready.unequal and self._differ(ready)):
+            raise DefinitionChanged
+        try:
+            return self._batch(ready, kicked)
+        except REDEFINED as error:
+            raise DefinitionChanged from error
 
     def _batch(self, ready: Ready, kicked: bool) -> Counts:
         """One batch; again when it gave way to an application, and with care when a row was refused."""
@@ -131,7 +178,8 @@ class LinkRunner:
         due = time.monotonic() - self._saved_at > HEARTBEAT
         # Every logged change takes a number, so the numbers taken since the last batch bound what this one holds.
         few = self._probe is not None and self._settled and probe.seq - self._probe.seq <= FEW
-        small = few and self._job.kind is Kind.ROWS  # a whole copy is large however little was logged
+        # A whole copy is large however little was logged, and so may be what a table has waited with.
+        small = few and self._job.kind is Kind.ROWS and not ready.late
         batch = Batch(self._job, ready, kicked=kicked, careful=careful, due=due, small=small)
         try:
             landed = batch.land()
@@ -139,6 +187,7 @@ class LinkRunner:
             self._lock_first(ready, batch.at)
             raise
         self._settle(probe, landed.snapshot)
+        self._early = landed.early
         if landed.saved:
             self._saved_at = time.monotonic()
         return landed.counts
@@ -165,6 +214,38 @@ class LinkRunner:
         self._job.stop.wait(0.01 * 2**attempt * (0.5 + random.random()))
         self._job.stop.raise_if_set()
 
+    def _try_early(self) -> bool:
+        """Whether it is time to look if rows have come that something of this link waits for."""
+        now = time.monotonic()
+        if not self._early or now - self._joined_at < JOINED_EVERY:
+            return False
+        self._joined_at = now
+        return True
+
+    def _held_long(self, ready: Ready) -> bool:
+        """Whether to see if tables may be sent again that were held: that they are filled shows on the source only."""
+        now = time.monotonic()
+        if not ready.held or now - self._held_at < JOINED_EVERY:
+            return False
+        self._held_at = now
+        return True
+
+    def _definitions_changed(self, ready: Ready) -> bool:
+        """Whether tables are defined otherwise than they were: looked at now and then, for nothing else tells."""
+        now = time.monotonic()
+        if now - self._defined_at < DEFINITIONS_EVERY:
+            return False
+        self._defined_at = now
+        self._redefined = self._differ(ready)
+        return self._redefined
+
+    def _differ(self, ready: Ready) -> bool:
+        ends = ready.source.connection, ready.target
+        return any(
+            relations.fingerprint(end, self.link.tables) != known
+            for end, known in zip(ends, ready.fingerprints, strict=True)
+        )
+
     def _joined_meanwhile(self, ready: Ready) -> bool:
         """Whether the lead's link has joined a table that this one waits for."""
         now = time.monotonic()
@@ -184,13 +265,15 @@ class LinkRunner:
         if self._job.swap or not self.link.sequences or now - self._sequences_at < SEQUENCES_EVERY:
             return False
         self._sequences_at = now
-        return sequences.read(ready.source.connection, self.link.sequences) != self._sequences
+        return oneway.read(ready.source.connection, self.link.sequences) != self._sequences
 
     def _carry_sequences(self, ready: Ready) -> None:
         if self._job.swap or not self.link.sequences:
             return
-        standing = sequences.read(ready.source.connection, self.link.sequences)
-        sequences.write(ready.target, {n: at for n, at in standing.items() if self._sequences.get(n) != at})
+        standing = oneway.read(ready.source.connection, self.link.sequences)
+        failpoint("sequence.before-write")
+        oneway.write(ready.target, {n: at for n, at in standing.items() if self._sequences.get(n) != at})
+        failpoint("sequence.after-write")
         self._sequences = standing
 
     @contextmanager

@@ -13,28 +13,49 @@ from dataclasses import dataclass, replace
 import psycopg
 from psycopg import sql
 
-from replicator import postgres, progress, relations
-from replicator.apply import diff, onward, park, swap, write
+from replicator import columns, postgres, progress, relations
+from replicator.apply import diff, fill, onward, park, swap, write
 from replicator.apply.arrival import Arrival, Third
 from replicator.apply.stage import Stage, pump
 from replicator.capture import Delta, Kind
 from replicator.capture.read import make_durable
 from replicator.change import Counts
-from replicator.errors import Transient
+from replicator.columns import Known
+from replicator.errors import SchemaMismatch, Transient
+from replicator.failpoint import failpoint
+from replicator.logs import log
 from replicator.model import CopyMethod, TableName
+from replicator.postgres import Connection
 from replicator.progress import TablePosition, TableState
 from replicator.snapshot import NOTHING, Snapshot
+from replicator.syncrun import definitions
 from replicator.syncrun.ready import Job, Ready
 from replicator.table_copy import Pair
 
 
+class DefinitionChanged(Transient):
+    """A table's definition changed; looking again."""
+
+
+class TableRefused(SchemaMismatch):
+    """A table cannot go on as it is; it alone is to be parked. reason: a phrase for people."""
+
+    def __init__(self, table: TableName, reason: str) -> None:
+        super().__init__(f"{table}: {reason}.")
+        self.table, self.reason = table, reason
+
+
 @dataclass(frozen=True)
 class Landed:
-    """A batch that is done. snapshot: what the target has now, or had already when nothing was to be written."""
+    """A batch that is done. snapshot: what the target has now, or had already when nothing was to be written.
+
+    early: some of it waits for rows that other masters are to send.
+    """
 
     counts: Counts
     snapshot: Snapshot
     saved: bool
+    early: bool = False
 
 
 class Batch:
@@ -54,18 +75,22 @@ class Batch:
         self._knows: Mapping[str, Snapshot] = {}
         self._unmet: Mapping[TableName, Mapping[str, Sequence[str]]] = {}
         self._told: Mapping[str, Mapping[str, Snapshot]] = {}
+        self._early = 0
+        self._of_thirds: Mapping[int, Mapping[TableName, Snapshot]] | None = None
 
     def land(self) -> Landed:
         """Read and write it. Raises the drivers' errors; then nothing of it has happened."""
         ready = self._ready
         with ready.source.batch() as snapshot:
+            failpoint("read.after-snapshot")
             if self._small:
                 postgres.expect_few_rows(ready.source.connection)
             self._waiting = park.waiting(ready.target, self._link)
+            self._hold_unfilled()
             changed = self._changed()
             if not changed and not self._must_save(snapshot):
                 return Landed(Counts(), snapshot, saved=False)
-            self._check_definitions()
+            self._check_definitions(ready.source.connection, ready.fingerprints[0])
             if self._job.swap:
                 # What the source had seen of the target, as of this very batch.
                 self._seen = progress.followed(
@@ -74,24 +99,42 @@ class Batch:
                 self._unmet = park.unmet(ready.source.connection, self._link)
                 if self._job.thirds:
                     self._knows = progress.standing(ready.source.connection, self._link.install, self._link.sync.name)
-            return Landed(self._write(changed, snapshot), snapshot, saved=True)
+            failpoint("read.before-write")
+            counts = self._write(changed, snapshot)
+            return Landed(counts, snapshot, saved=True, early=self._early > 0)
 
     def _must_save(self, snapshot: Snapshot) -> bool:
         ready = self._ready
-        if ready.position is None or any(t.state is TableState.COPIED for t in ready.tables.values()):
+        if ready.position is None or ready.filling or self._catching_up():
             return True
         return self._due and snapshot != ready.position
 
-    def _check_definitions(self) -> None:
-        pairs = self._ready.pairs.values()
-        now = relations.fingerprint(self._ready.source.connection, [pair.source for pair in pairs])
-        if now != self._ready.fingerprint:
-            raise Transient(f"{self._link}: a table's definition changed; looking again.")
+    def _catching_up(self) -> list[TableName]:
+        """The tables that are to share the sync's position after this batch, and do not yet."""
+        tables = self._ready.tables
+        return [name for name in tables if tables[name].state is TableState.COPIED and name not in self._ready.held]
+
+    def _check_definitions(self, connection: Connection, known: str) -> None:
+        if relations.fingerprint(connection, self._link.tables) != known:
+            raise DefinitionChanged(f"{self._link}: a table's definition changed; looking again.")
+
+    def _hold_unfilled(self) -> None:
+        """Send nothing yet of tables of which other masters are still to bring columns here: rows lack their values."""
+        if not self._job.swap:
+            return
+        ready, link = self._ready, self._link
+        unfilled = columns.unfilled(ready.source.connection, link.install, link.sync.name)
+        ready.held = {
+            name
+            for name, pair in ready.pairs.items()
+            if any(column.name in unfilled.get(name, ()) for column in pair.source.columns)
+        }
 
     # --- what is in it ------------------------------------------------------------------------------------------
 
     def _changed(self) -> list[Delta]:
-        known = [self._delta(name) for name in self._ready.pairs if self._ready.has(name)]
+        held = self._ready.held
+        known = [self._delta(name) for name in self._ready.pairs if self._ready.has(name) and name not in held]
         if self._job.kind is Kind.ROWS:
             changed = self._ready.source.changed(known)
             return changed + self._to_retry(known, {delta.relation.name for delta in changed})
@@ -103,7 +146,19 @@ class Batch:
         since = self._ready.position or NOTHING
         if self._ready.has(name):
             since = self._ready.tables[name].snapshot or since
-        return Delta(relation=pair.source, captured=pair.captured, since=since)
+        return Delta(relation=pair.source, captured=pair.captured, since=since, had=self._had(pair))
+
+    def _had(self, pair: Pair) -> Mapping[int, Snapshot]:
+        """What the target has of the third masters; asked where it matters."""
+        if not pair.captured.counters:
+            return {}
+        if self._of_thirds is None:
+            link, target = self._link, self._ready.target
+            self._of_thirds = {
+                third.id: progress.followed(target, link.install, link.sync.name, third.name)
+                for third in self._job.thirds
+            }
+        return {number: seen[pair.name] for number, seen in self._of_thirds.items() if pair.name in seen}
 
     def _to_retry(self, known: Sequence[Delta], changed: set[TableName]) -> list[Delta]:
         wanted = {name for name, waiting in self._waiting.items() if waiting.retry} - changed
@@ -115,7 +170,10 @@ class Batch:
         ready, counts = self._ready, Counts()
         order = {name: place for place, name in enumerate(ready.pairs)}
         with ready.target.transaction():
+            failpoint("lock.before-position")
             self._check_position()
+            failpoint("lock.after-position")
+            self._check_definitions(ready.target, ready.fingerprints[1])
             if self._job.thirds:
                 self._told = progress.told(ready.target, self._link.install, self._link.sync.name)
             if self._small:
@@ -123,18 +181,31 @@ class Batch:
             for delta in sorted(changed, key=lambda delta: order[delta.relation.name]):
                 self._job.stop.raise_if_set()
                 self.at = delta.relation.name
+                failpoint("apply.before-table")
                 counts += self._write_table(delta)
-            live = self._go_live(changed)
+            filling = dict(ready.filling)
+            for name in ready.filling:
+                self.at = name
+                counts += self._fill_in(name, filling)
+            failpoint("save.before-tables")
+            live = self._stay_behind() | self._go_live(changed)
+            failpoint("save.before-position")
             progress.save(ready.target, self._link, snapshot, ready.origin, self._knows)
+            failpoint("save.after-position")
             self._make_durable(snapshot)
+            failpoint("commit.before")
+        failpoint("commit.after")
         ready.tables |= live
+        ready.filling = filling
         ready.position = snapshot
         return counts
 
     def _make_durable(self, snapshot: Snapshot) -> None:
         """Never let the target be ahead of what the source keeps through a crash."""
         if not self._ready.source.is_durable(snapshot):
+            failpoint("commit.before-durable")
             make_durable(self._ready.flusher(self._job))
+            failpoint("commit.after-durable")
 
     def _check_position(self) -> None:
         """Keep other runs of this link out, and refuse to go on from where the target is not."""
@@ -156,10 +227,15 @@ class Batch:
         if self._job.kind is Kind.TOUCH:
             return self._copy_whole(pair)
         target, waiting = self._ready.target, self._waiting.get(pair.name)
+        if self._careful and pair.name in self._ready.wider:
+            # Care deletes rows and inserts them again: what only the target has in them would be gone.
+            raise TableRefused(pair.name, "rows were refused while it has columns on the target only")
         deleted = self._empty(pair) if delta.truncated else 0
         retry = waiting.retry if waiting else ()
         stage = self._staged(pair, delta, retry)
         held = park.hold_back(target, self._link, stage, retry) if waiting and not delta.truncated else 0
+        if stage.gains and delta.had:
+            self._early += park.hold_early(target, self._link, stage)
         if self._job.swap:
             counts = self._write_on_master(pair, stage)
         else:
@@ -170,8 +246,11 @@ class Batch:
         return counts + Counts(deleted=deleted, parked=held)
 
     def _write_on_master(self, pair: Pair, stage: Stage) -> Counts:
+        return swap.write_resolved(self._arrival(pair, stage), careful=self._careful)
+
+    def _arrival(self, pair: Pair, stage: Stage) -> Arrival:
         job = self._job
-        arrival = Arrival(
+        return Arrival(
             connection=self._ready.target,
             link=self._link,
             stage=stage,
@@ -189,12 +268,14 @@ class Batch:
             resolver=job.resolvers.get(pair.name),
             names=job.names,
             unmet=self._unmet.get(pair.name, {}),
+            wary=pair.name in self._ready.blocked,
         )
-        return swap.write_resolved(arrival, careful=self._careful)
 
     def _empty(self, pair: Pair) -> int:
         park.drop_all(self._ready.target, self._link, pair.name)
-        return self._ready.target.execute(sql.SQL("delete from {}").format(pair.target.rows)).rowcount
+        deleted = self._ready.target.execute(sql.SQL("delete from {}").format(pair.target.rows)).rowcount
+        failpoint("apply.after-emptying")
+        return deleted
 
     def _staged(self, pair: Pair, delta: Delta, retry: Sequence[str]) -> Stage:
         gains = pair.captured.counters if self._job.swap else ()
@@ -211,14 +292,51 @@ class Batch:
     def _fill(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str]) -> Stage:
         stage.create(self._ready.target)
         source = self._ready.source
+        failpoint("stage.before-fill")
         query = source.rows(delta, stage.names, retry, text=stage.text)
         stage.fill(source.connection, query, self._ready.target, self._job.moved, binary=pair.source.binary)
+        failpoint("stage.after-fill")
         return stage
+
+    # --- columns ------------------------------------------------------------------------------------------------
+
+    def _fill_in(self, name: TableName, filling: dict[TableName, Known]) -> Counts:
+        """Bring a part of the values of columns that the target lacked; `filling` says what is left to bring."""
+        ready, link, pair, known = self._ready, self._link, self._ready.pairs[name], filling[name]
+        present = known.filling & known.common
+        arrival = self._arrival(pair, Stage(pair.target)) if self._job.swap else None
+        part = fill.Part(link, pair.source, pair.target, present, known.after, arrival)
+        try:
+            with ready.target.transaction() if self._careful else nullcontext():
+                filled = fill.fill(ready.source.connection, ready.target, part, self._job.moved)
+        except write.REFUSALS as error:
+            if not self._careful:
+                raise
+            why = (error.diag.message_primary or str(error)).strip()
+            raise TableRefused(name, f"{link.target.name} refuses values of its new columns: {why}") from error
+        left = replace(known, after=filled.after)
+        if filled.after is None:
+            left = definitions.filled(known)
+            log.info("%s -> %s: %s: its new columns are filled in", link.source.name, link.target.name, name)
+            del filling[name]
+        else:
+            filling[name] = left
+        columns.save(ready.target, link, {name: left})
+        return Counts(updated=filled.rows)
+
+    def _stay_behind(self) -> dict[TableName, TablePosition]:
+        """Let held tables keep the position that the others leave."""
+        ready = self._ready
+        behind = [name for name in ready.held if name in ready.tables and ready.tables[name].state is TableState.LIVE]
+        if ready.position is None or not behind:
+            return {}
+        progress.hold(ready.target, self._link, behind, ready.position)
+        return {name: replace(ready.tables[name], state=TableState.COPIED, snapshot=ready.position) for name in behind}
 
     def _go_live(self, changed: Sequence[Delta]) -> dict[TableName, TablePosition]:
         """Let tables that were copied, or are new to a fullcopy, share the sync's position from here on."""
         ready, link = self._ready, self._link
-        copied = [name for name, at in ready.tables.items() if at.state is TableState.COPIED]
+        copied = self._catching_up()
         progress.go_live(ready.target, link, copied)
         new = [delta.relation.name for delta in changed if not ready.has(delta.relation.name)]
         live = {name: TablePosition(TableState.LIVE, ready.pairs[name].captured.id, None) for name in (*copied, *new)}
@@ -233,11 +351,14 @@ class Batch:
         self._job.report(f"copying {pair.name}")
         target, stage = self._ready.target, Stage(pair.target, text=self._careful)
         park.drop_all(target, self._link, pair.name)
+        failpoint("fullcopy.before-emptying")
         deleted = self._empty_for_copy(pair)
+        failpoint("fullcopy.after-emptying")
         if self._careful or self._link.sync.copymethod is CopyMethod.DIFF:
             counts = self._copy_staged(pair, stage)
         else:
             counts = Counts(inserted=self._pump(pair, stage))
+        failpoint("fullcopy.after-rows")
         onward.note_stage(target, self._link, stage)
         return counts + Counts(deleted=deleted)
 

@@ -1,28 +1,32 @@
-"""Makes a link ready: connects both ends, compares definitions, installs capture, copies what the target never had.
+"""Makes a link ready: connects both ends, has definitions compared, copies what the target never had.
 
 Done at the start and again after every error, so it takes what is there as it finds it. Moving batches is `batch`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from replicator import capture, progress, relations
+from replicator import columns, progress
 from replicator.apply.resolver import Resolver, resolver
 from replicator.apply.session import open_target
 from replicator.capture import Captured, Kind, Source
 from replicator.capture.setup import create_schema, logs
 from replicator.change import Counts
+from replicator.columns import Known
 from replicator.conflict import Rule, rule
-from replicator.errors import CaptureMissing, SchemaMismatch
-from replicator.model import Database, Link, OneTimeCopy, SyncType, TableName, Topology
-from replicator.postgres import Connection, Connector
+from replicator.failpoint import failpoint
+from replicator.model import Database, Link, Numbers, OneTimeCopy, SyncType, TableName, Topology
+from replicator.postgres import Connection, Connector, expect_many_rows
 from replicator.progress import Origin, TablePosition, TableState
-from replicator.relations import Relation
+from replicator.sequences.masters import End, keep_apart
+from replicator.sequences.shares import share
 from replicator.signals import Stop
 from replicator.snapshot import NOTHING, Snapshot
+from replicator.syncrun.definitions import filled
+from replicator.syncrun.fitting import Fitted, fit
 from replicator.table_copy import Pair, copy_tables, join
 from replicator.table_copy.copy import exported
 from replicator.table_copy.join import reverse
@@ -95,7 +99,11 @@ class Job:
 class Ready:
     """Both ends of a prepared link. position: the sync-wide one, None before the first batch.
 
-    tables: how far the target is with each table; one that it never had is not in it.
+    pairs: the tables that travel; of their columns those that travel. known: what is known of all tables' columns.
+    fingerprints: of the source's and the target's definitions. tables: how far the target is with each table; one that
+    it never had is not in it. wider: tables that have more columns on the target. filling: what is to be filled in.
+    held: tables of which the source sends nothing yet, for others are filling columns in there. blocked: those at
+    which an application has stood in the way.
     """
 
     source: Source
@@ -103,18 +111,34 @@ class Ready:
     pairs: Mapping[TableName, Pair]
     position: Snapshot | None
     origin: Origin
-    fingerprint: str
+    fingerprints: tuple[str, str]
+    known: Mapping[TableName, Known]
+    wider: Collection[TableName]
     target_logs: Mapping[tuple[TableName, Kind], Captured]
     tables: dict[TableName, TablePosition] = field(default_factory=dict)
+    filling: dict[TableName, Known] = field(default_factory=dict)
+    held: set[TableName] = field(default_factory=set)
+    blocked: set[TableName] = field(default_factory=set)
     _flusher: Connection | None = None
 
     def has(self, name: TableName) -> bool:
         """Whether the target has the table, by the log that feeds it now."""
         return holds(self.tables.get(name), self.pairs[name], self.position)
 
+    @property
+    def unequal(self) -> bool:
+        """Whether a definition is expected to change: a table is parked, or travels without some columns."""
+        return any(known.note for known in self.known.values())
+
+    @property
+    def late(self) -> bool:
+        """Whether there are tables that do not share the sync's position."""
+        return any(at.state is not TableState.LIVE for at in self.tables.values())
+
     def put_first(self, name: TableName) -> None:
         """Write this table before the others from now on."""
         self.pairs = {name: self.pairs[name], **self.pairs}
+        self.blocked.add(name)
 
     def look_for_tables(self, job: Job) -> None:
         """Read anew how far the target is; in a swap the runner of another link may have joined tables."""
@@ -151,21 +175,22 @@ def holds(position: TablePosition | None, pair: Pair, shared: Snapshot | None) -
     return (position.snapshot or shared or NOTHING).xmin >= pair.captured.purged
 
 
-def make_ready(job: Job, *, overwrite: bool) -> tuple[Ready, Counts, tuple[str, ...]]:
+def make_ready(job: Job, *, overwrite: bool, refused: Mapping[TableName, str]) -> tuple[Ready, Counts, tuple[str, ...]]:
     """Everything that must be before the first batch; also what was copied, and which tables.
 
-    overwrite: copy every table, whatever the target has. Raises SchemaMismatch, SourceReplaced, NotPrimary,
-    CaptureMissing, and what connecting and the servers raise.
+    overwrite: copy every table, whatever the target has. refused: tables to be parked, and why. Raises SourceReplaced,
+    NotPrimary, SchemaMismatch (two masters meet and hold different rows), and what connecting and the servers raise.
     """
     link = job.link
     source = job.connector.open(link.source, f"{link.sync.name} read", autocommit=True)
     try:
+        expect_many_rows(source)
         target = open_target(job.connector, link, "write")
     except BaseException:
         source.close()
         raise
     try:
-        return _make_ready(job, source, target, overwrite)
+        return _make_ready(job, source, target, overwrite, refused)
     except BaseException:
         source.close()
         target.close()
@@ -173,50 +198,70 @@ def make_ready(job: Job, *, overwrite: bool) -> tuple[Ready, Counts, tuple[str, 
 
 
 def _make_ready(
-    job: Job, source: Connection, target: Connection, overwrite: bool
+    job: Job, source: Connection, target: Connection, overwrite: bool, refused: Mapping[TableName, str]
 ) -> tuple[Ready, Counts, tuple[str, ...]]:
     link = job.link
     job.report("comparing tables")
-    pairs = _compare(job, source, target)
     create_schema(target, link.install)
+    held = progress.tables(target, link.install, link.sync.name, link.source.name)
+    fitted = fit(link, job.topology, source, target, held, job.report)
+    failpoint("prepare.after-capture")
+    fitted.park(refused)
     origin = _accept(job, source, target, overwrite)
-    counts, copied = _copy_missing(job, (source, target), pairs, overwrite)
+    missing = _missing(job, target, fitted, overwrite)
+    fitted.keep(target, link)
+    _stay_behind(link, target, [name for name, known in fitted.known.items() if known.parked])
+    _copy_again(job, target, fitted)
+    counts, copied = _copy_missing(job, (source, target), missing, overwrite)
+    failpoint("prepare.after-copy")
+    _share_numbers(job, source, target)
     position = progress.read(target, link.install, link.sync.name, link.source.name)
     ready = Ready(
         source=Source(source, link.install, authored=job.swap),
         target=target,
-        pairs=pairs,
+        pairs=fitted.pairs,
         position=position.snapshot if position else None,
         origin=origin,
-        fingerprint=relations.fingerprint(source, [pair.source for pair in pairs.values()]),
+        fingerprints=fitted.fingerprints,
+        known=fitted.known,
+        wider=fitted.wider,
         target_logs=logs(target, link.install),
     )
+    if job.kind is Kind.ROWS:
+        ready.filling = {name: fitted.known[name] for name in fitted.pairs if fitted.known[name].due}
     ready.look_for_tables(job)
     return ready, counts, copied
 
 
-def _compare(job: Job, source: Connection, target: Connection) -> dict[TableName, Pair]:
-    """Both sides' tables, with capture in place on the source (in a swap, on both)."""
+def _stay_behind(link: Link, target: Connection, parked: Collection[TableName]) -> None:
+    """Let parked tables keep the position that the others leave: from there they go on one day."""
+    with target.transaction():
+        position = progress.read(target, link.install, link.sync.name, link.source.name, lock=True)
+        if position and parked:
+            progress.hold(target, link, parked, position.snapshot)
+
+
+def _share_numbers(job: Job, source: Connection, target: Connection) -> None:
+    """Keep the two masters from handing out one number; of the two links between them, one sees to it."""
     link = job.link
-    ours, theirs = relations.describe(source, link.tables), relations.describe(target, link.tables)
-    faults = [f"{name} is missing on {link.source.name}" for name in link.tables if name not in ours]
-    faults += [f"{name} is missing on {link.target.name}" for name in link.tables if name not in theirs]
-    for name in ours.keys() & theirs.keys():
-        found = relations.differences(ours[name], theirs[name], keyed=job.kind is Kind.ROWS)
-        faults += [f"{name}: {difference}" for difference in found]
-    if faults:
-        raise SchemaMismatch(f"{link}: {'; '.join(sorted(faults))}.", hint="Make the definitions equal.")
-    captured = _capture(job, source, link.source.name, ours)
-    if job.swap:
-        _capture(job, target, link.target.name, theirs)
-    return {name: Pair(ours[name], theirs[name], captured[name, job.kind]) for name in link.tables}
+    if not job.swap or link.sync.sequences is Numbers.NONE or link.source.id > link.target.id:
+        return
+    members = job.topology.members(link.sync)
+    ends = [
+        End(database, connection, share(link.sync, members, database))
+        for database, connection in ((link.source, source), (link.target, target))
+    ]
+    if changed := keep_apart(ends[0], ends[1], link.tables, link.sequences):
+        job.report(f"gave both masters numbers of their own: {', '.join(map(str, changed))}")
 
 
-def _capture(
-    job: Job, connection: Connection, database: str, tables: Mapping[TableName, Relation]
-) -> dict[tuple[TableName, Kind], Captured]:
-    wanted = capture.needs(job.topology, database)
-    return capture.ensure(connection, job.link.install, wanted, tables)
+def _copy_again(job: Job, target: Connection, fitted: Fitted) -> None:
+    """A fullcopy fills new columns in by its next copy."""
+    link, due = job.link, [name for name in fitted.pairs if fitted.known[name].due]
+    if job.kind is Kind.TOUCH and due:
+        with target.transaction():
+            progress.forget(target, link.install, link.sync.name, link.source.name, due)
+            columns.save(target, link, {name: filled(fitted.known[name]) for name in due})
 
 
 def _accept(job: Job, source: Connection, target: Connection, overwrite: bool) -> Origin:
@@ -229,23 +274,33 @@ def _accept(job: Job, source: Connection, target: Connection, overwrite: bool) -
     if not overwrite:
         progress.check_same(link, position.origin, origin)
     if position.origin != origin or job.kind is Kind.TOUCH:
+        failpoint("prepare.before-forget")
         progress.forget(target, link.install, link.sync.name, link.source.name)
     return origin
 
 
-def _copy_missing(
-    job: Job, ends: tuple[Connection, Connection], pairs: Mapping[TableName, Pair], overwrite: bool
-) -> tuple[Counts, tuple[str, ...]]:
-    """Copy, join or accept the tables that the target does not have."""
-    link, (_, target) = job.link, ends
+def _missing(job: Job, target: Connection, fitted: Fitted, overwrite: bool) -> list[Pair]:
+    """The tables that the target is to get or to get anew; those that it cannot are parked."""
+    link = job.link
     position = progress.read(target, link.install, link.sync.name, link.source.name)
     shared = position.snapshot if position else None
     known = progress.tables(target, link.install, link.sync.name, link.source.name)
-    missing = [pair for pair in pairs.values() if overwrite or not holds(known.get(pair.name), pair, shared)]
-    if job.swap:
-        _check_not_lost(job, missing, known, overwrite)
-    follows_lead = job.swap and link.source.name != link.lead
+    if job.swap and not overwrite:
+        fitted.park(_lost(job, fitted.pairs.values(), known, shared))
+    missing = [pair for pair in fitted.pairs.values() if overwrite or not holds(known.get(pair.name), pair, shared)]
+    if job.kind is Kind.ROWS:
+        why = f"it is to be copied, and {link.target.name} has columns more, whose values that would lose"
+        fitted.park({pair.name: why for pair in missing if pair.name in fitted.wider})
+    return [pair for pair in missing if pair.name in fitted.pairs]
+
+
+def _copy_missing(
+    job: Job, ends: tuple[Connection, Connection], missing: Sequence[Pair], overwrite: bool
+) -> tuple[Counts, tuple[str, ...]]:
+    """Copy, join or accept the tables that the target does not have."""
+    link, (_, target) = job.link, ends
     as_equal = link.sync.onetimecopy is OneTimeCopy.OFF
+    follows_lead = job.swap and link.source.name != link.lead
     if not missing or follows_lead or (job.kind is Kind.TOUCH and not as_equal):
         return Counts(), ()  # in a swap the lead's link does it for both; a fullcopy's first copy is a run like any
     counts = _join(job, ends, missing, as_equal, overwrite) if job.swap else _copy(job, target, missing, as_equal)
@@ -286,18 +341,19 @@ def _join(
     return Counts()
 
 
-def _check_not_lost(
-    job: Job, missing: Sequence[Pair], known: Mapping[TableName, TablePosition], overwrite: bool
-) -> None:
-    lost = [str(p.name) for p in missing if p.name in known and known[p.name].state is not TableState.COPYING]
-    if lost and not overwrite:
-        link = job.link
-        raise CaptureMissing(
-            f"{link}: on {link.source.name} the change log of {', '.join(lost)} was begun anew, or no longer reaches"
-            f" back to where {link.target.name} is: changes are lost.",
-            hint=f"Compare with `replicator verify {link.sync.name}`, then copy anew:"
-            f" `replicator update sync {link.sync.name} --onetimecopy always`.",
-        )
+def _lost(
+    job: Job, pairs: Iterable[Pair], known: Mapping[TableName, TablePosition], shared: Snapshot | None
+) -> dict[TableName, str]:
+    """Tables of which changes of a master were missed, with what to do."""
+    had = {name for name, position in known.items() if position.state is not TableState.COPYING}
+    link = job.link
+    return {
+        pair.name: f"on {link.source.name} its change log was begun anew, or no longer reaches back to where"
+        f" {link.target.name} is: changes are lost. Compare with `replicator verify {link.sync.name}`, then copy anew:"
+        f" `replicator update sync {link.sync.name} --onetimecopy always`"
+        for pair in pairs
+        if pair.name in had and not holds(known[pair.name], pair, shared)
+    }
 
 
 def _take_as_equal(link: Link, target: Connection, pairs: Sequence[Pair], snapshot: Snapshot) -> None:

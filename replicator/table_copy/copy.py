@@ -24,7 +24,8 @@ from replicator.apply.stage import Stage, pump
 from replicator.apply.write import REFUSALS
 from replicator.capture import Captured
 from replicator.change import Counts
-from replicator.model import Link, TableName
+from replicator.failpoint import failpoint
+from replicator.model import Link, SyncType, TableName
 from replicator.postgres import Connection, Connector, fetch_one
 from replicator.progress import TablePosition, TableState
 from replicator.relations import Relation
@@ -120,19 +121,24 @@ def copy_tables(
 
     finish: what is to be done on the target in the transaction that says so.
     """
+    failpoint("copy.before-begin")
     with open_target(connector, link, "copy") as target:
         known = progress.tables(target, link.install, link.sync.name, link.source.name)
         positions = {pair.name: _begin(target, link, pair, known.get(pair.name), snapshot) for pair in pairs}
+    failpoint("copy.after-begin")
     units = list(_units(pairs, positions))
     expected = sum(ranges.size(snapshot.connection, pair.source) for pair in pairs)
     meter = _Meter(report, stop, len(units), expected)
     report(f"copying {len(pairs)} tables in {len(units)} parts")
     counts = _run(connector, link, units, snapshot, meter)
+    failpoint("copy.before-end")
     with open_target(connector, link, "copy") as target, target.transaction():
         for pair in pairs:
             done = replace(positions[pair.name], state=TableState.COPIED, bounds=(), done=frozenset())
             progress.save_table(target, link, pair.name, done)
         finish(target)
+        failpoint("copy.before-end-commit")
+    failpoint("copy.after-end")
     return counts
 
 
@@ -145,7 +151,8 @@ def _begin(
     position = TablePosition(TableState.COPYING, pair.captured.id, snapshot.snapshot, bounds)
     with target.transaction():
         progress.save_table(target, link, pair.name, position)
-        park.drop_all(target, link, pair.name)
+        # In a swap those of other masters too: what they hold is in the copy, or comes again.
+        park.drop_all(target, link, pair.name, of_all=link.sync.type is SyncType.SWAP)
     return position
 
 
@@ -216,6 +223,8 @@ class _Worker:
             counts = fill(unit, where)
             onward.note_range(self._target, self._link, unit.pair.target, where)
             progress.add_range(self._target, self._link, name, unit.number)
+            failpoint("copy.in-range")
+        failpoint("copy.after-range")
         return counts
 
     def _fill(self, unit: _Unit, where: sql.Composable) -> Counts:

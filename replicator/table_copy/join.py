@@ -18,6 +18,7 @@ from replicator.apply.stage import Stage
 from replicator.capture.setup import logs
 from replicator.change import Counts
 from replicator.errors import SchemaMismatch
+from replicator.failpoint import failpoint
 from replicator.model import Database, Link, TableName
 from replicator.postgres import Connection, Connector, fetch_one
 from replicator.progress import TablePosition, TableState
@@ -50,6 +51,7 @@ def join(
     """
     way_back = reverse(link)
     with exported(connector, link) as here, exported(connector, way_back) as there:
+        failpoint("join.before-choice")
         to_target, to_source = _choose(connector, link, forward, here, there, overwrite=overwrite)
         if thirds and to_source:
             raise SchemaMismatch(
@@ -58,17 +60,22 @@ def join(
                 hint=f"Let the herd live on {link.target.name}, or fill {link.source.name} first.",
             )
         known = known_positions(here, link, thirds)
+        failpoint("join.before-way-back")
         _open(connector, way_back, [p for p in back if p.name not in to_source], there)
+        failpoint("join.after-way-back")
         copied = [p for p in forward if p.name in to_target]
         with open_target(connector, link, "join") as target:
             with target.transaction():
                 note_positions(target, link, [pair.name for pair in forward], known)
+                failpoint("join.before-thirds")
+            failpoint("join.after-thirds")
             log_of = logs_by_table(logs(target, link.install))
 
         def finish(target: Connection) -> None:
             take_over(here, target, link, copied, log_of)
 
         counts = copy_tables(connector, link, copied, here, report, stop, finish)
+        failpoint("join.after-copy")
         opened = [p for p in forward if p.name not in to_target]
         _open(connector, link, opened, here)
         if thirds and opened:

@@ -15,6 +15,7 @@ from replicator import progress
 from replicator.apply.stage import pump
 from replicator.capture import Captured, Kind
 from replicator.errors import CaptureMissing
+from replicator.failpoint import failpoint
 from replicator.model import Database, Link, TableName
 from replicator.postgres import Connection, fetch_one
 from replicator.progress import TablePosition, TableState
@@ -61,7 +62,9 @@ def take_over(
     for pair in pairs:
         if pair.source.key:
             _ship_versions(source, target, link, pair, logs[pair.name])
+    failpoint("join.after-versions")
     _raise_floor(source, target, link)
+    failpoint("join.after-floor")
     for name in (pair.name for pair in pairs):
         progress.copied(target, link, name)
 
@@ -123,8 +126,10 @@ def open_joined(
                 hint=f"Compare with `replicator verify {link.sync.name}`, then copy anew:"
                 f" `replicator update sync {link.sync.name} --onetimecopy always`.",
             )
+        failpoint("join.before-third-link")
         with target.transaction():
             progress.save_table(target, link, pair.name, TablePosition(TableState.COPIED, pair.captured.id, NOTHING))
+            failpoint("join.after-third-link")
 
 
 def logs_by_table(found: Mapping[tuple[TableName, Kind], Captured]) -> dict[TableName, Captured]:

@@ -12,7 +12,9 @@ from itertools import combinations
 from psycopg import ProgrammingError, conninfo
 
 from replicator import conflict
-from replicator.model import Strategy, Sync, SyncType, TableName, Topology
+from replicator.errors import InvalidTopology
+from replicator.model import Numbers, Strategy, Sync, SyncType, TableName, Topology
+from replicator.sequences.shares import share
 
 OWN = ("dbname", "host", "port", "user")
 SECRETS = ("password", "sslpassword")
@@ -90,6 +92,7 @@ def _bad_conflicts(topology: Topology) -> Iterator[str]:
                     " take them away, only a swap has conflicts"
                 )
             continue
+        yield from _bad_shares(topology, sync)
         for strategy in dict.fromkeys((sync.strategy, *(own for _, own in sync.strategies))):
             yield from _bad_strategy(topology, sync, strategy)
         for table, _ in sync.strategies:
@@ -104,6 +107,25 @@ def _bad_conflicts(topology: Topology) -> Iterator[str]:
                     f"sync {sync.name}: counter {counter} is of a table that is not in herd {herd.name};"
                     " correct the name"
                 )
+
+
+def _bad_shares(topology: Topology, sync: Sync) -> Iterator[str]:
+    """Whether the masters of a swap can have numbers of their own. A database that is new has no number yet."""
+    step = sync.sequence_step
+    if not 2 <= step <= 1024 or step & (step - 1):
+        yield f"sync {sync.name}: sequence_step is {step}; choose a power of two from 2 to 1024"
+        return
+    members = topology.members(sync)
+    if sync.sequences is Numbers.NONE:
+        return
+    if len(members) > step:
+        yield f"sync {sync.name}: it has {len(members)} masters, and sequence_step is {step}; choose a larger one"
+        return
+    try:
+        for member in members:
+            share(sync, [database for database in members if database.id], member)
+    except InvalidTopology as error:
+        yield str(error)
 
 
 def _bad_strategy(topology: Topology, sync: Sync, text: str) -> Iterator[str]:

@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 
 from psycopg import IsolationLevel, sql
 
-from replicator import progress
+from replicator import columns, progress
+from replicator.capture import housekeeping
 from replicator.capture.needs import Kind
 from replicator.capture.read import unseen
 from replicator.capture.setup import Captured, logs
@@ -30,7 +31,7 @@ from replicator.relations import Relation, describe
 from replicator.snapshot import NOTHING, Snapshot
 from replicator.verify.digest import Reading
 
-PURGE = "purge"
+PURGE = housekeeping.PURGE
 """The part of the advisory lock's name: `Install.lock_key(PURGE)`, on each node."""
 
 
@@ -248,7 +249,8 @@ def _since(receiver: Connection, link: Link, table: TableName) -> _Since:
     if mine.state is progress.TableState.COPYING:
         return _Since(NOTHING, mine.capture, "it is being copied")
     at = mine.snapshot or (position.snapshot if position else NOTHING)
-    return _Since(at, mine.capture)
+    known = columns.read(receiver, link.install, link.sync.name, link.source.name).get(table)
+    return _Since(at, mine.capture, known.note if known and known.due else "")
 
 
 def _direction(

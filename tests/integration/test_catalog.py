@@ -21,6 +21,7 @@ from replicator.model import (
     DbGroup,
     Herd,
     Install,
+    Numbers,
     OneTimeCopy,
     Strategy,
     Sync,
@@ -54,6 +55,8 @@ PUSH = Sync(
     checktime=timedelta(seconds=90.5),
     onetimecopy=OneTimeCopy.OFF,
     copymethod=CopyMethod.TRUNCATE,
+    sequences=Numbers.NONE,
+    sequence_step=64,
     paused=True,
 )
 
@@ -109,7 +112,8 @@ INTROSPECTION = (
               obj_description(c.oid, 'pg_class')
        from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
        left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
-       where c.relnamespace = 'catalog'::regnamespace order by c.relname, a.attnum""",
+       where c.relnamespace in ('catalog'::regnamespace, 'bucardo'::regnamespace)
+       order by c.oid::regclass::text, a.attnum""",
     """select conrelid::regclass, conname, pg_get_constraintdef(oid) from pg_constraint
        where connamespace = 'catalog'::regnamespace order by 1::text, 2""",
     "select indexrelid::regclass, pg_get_indexdef(indexrelid) from pg_index where indexrelid::regclass::text like"

@@ -8,7 +8,7 @@ import pytest
 
 from replicator import syncrun
 from replicator.change import Counts
-from replicator.errors import Interrupted, SchemaMismatch, SourceReplaced, Transient
+from replicator.errors import Interrupted, SourceReplaced
 from replicator.model import OneTimeCopy, SyncType
 from replicator.table_copy import ranges
 from tests.fixtures.lab import Build, rows
@@ -110,10 +110,7 @@ def test_a_table_made_again_is_copied_again(nodes: Pair, lab: Build) -> None:
     nodes.source.execute(
         "drop table t cascade; create table t (id int primary key, v text); insert into t values (1, 'n')"
     )
-    with pytest.raises(Transient):
-        made.run()
-    again = lab(list(nodes))
-    again.settle()
+    made.run()
     assert rows(nodes.target) == [("(1,n)",)]
 
 
@@ -123,10 +120,7 @@ def test_a_disabled_trigger_leads_to_a_new_copy(nodes: Pair, lab: Build) -> None
     made = lab(list(nodes))
     made.settle()
     nodes.source.execute("alter table t disable trigger pgherd_rows; delete from t where id = 5")
-    with pytest.raises(Transient):
-        made.run()
-    assert made.sync()[0].prepare().copied == ("public.t",)
-    made.settle()
+    assert made.sync()[0].run().copied == ("public.t",)
     assert rows(nodes.target) == rows(nodes.source)
 
 
@@ -159,7 +153,7 @@ def test_equal_tables_are_taken_as_they_are(nodes: Pair, lab: Build) -> None:
     [
         ("create table t (id int primary key)", "select", "public.t is missing on target"),
         ("create table t (id int primary key, a int)", "create table t (id int primary key)", 'column "a" is missing'),
-        ("create table t (id int primary key)", "create table t (id bigint primary key)", "is integer on the source"),
+        ("create table t (id int primary key)", "create table t (id bigint primary key)", "is integer on source"),
         ("create table t (id int primary key)", "create table t (id int)", "is not a unique key"),
         ("create table t (id int)", "create table t (id int)", "no primary key"),
     ],
@@ -167,8 +161,8 @@ def test_equal_tables_are_taken_as_they_are(nodes: Pair, lab: Build) -> None:
 def test_tables_that_do_not_fit(nodes: Pair, lab: Build, on_source: str, on_target: str, words: str) -> None:
     nodes.source.execute(on_source)
     nodes.target.execute(on_target)
-    with pytest.raises(SchemaMismatch, match=words):
-        lab(list(nodes)).run()
+    assert lab(list(nodes)).run() == Counts()
+    assert words in nodes.target.value("select note from pgherd.table_columns where parked")
 
 
 def test_a_column_added_on_both_sides(nodes: Pair, lab: Build) -> None:
@@ -178,9 +172,6 @@ def test_a_column_added_on_both_sides(nodes: Pair, lab: Build) -> None:
     for node in nodes:
         node.execute("alter table t add column extra int default 5")
     nodes.source.execute("update t set extra = 6 where id = 1")
-    with pytest.raises(Transient, match="definition changed"):
-        made.run()
-    made.sync()[0].prepare()
     assert made.run() == Counts(updated=1)
     assert rows(nodes.target) == rows(nodes.source)
 

@@ -190,6 +190,8 @@ def test_only_syncs_that_need_more_of_a_server_are_affected():
         ({"strategies": ((T, "python:f"),)}, "does not name a Python function"),
         ({"counters": ("u.n",)}, "counter u.n is of a table that is not in herd ha"),
         ({"type": SyncType.PUSHDELTA, "counters": ("n",)}, "only a swap has conflicts"),
+        ({"sequence_step": 24}, "sequence_step is 24; choose a power of two from 2 to 1024"),
+        ({"sequence_step": 2, "targets": ("b", "c", "d")}, "it has 4 masters, and sequence_step is 2"),
     ],
 )
 def test_what_a_sync_says_of_conflicts_must_be_possible(fields: dict[str, object], why: str):

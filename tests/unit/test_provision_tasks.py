@@ -182,7 +182,7 @@ def test_rights_are_wanted_for_what_syncs_touch(local: Callable[..., Inventory])
 # -- the replicator's nouns
 
 
-def no_tables(_database: Database) -> list[TableName]:
+def no_tables(_database: Database, _kind: str) -> list[TableName]:
     raise AssertionError("nothing asks for all tables")
 
 
@@ -215,18 +215,24 @@ def test_makedelta_auto_is_yes_where_another_sync_reads(local: Callable[..., Inv
 
 def test_all_tables_are_asked_for_and_some_left_out(local: Callable[..., Inventory]) -> None:
     def everything(variables: dict[str, Any]) -> None:
-        variables["replication"]["herds"]["beta"] = {"database": "test1_master", "tables": "all", "exclude": ["a.big"]}
+        variables["replication"]["herds"]["beta"] = {
+            **{"database": "test1_master", "tables": "all", "sequences": "all"},
+            "exclude": ["a.big"],
+        }
 
     inventory = local(everything)
     assert inventory.replication
     asked: list[str] = []
 
-    def resolve(database: Database) -> list[TableName]:
-        asked.append(database.name)
+    def resolve(database: Database, kind: str) -> list[TableName]:
+        asked.append(f"{kind} of {database.name}")
+        if kind == "sequences":
+            return [TableName("public", "s")]
         return [TableName("public", "t"), TableName("a", "big"), TableName("a", "small")]
 
     found = topology(inventory, inventory.replication, resolve)
-    assert asked == ["test1_master"]
+    assert asked == ["tables of test1_master", "sequences of test1_master"]
+    assert found.herds["beta"].sequences == (TableName("public", "s"),)
     assert found.herds["beta"].tables == (TableName("public", "t"), TableName("a", "small"))
 
 
@@ -234,7 +240,7 @@ def test_what_cannot_be_asked_is_not_taken_for_empty(local: Callable[..., Invent
     def everything(variables: dict[str, Any]) -> None:
         variables["replication"]["herds"]["beta"] = {"database": "test1_master", "tables": "all"}
 
-    def silent(_database: Database) -> list[TableName]:
+    def silent(_database: Database, _kind: str) -> list[TableName]:
         raise ReplicatorError("it does not answer")
 
     inventory = local(everything)

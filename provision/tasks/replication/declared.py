@@ -12,7 +12,9 @@ from replicator.model import (
     CopyMethod,
     Database,
     DbGroup,
+    Ddl,
     Herd,
+    Numbers,
     OneTimeCopy,
     Strategy,
     Sync,
@@ -21,8 +23,8 @@ from replicator.model import (
     Topology,
 )
 
-Resolve = Callable[[Database], list[TableName]]
-"""All tables of a database, asked live: what `tables: all` stands for."""
+Resolve = Callable[[Database, str], list[TableName]]
+"""All of a kind (`tables`, `sequences`) in a database, asked live: what `tables: all` stands for."""
 
 
 def topology(inventory: Inventory, declared: ReplicationSettings, resolve: Resolve) -> Topology:
@@ -58,15 +60,18 @@ def _databases(inventory: Inventory, declared: ReplicationSettings) -> dict[str,
 def _herd(name: str, settings: HerdSettings, databases: Mapping[str, Database], resolve: Resolve) -> Herd:
     excluded = {TableName.parse(table) for table in settings.exclude}
     if settings.tables == "all":
-        tables = resolve(databases[settings.database])
+        tables = resolve(databases[settings.database], "tables")
     else:
         tables = [TableName.parse(table) for table in settings.tables]
-    sequences = () if settings.sequences == "all" else settings.sequences
+    if settings.sequences == "all":
+        sequences = resolve(databases[settings.database], "sequences")
+    else:
+        sequences = [TableName.parse(sequence) for sequence in settings.sequences]
     return Herd(
         name=name,
         database=settings.database,
         tables=tuple(table for table in tables if table not in excluded),
-        sequences=tuple(TableName.parse(sequence) for sequence in sequences),
+        sequences=tuple(sequences),
     )
 
 
@@ -80,10 +85,13 @@ def _sync(name: str, settings: SyncSettings) -> Sync:
         strategy=settings.strategy or Strategy.LATEST,
         strategies=tuple(sorted(own.items())),
         counters=tuple(settings.counters),
+        sequences=Numbers(settings.sequences),
+        sequence_step=settings.sequence_step,
         autokick=settings.autokick,
         checktime=settings.checktime,
         onetimecopy=OneTimeCopy(settings.onetimecopy),
         copymethod=CopyMethod(settings.copymethod),
+        ddl=Ddl(settings.ddl),
         paused=settings.paused,
     )
 

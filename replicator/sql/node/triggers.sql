@@ -19,13 +19,17 @@ begin
 end
 $$
 
+-- now --
+select greatest(clock_timestamp(), timestamptz 'epoch' + (last_value + 1) * interval '1 microsecond')
+from {schema}.floor
+
 -- versioned_row_function --
--- The same for a table of a swap, where the time of a change decides: it is later than the node's floor.
+-- The same for a table of a swap, where the time of a change decides.
 create or replace function {function}() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 declare
-    at timestamptz := (select greatest(clock_timestamp(), floor + interval '1 microsecond') from {schema}.node);
+    at timestamptz := ({now});
 begin
     if tg_op = 'DELETE' then
         insert into {log} ({keys}, op, changed_at) values ({old}, 'D', at);
@@ -43,12 +47,14 @@ $$
 
 -- counting_row_function --
 -- The same for a table with counters: an update also notes by how much they changed. One that changes nothing else is
--- no version of the row (op +), so it has no rivals.
+-- no version of the row (op +), so it has no rivals. Rows are compared whole, byte by byte, so that a column which is
+-- added counts at once.
 create or replace function {function}() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 declare
-    at timestamptz := (select greatest(clock_timestamp(), floor + interval '1 microsecond') from {schema}.node);
+    at timestamptz := ({now});
+    same_but record;
 begin
     if tg_op = 'DELETE' then
         insert into {log} ({keys}, op, changed_at) values ({old}, 'D', at);
@@ -63,8 +69,10 @@ begin
         insert into {log} ({keys}, op, changed_at) values ({new}, 'I', at);
         return null;
     end if;
+    same_but := old;
+    {counted}
     insert into {log} ({keys}, op, changed_at, {gains})
-    values ({new}, case when {nothing_else} then '+' else 'U' end, at, {gained});
+    values ({new}, case when same_but operator(pg_catalog.*=) new then '+' else 'U' end, at, {gained});
     return null;
 end
 $$
@@ -105,8 +113,7 @@ create or replace function {truncate_function}() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 begin
-    execute format('insert into {log_text} ({keys_text}, op, changed_at) select {columns_text}, ''D'','
-                   ' (select greatest(clock_timestamp(), floor + interval ''1 microsecond'') from {schema_text}.node)'
+    execute format('insert into {log_text} ({keys_text}, op, changed_at) select {columns_text}, ''D'', ({now_text})'
                    ' from only %I.%I',
                    tg_table_schema, tg_table_name);
     return null;

@@ -1,0 +1,126 @@
+"""Figures and the arithmetic on them: samples come in by workload, contender and metric; medians and ratios come out.
+
+Pure. A ratio compares medians of one run, never of two: what else the machine did is then the same for both sides.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+OURS = "pgherd"
+
+
+class Better(StrEnum):
+    """Which way a metric is good."""
+
+    LESS = "less"
+    MORE = "more"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measurement. round: contenders of one round ran after one another, so they share their conditions."""
+
+    workload: str
+    metric: str
+    contender: str
+    value: float
+    unit: str
+    better: Better = Better.LESS
+    round: int = 0
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a metric must reach: a ratio against a contender, or an absolute value where there is none.
+
+    at_least: of a ratio, how many times better ours is; of an absolute value, the bound on the good side.
+    """
+
+    workload: str
+    metric: str
+    against: str
+    at_least: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """What all samples of one metric and contender come to. ratio: how many times better ours is; None for ours."""
+
+    workload: str
+    metric: str
+    contender: str
+    unit: str
+    median: float
+    least: float
+    most: float
+    number: int
+    ratio: float | None
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that `share` (0 to 1) of the values do not exceed, by the nearest rank."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
+
+
+def rows(samples: Iterable[Sample], ours: Mapping[str, str] | None = None) -> list[Row]:
+    """Medians by workload, metric and contender, in the order in which they came in.
+
+    ours: by workload the contender that the others are compared with, where that is not `OURS`.
+    """
+    groups: dict[tuple[str, str, str], list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault((sample.workload, sample.metric, sample.contender), []).append(sample)
+    medians = {key: statistics.median(sample.value for sample in group) for key, group in groups.items()}
+    return [
+        Row(
+            workload=workload,
+            metric=metric,
+            contender=contender,
+            unit=group[0].unit,
+            median=medians[workload, metric, contender],
+            least=min(sample.value for sample in group),
+            most=max(sample.value for sample in group),
+            number=len(group),
+            ratio=_ratio(group[0].better, medians, (workload, metric, contender), (ours or {}).get(workload, OURS)),
+        )
+        for (workload, metric, contender), group in groups.items()
+    ]
+
+
+def _ratio(
+    better: Better, medians: Mapping[tuple[str, str, str], float], key: tuple[str, str, str], reference: str
+) -> float | None:
+    ours, theirs = medians.get((*key[:2], reference)), medians[key]
+    if ours is None or key[2] == reference or not ours or not theirs:
+        return None
+    return theirs / ours if better is Better.LESS else ours / theirs
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A target, what was measured, and whether it is reached; None: not measured."""
+
+    target: Target
+    measured: float | None
+    reached: bool | None
+
+
+def judged(
+    found: Sequence[Row], targets: Iterable[Target], better: dict[tuple[str, str], Better]
+) -> Iterator[Judgement]:
+    """How the rows stand to the targets."""
+    by_key = {(row.workload, row.metric, row.contender): row for row in found}
+    for target in targets:
+        row = by_key.get((target.workload, target.metric, target.against or OURS))
+        measured = None if row is None else (row.ratio if target.against else row.median)
+        if measured is None:
+            yield Judgement(target, None, None)
+        elif target.against or better.get((target.workload, target.metric)) is Better.MORE:
+            yield Judgement(target, measured, measured >= target.at_least)
+        else:
+            yield Judgement(target, measured, measured <= target.at_least)

@@ -1,0 +1,275 @@
+"""Three masters, a slave of the first, what is declared of them, and an engine that is killed at failpoints."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from replicator.catalog import Catalog
+from replicator.config import load
+from replicator.failpoint import Name
+from replicator.model import CopyMethod, DbGroup, Herd, OneTimeCopy, Sync, SyncType, TableName
+from replicator.postgres import Connector
+from tests.chaos.applications import SHARED, Application, Written
+from tests.chaos.engine import PURGE, Engine
+from tests.chaos.judge import SWAPPED, Verdict, judge
+from tests.fixtures.nodes import Node, NodeFactory
+from tests.fixtures.wait import until
+
+TABLES = """
+create table t (id int primary key, v text, n bigint not null default 0);
+create table u (id bigint primary key, code bigint unique, v text);
+create table h (note text);
+create table z (id bigint primary key, v text);
+create table w (id int primary key, v text);
+create table f (id int, v text);
+create sequence q;
+"""
+ON_SLAVE = TABLES + "alter table w add check (v <> 'refused');"
+
+SWAP, PUSH, FULL = "swap", "push", "full"
+"""The syncs: between the masters; from the first one to the slave, by change and as a whole."""
+
+REACHED = 30.0
+"""Seconds within which a failpoint is reached, on a slow machine too."""
+
+
+@dataclass
+class Tally:
+    """What was done: kills by failpoint, and the seconds until each recovery that was awaited."""
+
+    kills: Counter[str] = field(default_factory=Counter)
+    recoveries: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Act:
+    """Failpoints that one process dies at, in the order in which it meets them.
+
+    before: with no process of that role alive. after: with it whole again. flowing: its failpoints are met again and
+    again, in any order, while applications write.
+    """
+
+    title: str
+    role: str
+    names: tuple[Name, ...]
+    before: Callable[[Scene], None] = lambda _: None
+    after: Callable[[Scene], None] = lambda _: None
+    flowing: bool = False
+
+
+class Scene:
+    """Nodes, declarations, engine. `pace`: seconds between two writes of an application, at most."""
+
+    def __init__(
+        self, factory: NodeFactory, catalog: Node, folder: Path, *, seed: int = 1, pace: float = 0.02, bug: str = ""
+    ) -> None:
+        self.seed, self.pace = seed, pace
+        self.chance = random.Random(seed)
+        self.masters = [factory(f"m{number}", schema=TABLES) for number in (1, 2, 3)]
+        self.slave = factory("slave", schema=ON_SLAVE)
+        self.joined: list[Node] = []
+        self.written, self.tally = Written(), Tally()
+        self._factory, self._round, self._markers, self._kick = factory, 0, 0, 0
+        self._settings = _settings(folder, catalog)
+        self.connector = Connector(load(self._settings))
+        Catalog.init(self.connector)
+        self._declare()
+        self.engine = Engine(self._settings, bug)
+        self.masters[0].execute(f"insert into t select i, 'first ' || i from generate_series(1, {SHARED}) i")
+
+    def _declare(self) -> None:
+        swapped = tuple(TableName("public", name) for name in SWAPPED)
+        pushed = tuple(TableName("public", name) for name in ("t", "u", "w"))
+        with Catalog.open(self.connector) as catalog:
+            for node in (*self.masters, self.slave):
+                catalog.add_database(node.database)
+            catalog.add_herd(Herd(name="swapped", database="m1", tables=swapped))
+            catalog.add_herd(Herd(name="pushed", database="m1", tables=pushed, sequences=(TableName("public", "q"),)))
+            catalog.add_herd(Herd(name="whole", database="m1", tables=(TableName("public", "f"),)))
+            catalog.add_dbgroup(DbGroup(name="others", members=("m2", "m3")))
+            catalog.add_sync(
+                Sync(
+                    name=SWAP,
+                    type=SyncType.SWAP,
+                    herd="swapped",
+                    targets=("others",),
+                    counters=("t.n",),
+                    makedelta=True,
+                )
+            )
+            catalog.add_sync(Sync(name=PUSH, type=SyncType.PUSHDELTA, herd="pushed", targets=("slave",)))
+            catalog.add_sync(
+                Sync(
+                    name=FULL,
+                    type=SyncType.FULLCOPY,
+                    herd="whole",
+                    targets=("slave",),
+                    copymethod=CopyMethod.DELETE,
+                )
+            )
+
+    # -- what is going on
+
+    def begin(self) -> None:
+        """Start the engine, and wait until all masters are filled."""
+        for role in (SWAP, PUSH, FULL, PURGE):
+            self.engine.start(role)
+        query = "select count(*) from t where id <= %s"
+        until(
+            lambda: all(node.value(query, [SHARED]) == SHARED for node in (*self.masters, self.slave)),
+            REACHED,
+            "all are filled",
+        )
+
+    @contextmanager
+    def load(self) -> Iterator[None]:
+        """Let applications write on all masters meanwhile."""
+        self._round += 1
+        stop = threading.Event()
+        seed = self.seed * 100 + self._round
+        writers = [
+            Application(node, number, self.written, seed, self.pace, stop)
+            for number, node in enumerate(self.masters, 1)
+        ]
+        for writer in writers:
+            writer.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            for writer in writers:
+                writer.join()
+        crashes = [writer.crash for writer in writers if writer.crash]
+        assert not crashes, f"an application failed: {crashes}"
+
+    def kill_at(self, role: str, name: str, hit: int = 1) -> None:
+        """Kill a process, and start it again so that it dies at a failpoint; return when it has."""
+        began = time.monotonic()
+        self.engine.kill(role)
+        process = self.engine.start(role, f"{name}:{hit}")
+        process.join(REACHED)
+        assert process.exitcode is not None, f"{role} did not reach {name} in {REACHED:g} s"
+        assert process.exitcode == -signal.SIGKILL, f"{role} ended with {process.exitcode}, not at {name}"
+        self.tally.kills[name] += 1
+        print(f"{time.monotonic() - began:6.2f} {name}")
+
+    def recover(self, role: str) -> None:
+        """Start a process that died again, whole."""
+        self.engine.kill(role)
+        self.engine.start(role)
+
+    def time_recovery(self, role: str) -> None:
+        """Start it again, and note how long it takes until what is written now has arrived everywhere."""
+        began = time.monotonic()
+        self.recover(role)
+        self.await_arrival()
+        self.tally.recoveries.append(time.monotonic() - began)
+
+    # -- what is asked for
+
+    def copy_anew(self, name: str) -> None:
+        """Order a copy of a sync's tables."""
+        with Catalog.open(self.connector) as catalog:
+            sync = catalog.topology().syncs[name]
+            catalog.update_sync(replace(sync, onetimecopy=OneTimeCopy.ALWAYS))
+
+    def kick(self) -> None:
+        """Have the whole copy made."""
+        with Catalog.open(self.connector) as catalog:
+            self._kick = catalog.kick(FULL)
+
+    def await_answer(self) -> None:
+        """Wait until the kick is answered, without an error."""
+
+        def answered() -> bool:
+            with Catalog.open(self.connector) as catalog:
+                answers = catalog.kick_results(self._kick)
+            assert answers and not answers[0].error, answers
+            return True
+
+        until(answered, REACHED, "the kick is answered")
+
+    def add_master(self) -> Node:
+        """Declare one more master, which is empty. It takes the place of one that was added before."""
+        node = self._factory(f"j{len(self.joined) + 1}", schema=TABLES)
+        self.joined.append(node)
+        with Catalog.open(self.connector) as catalog:
+            catalog.add_database(node.database)
+            catalog.update_dbgroup(DbGroup(name="others", members=("m2", "m3", node.name)))
+        return node
+
+    def await_joined(self) -> None:
+        """Wait until it has all tables."""
+        query = "select count(*) from pgherd.progress_table where sync = %s and source = 'm1' and state <> 'copying'"
+        joining = self.joined[-1]
+        until(lambda: joining.value(query, [SWAP]) == len(SWAPPED), REACHED, f"{joining.name} has all tables")
+
+    def play(self, act: Act, names: Sequence[Name], *, timed: bool = False) -> None:
+        """Kill a process at failpoints of an act, one after the other; then let it go on.
+
+        timed: let it recover from each death of an act that flows, at whatever time the failpoint is met.
+        """
+        self.engine.kill(act.role)
+        act.before(self)
+        for name in names:
+            self.kill_at(act.role, name, self.chance.randint(1, 8) if timed and act.flowing else 1)
+            if timed and act.flowing:
+                self.time_recovery(act.role)
+        self.recover(act.role)
+        act.after(self)
+
+    # -- the end
+
+    @property
+    def members(self) -> list[Node]:
+        """The swap's masters at present."""
+        with Catalog.open(self.connector) as catalog:
+            group = catalog.topology().dbgroups["others"].members
+        return [node for node in (*self.masters, *self.joined) if node.name in ("m1", *group)]
+
+    def await_arrival(self) -> None:
+        """Write on each master, and wait until that is everywhere; so what was written before is, too."""
+        members = self.members
+        before, self._markers = self._markers, self._markers + len(members)
+        for number, node in enumerate(members, 1):
+            node.execute("insert into t values (%s, 'marker')", [1000 + before + number])
+        marks = [1000 + before, 1000 + self._markers]
+
+        def arrived() -> bool:
+            assert not self.engine.broken(), self.engine.broken()
+            for node in (*members, self.slave):
+                found = node.value("select count(*) from t where id > %s and id <= %s", marks)
+                assert found == len(members), f"{node.name} has {found} of {len(members)}"
+            return True
+
+        until(arrived, REACHED, "what was written is everywhere")
+
+    def judge(self) -> Verdict:
+        """Let everything arrive, while nobody writes, and look at it."""
+        # What is decided on arrival is written, and travels, again.
+        for _ in range(3):
+            self.await_arrival()
+        self.kick()
+        self.await_answer()
+        return judge(self.members, self.slave, self.written)
+
+    def close(self) -> None:
+        """End the engine."""
+        self.engine.close()
+
+
+def _settings(folder: Path, catalog: Node) -> Path:
+    place, path = catalog.database, folder / "replicator.toml"
+    path.write_text(
+        f'run_dir = "run"\nlog_file = "log/replicator.log"\n[catalog]\nhost = "{place.host}"\nport = "{place.port}"\n'
+        f'dbname = "{place.dbname}"\nuser = "{place.user}"\n'
+    )
+    return path

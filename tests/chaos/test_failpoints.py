@@ -1,0 +1,80 @@
+"""A process of the replicator is killed at each failpoint, under load: then all nodes agree, and nothing is missing.
+
+Once at each in the suite; `make chaos MINUTES=10` goes on with other seeds, meets the failpoints at any time that they
+are passed, and says what it did and found. ARGS="--failpoint NAME" kills at that one only.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from replicator.failpoint import NAMES, Name
+from tests.chaos.acts import ACTS
+from tests.chaos.scene import Act, Scene
+from tests.fixtures.nodes import Node, NodeFactory
+
+SECONDS = float(os.environ.get("PGHERD_TEST_CHAOS_SECONDS") or 0)
+SEED = int(os.environ.get("PGHERD_TEST_SEED") or 1)
+
+MakeScene = Callable[..., Scene]
+
+
+@pytest.fixture
+def scene(node_factory: NodeFactory, catalog_node: Node, tmp_path: Path) -> Iterator[MakeScene]:
+    made: list[Scene] = []
+
+    def make(**options: object) -> Scene:
+        made.append(Scene(node_factory, catalog_node, tmp_path, **options))  # type: ignore[arg-type]
+        made[-1].begin()
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def play(scene: Scene, chosen: str | None, *, timed: bool) -> None:
+    """One round: every act, under load."""
+    acts = list(ACTS)
+    if timed:
+        scene.chance.shuffle(acts)
+    with scene.load():
+        for act in acts:
+            if names := _names(scene, act, chosen, timed):
+                scene.play(act, names, timed=timed)
+
+
+def _names(scene: Scene, act: Act, chosen: str | None, timed: bool) -> Sequence[Name]:
+    names = [name for name in act.names if chosen in (None, name)]
+    if timed and act.flowing:
+        scene.chance.shuffle(names)
+    return names
+
+
+def test_each_failpoint_belongs_to_one_act() -> None:
+    assert sorted(name for act in ACTS for name in act.names) == sorted(NAMES)
+
+
+def test_nothing_is_lost_by_dying_at_any_failpoint(scene: MakeScene, request: pytest.FixtureRequest) -> None:
+    chosen = request.config.getoption("--failpoint", default=None)
+    made = scene(seed=SEED)
+    end = time.monotonic() + SECONDS / 2
+    while True:
+        began = time.monotonic()
+        play(made, chosen, timed=bool(SECONDS))
+        died = time.monotonic()
+        verdict = made.judge()
+        print(
+            f"\nseed {SEED}: {sum(made.tally.kills.values())} kills at {len(made.tally.kills)} failpoints in"
+            f" {died - began:.1f} s, at rest {time.monotonic() - died:.1f} s later,"
+            f" {made.written.acknowledged} writes acknowledged, {verdict.conflicts} conflicts, {verdict.parked} parked"
+        )
+        assert not verdict.problems, "\n".join(verdict.problems)
+        if time.monotonic() >= end:
+            break
+    assert set(made.tally.kills) == ({chosen} if chosen else set(NAMES))
