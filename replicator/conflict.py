@@ -193,7 +193,7 @@ def merges_again(incoming: Claim, local: Claim, here: int) -> bool:
 def rule(topology: Topology, sync: Sync, strategy: str) -> Rule:
     """A strategy of a sync, by the nodes that it is about. Raises ValueError when it is none; see `named`."""
     kind, rest = named(strategy)
-    lead, *others = topology.members(sync)
+    lead, *others = topology.masters(sync)
     places: dict[int, int] = {}
     match kind:
         case Strategy.SOURCE:

@@ -90,14 +90,20 @@ class Rhythm:
 
 @dataclass(frozen=True)
 class Habits:
-    """The settings of one install; stored: those that were set. Off while none was."""
+    """The settings of one install; stored: those that were set. Off while none was.
+
+    run_dir: what `piddir` is unless it was set: the folder of an install that `bucardo_ctl` has not made.
+    """
 
     stored: Mapping[str, str] = field(default_factory=dict)
+    run_dir: Path | None = None
 
     def __bool__(self) -> bool:
         return bool(self.stored)
 
     def __getitem__(self, name: str) -> str:
+        if name == "piddir" and name not in self.stored and self.run_dir:
+            return str(self.run_dir)
         return self.stored.get(name, SETTINGS[name].default)
 
     def __contains__(self, name: str) -> bool:

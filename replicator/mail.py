@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import smtplib
 import socket
+import textwrap
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 
 from replicator.habits import NOBODY, Habits
 from replicator.logs import blank, log
+
+LONGEST = 900
+"""Characters in a line; SMTP allows 998 bytes."""
 
 SECONDS = 5.0
 """How long the mail server may take to answer."""
@@ -30,7 +34,8 @@ def written(habits: Habits, subject: str, text: str) -> EmailMessage:
     mail["Subject"] = " ".join(blank(subject).split())
     mail["Date"] = formatdate(localtime=True)
     mail["Message-ID"] = make_msgid(domain=socket.gethostname())
-    mail.set_content(blank(text) + "\n")
+    lines = (part for line in blank(text).splitlines() for part in textwrap.wrap(line, LONGEST) or [""])
+    mail.set_content("\n".join(lines) + "\n", cte="8bit")
     return mail
 
 

@@ -28,7 +28,7 @@ from provision.tasks import tls
 from provision.tasks.node import Node
 from provision.tasks.service import (
     ACCOUNT,
-    COMMAND,
+    COMMANDS,
     CONFIG,
     HISTORY_DAYS,
     HOME,
@@ -43,8 +43,8 @@ from provision.tasks.service import (
     SUDOERS,
     UNIT,
     UNIT_FILE,
-    WRAPPER,
     Service,
+    wrapper,
 )
 from provision.tasks.stage import task
 from provision.wheelhouse import Bundle, Target
@@ -72,7 +72,8 @@ def _programs(node: Node, declared: ReplicationSettings) -> Iterator[Resource]:
     yield Interpreter(release.python, release.installer, f"EL {release.major}")
     yield Account(ACCOUNT, HOME)
     yield Environment(folder=PROGRAMS, program="replicator", source=source)
-    yield File(path=COMMAND, text=WRAPPER, mode=0o755)
+    for command in COMMANDS:
+        yield File(path=command, text=wrapper(command), mode=0o755)
     yield File(path=SUDOERS, text=RULE, mode=0o440, check='visudo -cqf "$t"')
 
 
@@ -122,5 +123,5 @@ def _gone() -> Iterator[Resource]:
     """The settings go last: they say whose all this is."""
     yield NoDaemon(UNIT)
     yield NoDaemon(f"{PURGE}.timer")
-    for path in (UNIT_FILE, *PURGE_FILES, COMMAND, SUDOERS, PROGRAMS, HOME, LOGS, SETTINGS):
+    for path in (UNIT_FILE, *PURGE_FILES, *COMMANDS, SUDOERS, PROGRAMS, HOME, LOGS, SETTINGS):
         yield Gone(path)

@@ -26,8 +26,8 @@ ORPHANED = 3
 """After so many times its seconds a function ends its process, if nobody else did."""
 
 
-def load(place: str, function: str) -> Function:
-    """The function. Raises whatever importing raises, and ValueError when it is not there, or takes something else."""
+def load(place: str, function: str) -> Callable[..., object]:
+    """The function. Raises whatever importing raises, and ValueError when it is not there."""
     if place.endswith(".py"):
         spec = importlib.util.spec_from_file_location(Path(place).stem, place)
         if spec is None or spec.loader is None:
@@ -39,12 +39,18 @@ def load(place: str, function: str) -> Function:
     found = getattr(module, function, None)
     if not callable(found):
         raise ValueError(f"{place} has no function {function}")
+    return found  # type: ignore[no-any-return]
+
+
+def _judge(place: str, function: str) -> Function:
+    """The function, which can be asked. Raises as `load`, and ValueError when it takes something else."""
+    found = load(place, function)
     signature = inspect.signature(found)
     try:
         signature.bind(None, None, None)
     except TypeError as error:
         raise ValueError(f"{function}{signature} cannot be called with (incoming, local, info)") from error
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def written(answer: object) -> str | None:
@@ -79,12 +85,12 @@ def main() -> None:
     """Say whether the function is there, then answer until nobody asks any more."""
     place, name, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
     if not seconds:
-        load(place, name)
+        _judge(place, name)
         return
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the function prints is not an answer
     try:
-        function = load(place, name)
+        function = _judge(place, name)
     except Exception as error:
         _say(answers, None, f"{type(error).__name__}: {error}")
         return

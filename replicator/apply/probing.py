@@ -52,11 +52,17 @@ def _fault(connection: Connection, name: TableName, found: Sequence[TupleRow]) -
 
 
 def python_fault(place: str, function: str) -> str:
-    """Why a Python function cannot decide conflicts; empty when it can. Loaded in a process of its own, as in use."""
-    command = [sys.executable, "-m", "replicator.apply.judge", place, function, "0"]
+    """Why a Python function cannot decide conflicts, and what to do; empty when it can."""
+    why = load_fault("replicator.apply.judge", place, function)
+    return why and f"{why}; correct it"
+
+
+def load_fault(program: str, place: str, function: str) -> str:
+    """Why a process that calls a function cannot load it; empty when it can. program: as a module; 0 seconds: load."""
+    command = [sys.executable, "-m", program, place, function, "0"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        return f"it does not load within {LOAD_SECONDS:g} seconds; correct it"
+        return f"it does not load within {LOAD_SECONDS:g} seconds"
     lines = done.stderr.strip().splitlines()
-    return "" if done.returncode == 0 else f"{lines[-1] if lines else 'it does not load'}; correct it"
+    return "" if done.returncode == 0 else (lines[-1] if lines else "it does not load")

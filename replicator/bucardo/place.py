@@ -46,7 +46,7 @@ def resolve(given: Mapping[str, str]) -> Config:
     passfile = remember_password(catalog, given.get("dbpass"))
     for path in sorted(folder().glob("*.toml")) if folder().is_dir() else ():
         settings = config.load(path)
-        if {**catalog, **settings.catalog} == dict(settings.catalog):
+        if {**settings.catalog, **catalog} == dict(settings.catalog):
             return settings
     return _derived(catalog, passfile)
 

@@ -70,7 +70,7 @@ class Session:
     @property
     def habits(self) -> Habits:
         """The settings."""
-        return Habits(self.catalog.bucardo_settings())
+        return Habits(self.catalog.bucardo_settings(), self.config.run_dir)
 
     @staticmethod
     def now() -> datetime:

@@ -65,9 +65,11 @@ def run(settings: Config, *, echo: bool, ready: Callable[[], None] = lambda: Non
     logs.set_up(settings.log_file, "master", master=True, echo=echo)
     connector = Connector(settings)
     with Catalog.open(connector, "start") as catalog:
-        habits, switches = Habits(catalog.bucardo_settings()), catalog.habits().get(("start", ""), {})
+        habits = Habits(catalog.bucardo_settings(), settings.run_dir)
+        switches = catalog.habits().get(("start", ""), {})
     bucardo_logs.follow(habits, "master", switches)
     customs = Customs(habits)
+    customs.check_host()
     watch = Watch(connector, stop)
     nursery = Nursery(launcher(settings, echo))
     watch.start()

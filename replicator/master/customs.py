@@ -24,16 +24,19 @@ class Customs:
         self._habits = habits
         self._written: dict[Path, int] = {}
 
-    def begin(self) -> None:
-        """A start is a start: the stop file goes, the pid file comes. Raises ConfigError on a host that is not ours."""
-        if not self._habits:
-            return
+    def check_host(self) -> None:
+        """Raise ConfigError on a host that is not ours."""
         if not suits_host(self._habits, socket.gethostname()):
             pattern = self._habits["host_safety_check"]
             raise ConfigError(
                 f"this host is {socket.gethostname()}, and host_safety_check says {pattern!r}.",
                 hint="Start the daemon on its own host, or change the setting.",
             )
+
+    def begin(self) -> None:
+        """A start is a start: the stop file goes, the pid file comes."""
+        if not self._habits:
+            return
         self._habits.file("stopfile").unlink(missing_ok=True)
         self._write({self._habits.master_pid: os.getpid()})
 

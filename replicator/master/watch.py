@@ -61,7 +61,7 @@ class Watch:
         while not self._stop.is_set():
             if (revision := catalog.revision()) != self._revision:
                 topology = catalog.topology()
-                self.habits = Habits(catalog.bucardo_settings())
+                self.habits = Habits(catalog.bucardo_settings(), self._connector.config.run_dir)
                 self.targets = {s.name: tuple(d.name for d in topology.targets(s)) for s in topology.syncs.values()}
                 self.wanted = wanted(topology)
                 self._revision = revision

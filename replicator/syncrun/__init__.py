@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import psycopg
 
@@ -19,13 +20,15 @@ from replicator.apply import write
 from replicator.capture import Kind
 from replicator.capture.read import Probe
 from replicator.change import Counts, RunResult
-from replicator.errors import LockedOut, Transient
+from replicator.errors import LockedOut, ReplicatorError, Transient
 from replicator.failpoint import failpoint
+from replicator.hook import Moment
 from replicator.model import Link, OneTimeCopy, TableName, Topology
-from replicator.postgres import Connector
+from replicator.postgres import Connection, Connector
 from replicator.sequences import oneway
 from replicator.signals import Stop
 from replicator.snapshot import NOTHING, Snapshot
+from replicator.syncrun import hooked
 from replicator.syncrun.batch import Batch, DefinitionChanged, TableRefused
 from replicator.syncrun.ready import Job, Ready, Report, make_ready
 
@@ -68,6 +71,7 @@ class LinkRunner:
         self._refused: dict[TableName, str] = {}
         self._sequences: oneway.Standing = {}
         self._blocked: list[TableName] = []
+        self._trouble: ReplicatorError | None = None
 
     def prepare(self) -> RunResult:
         """Connect, install capture, compare definitions, copy what the target never had. Idempotent.
@@ -105,16 +109,27 @@ class LinkRunner:
 
     def run(self, kicked: bool = False) -> RunResult:
         """Move one batch; a fullcopy copies what changed, or everything when kicked. Prepares first if need be."""
+        if self._job.hooks:
+            return hooked.run(self._job.hooks, self, partial(self._run, kicked), self._job.stop)
+        return self._run(kicked)
+
+    def hooks_connection(self) -> Connection | None:
+        """The connection to the target, for hooks beside a batch; None while it is not there."""
+        return self._ready.target if self._ready else None
+
+    def _run(self, kicked: bool) -> RunResult:
         prepared = self.prepare() if self._ready is None else RunResult()
         assert self._ready is not None
         if kicked and self._refused:
             self._refused.clear()
             self._redefined = True  # perhaps: nothing shows that values would be taken now
         began = time.monotonic()
+        self._trouble = None
         done = self._batch_as_defined(kicked)
         with self._translated():
             self._carry_sequences(self._ready)  # once the rows are there: not behind any of them
         return RunResult(
+            trouble=self._trouble,
             counts=prepared.counts + done.counts,
             seconds=prepared.seconds + time.monotonic() - began,
             copied=prepared.copied + done.copied,
@@ -124,6 +139,7 @@ class LinkRunner:
         """Drop both connections. Idempotent, raises nothing."""
         for asked in self._job.resolvers.values():
             asked.close()
+        self._job.hooks.close()
         ready, self._ready = self._ready, None
         if ready is not None:
             ready.close()
@@ -190,6 +206,8 @@ class LinkRunner:
         self._early = landed.early
         if landed.saved:
             self._saved_at = time.monotonic()
+        if landed.tables and self._job.hooks:
+            self._trouble = hooked.afterwards(self._job.hooks, self, Moment.AFTER_TXN, landed.counts, landed.tables)
         return landed.counts
 
     def _settle(self, probe: Probe, snapshot: Snapshot) -> None:

@@ -23,6 +23,7 @@ from replicator.change import Counts
 from replicator.columns import Known
 from replicator.errors import SchemaMismatch, Transient
 from replicator.failpoint import failpoint
+from replicator.hook import Moment
 from replicator.logs import log
 from replicator.model import CopyMethod, TableName
 from replicator.postgres import Connection
@@ -49,13 +50,14 @@ class TableRefused(SchemaMismatch):
 class Landed:
     """A batch that is done. snapshot: what the target has now, or had already when nothing was to be written.
 
-    early: some of it waits for rows that other masters are to send.
+    early: some of it waits for rows that other masters are to send. tables: those that it was about.
     """
 
     counts: Counts
     snapshot: Snapshot
     saved: bool
     early: bool = False
+    tables: tuple[TableName, ...] = ()
 
 
 class Batch:
@@ -87,6 +89,7 @@ class Batch:
                 postgres.expect_few_rows(ready.source.connection)
             self._waiting = park.waiting(ready.target, self._link)
             self._hold_unfilled()
+            self._job.hooks.at(Moment.BEFORE_CHECK_ROWS, ready.target)
             changed = self._changed()
             if not changed and not self._must_save(snapshot):
                 return Landed(Counts(), snapshot, saved=False)
@@ -100,8 +103,16 @@ class Batch:
                 if self._job.thirds:
                     self._knows = progress.standing(ready.source.connection, self._link.install, self._link.sync.name)
             failpoint("read.before-write")
+            self._hooks(Moment.BEFORE_TXN, changed)
             counts = self._write(changed, snapshot)
-            return Landed(counts, snapshot, saved=True, early=self._early > 0)
+            tables = tuple(delta.relation.name for delta in changed)
+            return Landed(counts, snapshot, saved=True, early=self._early > 0, tables=tables)
+
+    def _hooks(self, moment: Moment, changed: Sequence[Delta], counts: Counts | None = None) -> None:
+        """Run the hooks of a moment, if the batch has changes."""
+        if self._job.hooks and changed:
+            facts = {} if counts is None else {"counts": vars(counts)}
+            self._job.hooks.at(moment, self._ready.target, [delta.relation.name for delta in changed], **facts)
 
     def _must_save(self, snapshot: Snapshot) -> bool:
         ready = self._ready
@@ -178,15 +189,19 @@ class Batch:
                 self._told = progress.told(ready.target, self._link.install, self._link.sync.name)
             if self._small:
                 postgres.expect_few_rows(ready.target)
+            self._hooks(Moment.BEFORE_ROWS, changed)
             for delta in sorted(changed, key=lambda delta: order[delta.relation.name]):
                 self._job.stop.raise_if_set()
                 self.at = delta.relation.name
                 failpoint("apply.before-table")
-                counts += self._write_table(delta)
+                written = self._write_table(delta)
+                self._hooks(Moment.AFTER_TABLE_SYNC, [delta], written)
+                counts += written
             filling = dict(ready.filling)
             for name in ready.filling:
                 self.at = name
                 counts += self._fill_in(name, filling)
+            self._hooks(Moment.AFTER_ROWS, changed, counts)
             failpoint("save.before-tables")
             live = self._stay_behind() | self._go_live(changed)
             failpoint("save.before-position")

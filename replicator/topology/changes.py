@@ -176,8 +176,7 @@ def _stale_positions(current: Topology, desired: Topology) -> Iterator[Leftover]
 
 def _stale_logs(current: Topology, desired: Topology) -> Iterator[Leftover]:
     for sync in current.syncs.values():
-        members = current.members(sync)
-        for reader in members if sync.type is SyncType.SWAP else members[:1]:
+        for reader in current.masters(sync):
             before = needs(current, reader.name)
             after = needs(desired, reader.name)
             tables = current.herds[sync.herd].tables

@@ -1,11 +1,11 @@
-"""The functions that a swap's strategies name: which they are, and whether a Python one can be asked here."""
+"""The functions that strategies name: which they are, and whether a Python one can be asked here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from replicator import conflict
-from replicator.apply.probing import python_fault
+from replicator.apply.probing import load_fault, python_fault
 from replicator.model import Strategy, Sync
 
 
@@ -24,3 +24,8 @@ def unloadable(sync: Sync) -> Iterator[str]:
     for kind, names in _strategies(sync):
         if kind is Strategy.PYTHON and (why := python_fault(*names)):
             yield f"sync {sync.name}: strategy python:{':'.join(names)}: {why}"
+
+
+def unloadable_here(place: str, function: str) -> str:
+    """Why a hook's Python function cannot be called on this machine; empty if it can."""
+    return load_fault("replicator.hooks.process", place, function)

@@ -57,8 +57,8 @@ ACTS = (
         "a master that joins",
         SWAP,
         (
-            *("join.before-choice", "join.before-way-back", "join.after-way-back", "join.before-thirds"),
-            *("join.after-thirds", "join.after-versions", "join.after-floor", "join.after-copy"),
+            *("join.before-choice", "join.before-way-back", "join.after-way-back", "join.before-opening"),
+            *("join.after-opening", "join.after-versions", "join.after-floor", "join.after-copy"),
             *("join.before-third-link", "join.after-third-link"),
         ),
         before=lambda scene: scene.add_master(),

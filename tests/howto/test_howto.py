@@ -9,7 +9,7 @@ What the how-to does to the machines themselves is what `provision` does for its
     pg_hba.conf, listen_addresses, pg_ctl start (P5, P6)          provision.tasks.postgresql; here `hosts`
     superuser bucardo on the slave (P7)                           provision.tasks.roles; here `_prepare`
     ntp on all three (P8)                                         provision.tasks.ntp
-    cron and purge script (P9)                                    the daemon purges by itself
+    cron and purge script (P9)                                    the timer pgherd-purge; the script itself: step 56
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def test_the_howto(cluster: Cluster) -> None:
     _history_of_both(cluster)
     _rename(cluster)
     _second_copy(cluster)
+    _housekeep(cluster)
 
 
 def _prepare(c: Cluster) -> None:
@@ -334,6 +335,59 @@ def _second_copy(c: Cluster) -> None:
     c.other("pgbench -h 10.11.12.241 -p 5432 -U postgres -c 1 -t 5 test1")
     soon(lambda: equal(m, (*TABLES, HISTORY), 241, 243), "both masters' installs work side by side", 30)
 
+
+def _housekeep(c: Cluster) -> None:
+    x = c.other
+    for number in (241, 243):  # 54
+        command = f"psql -X -q -h 10.11.12.{number} -p 5432 -U bucardo -d test1 -c"
+        same(
+            x(f"{command} \"select bucardo_purge_delta('10 minutes'::interval)\""),
+            "<any>bucardo_purge_delta<any>",
+            "-<any>",
+            " Rows deleted from bucardo_delta: <n> Rows deleted from bucardo_track: <n>",
+            "(1 row)",
+        )
+    assert equal(x, TABLES, 241, 243), "nothing that anybody needs is gone"
+    noon = "date_trunc('week', now()) - interval '12 hours'"  # of the last Sunday: something to purge
+    first = "id = (select min(id) from catalog.run)"
+    old = f"update catalog.run set started_at = {noon}, finished_at = {noon} where {first}"
+    c.master(f'psql -q -d bucardo -c "{old}"')
+    for number in (241, 243):  # 55
+        command = f"psql -X -q -h 10.11.12.{number} -p 5432 -U bucardo -d bucardo -c"
+        printed = x(f"{command} \"select bucardo_purge_q_table('5 minutes'::interval)\"").splitlines()
+        assert printed[0].strip() == "bucardo_purge_q_table" and printed[2].strip().isdigit()
+        assert re.fullmatch(r"NOTICE:  Rows left in q table: \d+", printed[-1])
+        assert int(printed[2]) == (1 if number == 241 else 0)
+    (c.master.folder / "bucardo_daily_purge.sql").write_text(DAILY_PURGE)  # 56
+    (c.master.folder / "bucardo_purge.sh").write_text(PURGE_SCRIPT)
+    day = c.master("/bin/date --date 'last Sunday' +%Y%m%d").strip()
+    c.master("bash bucardo_purge.sh")
+    log = (c.master.folder / "bucardo-purge").read_text()
+    assert re.search(r"(?s)BEGIN DAILY PURGE.*\nDELETE \d+\nDROP TABLE\n=+END DAILY PURGE", log), log
+    assert c.master(f"psql -d bucardo -Atc \"select to_regclass('freezer.child_q_{day}')\"") == "\n"
+
+
+DAILY_PURGE = """\
+DELETE FROM q WHERE (started < now() + '1 day ago'::interval OR ended < now() + '1 day ago'::interval
+OR aborted < now() + '1 day ago'::interval OR cdate < now() + '1 day ago'::interval)
+AND (ended IS NULL OR aborted IS NULL);
+"""
+
+PURGE_SCRIPT = """\
+#!/bin/bash
+echo =======BEGIN DAILY PURGE ========>> bucardo-purge
+date >> bucardo-purge
+echo ========>> bucardo-purge
+PGPASSWORD=`grep dbpass $(which bucardo_ctl) | awk -F '=' '{print $2;}'`
+export PGPASSWORD
+psql -U bucardo -d bucardo < bucardo_daily_purge.sql >> bucardo-purge 2>&1
+DROP_OLD_CHILD_Q="DROP TABLE freezer.child_q_"
+DROP_OLD_CHILD_Q+=`/bin/date --date 'last Sunday' "+%Y%m%d"`
+DROP_OLD_CHILD_Q+=';'
+echo $DROP_OLD_CHILD_Q | psql -U bucardo -d bucardo >> bucardo-purge 2>&1
+echo ========END DAILY PURGE =========>> bucardo-purge
+"""
+"""The how-to's script; only its files and programs lie elsewhere."""
 
 CHANGED = (
     "pgbench_branches",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socketserver
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +19,7 @@ from replicator.habits import SETTINGS, Habits, Rhythm, checked
 from replicator.master.customs import Customs
 from replicator.master.post import failure
 from replicator.model import CopyMethod, Database, Install, Link, OneTimeCopy, Sync, SyncType, TableName
+from tests.fixtures.smtp import Smtp, serving
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -207,52 +206,20 @@ def test_log_lines_show_the_time_as_set(how: str, form: str):
     assert re.fullmatch(form, bucardo_logs.shown_time(how, T0.timestamp()))
 
 
-class Smtp(socketserver.StreamRequestHandler):
-    """A mail server that takes every mail."""
-
-    def handle(self) -> None:
-        self.say("220 ready")
-        while line := self.rfile.readline().decode().strip():
-            if line.upper() == "DATA":
-                self.say("354 go on")
-                self.server.mails.append(
-                    "".join(iter(lambda: self.rfile.readline().decode().replace("\r\n", "\n"), ".\n"))
-                )
-            elif line.upper() == "QUIT":
-                self.say("221 bye")
-                return
-            self.server.seen.append(line)
-            self.say("250 fine")
-
-    def say(self, text: str) -> None:
-        self.wfile.write(f"{text}\r\n".encode())
-
-
-class Server(socketserver.TCPServer):
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Smtp)
-        self.mails: list[str] = []
-        self.seen: list[str] = []
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as made:
-        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
+def server() -> Iterator[Smtp]:
+    with serving() as made:
         yield made
-        made.shutdown()
-        thread.join()
 
 
-def settings(server: Server, **more: str) -> Habits:
+def settings(server: Smtp, **more: str) -> Habits:
     host = f"127.0.0.1:{server.server_address[1]}"
     return Habits(
         {"default_email_host": host, "default_email_to": "admin@x.org", "default_email_from": "b@x.org", **more}
     )
 
 
-def test_a_failure_is_mailed_without_its_password(server: Server, tmp_path):
+def test_a_failure_is_mailed_without_its_password(server: Smtp, tmp_path):
     run = RunRecord(
         id=1,
         sync="s",
@@ -268,11 +235,11 @@ def test_a_failure_is_mailed_without_its_password(server: Server, tmp_path):
     (text,) = server.mails
     assert 'Subject: Bucardo sync "s" failed on host' in text and "To: admin@x.org" in text and "From: b@x.org" in text
     assert "hunter2" not in text and "password=***" in text
-    assert "mail FROM:<b@x.org>" in " ".join(server.seen)
+    assert "mail FROM:<b@x.org>" in " ".join(server.commands)
     assert 'sync "s" failed' in (tmp_path / "mails").read_text()
 
 
-def test_nobody_is_written_to_unless_somebody_is_named(server: Server):
+def test_nobody_is_written_to_unless_somebody_is_named(server: Smtp):
     assert not mail.send(settings(server, default_email_to=habits.NOBODY), "subject", "text")
     assert server.mails == []
 

@@ -25,6 +25,7 @@ TABLED: list[type[Section]] = [
     settings.DatabaseSettings,
     settings.HerdSettings,
     settings.SyncSettings,
+    settings.HookSettings,
 ]
 INLINE: list[type[Section]] = [settings.InitdbSettings, settings.CatalogSettings]
 
@@ -63,7 +64,7 @@ def test_every_choice_is_named() -> None:
     ]
     missing = [
         value
-        for kind in [*kinds, settings.OneTimeCopy, settings.MakeDelta, settings.Numbers]
+        for kind in [*kinds, settings.OneTimeCopy, settings.MakeDelta, settings.Moment]
         for value in kind
         if f"`{value}`" not in TEXT
     ]

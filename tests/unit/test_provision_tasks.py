@@ -20,9 +20,11 @@ from provision.tasks.postgresql import shared
 from provision.tasks.replication import Rebuild
 from provision.tasks.replication.declared import topology
 from provision.tasks.replication.proof import writers
+from provision.tasks.replication.settings import Settings
 from provision.tasks.starts import replicated, starts_with_data
 from replicator.errors import ReplicatorError
 from replicator.model import Database, SyncType, TableName
+from replicator.validate import contradictions
 
 SHIPPED = Path(__file__).parents[2] / "inventories"
 
@@ -211,6 +213,36 @@ def test_makedelta_auto_is_yes_where_another_sync_reads(local: Callable[..., Inv
     found = topology(inventory, inventory.replication, no_tables)
     assert found.syncs["benchswapgamma"].makedelta, "alpha reads on master what the swap writes there"
     assert not found.syncs["benchdeltaalpha"].makedelta, "nobody reads on the slave"
+
+
+def with_roles(variables: dict[str, Any]) -> None:
+    declared = variables["replication"]
+    declared["dbgroups"]["shop"] = {"test1_master": "source", "test1_slave": "target", "test1_master2": None}
+    declared["syncs"] = {"shop": {"type": "swap", "source": "gamma", "targets": "shop"}}
+    declared["warn_behind"], declared["warn_kept"] = "2h", "500MB"
+
+
+def test_members_of_a_dbgroup_may_have_roles(local: Callable[..., Inventory]) -> None:
+    inventory = local(with_roles)
+    assert inventory.replication
+    found = topology(inventory, inventory.replication, no_tables)
+    assert contradictions(found) == []
+    sync = found.syncs["shop"]
+    assert [master.name for master in found.masters(sync)] == ["test1_master2", "test1_master"]
+    assert found.slaves(sync) == ("test1_slave",)
+
+
+def test_a_slave_is_no_way_back_for_masters(local: Callable[..., Inventory]) -> None:
+    """Were all masters wiped, they would be filled from the first of them, which is empty."""
+    site = Site.of(local(with_roles))
+    assert [line for line in Rebuild(site, ["master2", "master"]).refusals() if "is on no other host" in line]
+    assert Rebuild(site, ["slave"]).refusals() == []
+
+
+def test_limits_of_warnings_are_passed_on(local: Callable[..., Inventory]) -> None:
+    settings = Settings(Site.of(local(with_roles)))
+    assert 'warn_behind = "7200s"\nwarn_kept = "500MB"\n' in settings.text
+    assert "warn_" not in Settings(Site.of(local())).text
 
 
 def test_all_tables_are_asked_for_and_some_left_out(local: Callable[..., Inventory]) -> None:

@@ -78,6 +78,7 @@ def test_the_first_master_has_it_all(site: Site) -> None:
         "account pgherd",
         "programs in /opt/pgherd",
         "file /usr/local/bin/replicator",
+        "file /usr/local/bin/bucardo_ctl",
         "file /etc/sudoers.d/pgherd",
         "folder /etc/pgherd",
         "file /etc/pgherd/replicator.toml",

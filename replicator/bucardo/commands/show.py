@@ -16,11 +16,13 @@ def run(session: Session) -> None:
     """Show or set. Raises UsageError before anything is set, when one of the settings cannot be."""
     line = session.line
     words = list(line.words)
-    verb = words.pop(0).lower() if line.verb == "config" and words else line.verb
-    if verb in ("set", "config") and line.pairs and not (line.verb == "config" and verb == "show"):
+    verb = line.verb
+    if verb == "config" and words and words[0].lower() in ("show", "set"):
+        verb = words.pop(0).lower()
+    if verb != "show" and line.pairs:
         _set(session, line.pairs)
-    elif verb in ("show", "config"):
-        _show(session, words if verb == "show" else [verb, *words])
+    elif verb != "set":
+        _show(session, words)
     else:
         raise UsageError("Usage: set setting=value [setting=value ...]")
 
