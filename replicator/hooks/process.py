@@ -1,0 +1,36 @@
+"""The process in which a hook's Python function runs: calls come as lines of JSON, answers go back so.
+
+`python -m replicator.hooks.process MODULE|FILE.py FUNCTION`; with a third argument it only loads the function. `caller`
+starts it, and ends it when it is silent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+
+from replicator.apply.judge import load
+
+
+def main() -> None:
+    """Answer until nobody calls any more."""
+    if len(sys.argv) > 3:
+        load(sys.argv[1], sys.argv[2])
+        return
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the function prints is not an answer
+    function: Callable[..., object] | None = None
+    for line in sys.stdin:
+        try:
+            function = function or load(sys.argv[1], sys.argv[2])
+            answer, error = function(*json.loads(line)), ""
+        except Exception as problem:
+            answer, error = None, f"{type(problem).__name__}: {problem}"
+        answers.write(json.dumps([answer, error], default=str) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
