@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from replicator.model import Strategy, Sync, TableName, Topology
+from replicator.snapshot import Snapshot
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 """The time of a row of which no log knows: it is older than all that is being decided about."""
@@ -71,6 +72,16 @@ class Standing(StrEnum):
     NEWER = "newer"  # it replaces it: its author knew it, or would win against it anywhere
     OLDER = "older"  # all will come to the one that is there
     RIVAL = "rival"  # neither knew of the other: a conflict
+
+
+def early(made: Iterable[tuple[int, int]], had: Mapping[int, Snapshot]) -> bool:
+    """Whether what was counted on a row arrives before the row itself does: then it waits, and is counted once.
+
+    made: what the sender knows of the row's making, and deletions, by third masters: node, and transaction there.
+    had: what the receiver has of these masters. Where a row is new, its maker's part alone is written: what it holds
+    of others' gains is left out, since whoever counted sends that, once, whichever way the row came.
+    """
+    return any(node in had and not had[node].sees(xid) for node, xid in made)
 
 
 class Outcome(StrEnum):
@@ -170,7 +181,7 @@ def outcome(wins: bool | None, incoming: Version, local: Version) -> Outcome:
 def rule(topology: Topology, sync: Sync, strategy: str) -> Rule:
     """A strategy of a sync, by the nodes that it is about. Raises ValueError when it is none; see `named`."""
     kind, rest = named(strategy)
-    lead, *others = topology.members(sync)
+    lead, *others = topology.masters(sync)
     places: dict[int, int] = {}
     match kind:
         case Strategy.SOURCE:

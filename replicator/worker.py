@@ -16,7 +16,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from replicator.change import RunResult
-from replicator.errors import Policy, ReplicatorError
+from replicator.errors import HookStops, Policy, ReplicatorError
 from replicator.habits import Rhythm
 from replicator.journal import Answer, Bad, Good, Journal, News, now
 from replicator.logs import log
@@ -238,9 +238,11 @@ class Worker:
         self.journal.add(News(good=good, answers=(Answer(kick),) if kick else ()))
         if result.copied:
             log.info("%s: copied %s in %.1f s", self._way, ", ".join(result.copied), result.seconds)
+        if result.trouble is not None:
+            raise result.trouble
         self._at_ease()
         if aborted := result.counts.aborted:
-            self.aborts = f"{self._way}: conflicts: {aborted}; the strategy is abort"
+            self.aborts = f"{self._way}: conflicts: {aborted}; the strategy is abort; see `replicator conflicts list`"
             self.halt("a conflict, and the strategy is abort")
 
     def _at_ease(self) -> None:
@@ -259,3 +261,6 @@ class Worker:
         if bad.error != self._trouble:
             log.warning("%s: %s: %s", self._way, verdict.state, bad.error)
         self._trouble = bad.error
+        if isinstance(error, HookStops):
+            self.aborts = bad.error
+            self.halt("a hook stops the sync")

@@ -21,7 +21,7 @@ class Bucardo:
     """Bucardo."""
 
     name = "bucardo"
-    settings: Mapping[str, str] = {}  # noqa: RUF012
+    settings: Mapping[str, str] = {}
 
     def missing(self) -> str:
         """Its program, or plperl on the server."""

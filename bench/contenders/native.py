@@ -15,7 +15,7 @@ class Native:
     """PostgreSQL's own."""
 
     name = "native"
-    settings: Mapping[str, str] = {}  # noqa: RUF012
+    settings: Mapping[str, str] = {}
 
     def missing(self) -> str:
         """Nothing: it is in every server."""

@@ -19,7 +19,7 @@ class PgHerd:
     """pgherd."""
 
     name = "pgherd"
-    settings: Mapping[str, str] = {}  # noqa: RUF012
+    settings: Mapping[str, str] = {}
 
     def missing(self) -> str:
         """Nothing: it is what this environment is for."""

@@ -15,7 +15,7 @@ class PgLogical:
 
     name = "pglogical"
     # Its supervisor takes no part in signal barriers, so DROP DATABASE never ends where it is preloaded: for it alone.
-    settings: Mapping[str, str] = {"shared_preload_libraries": "pglogical"}  # noqa: RUF012
+    settings: Mapping[str, str] = {"shared_preload_libraries": "pglogical"}
 
     def missing(self) -> str:
         """Its library."""

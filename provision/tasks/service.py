@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 
 from provision.inventory import ReplicationSettings
@@ -71,6 +72,17 @@ def catalog_section(site: Site, declared: ReplicationSettings) -> str:
     return "\n[catalog]\n" + "".join(f"{key} = {value if key == 'port' else toml(value)}\n" for key, value in found)
 
 
+def warning_lines(declared: ReplicationSettings) -> str:
+    """The part of a configuration that says when to warn; empty where nothing is declared."""
+    behind = "" if declared.warn_behind is None else f"warn_behind = {toml(_seconds(declared.warn_behind))}\n"
+    kept = "" if declared.warn_kept is None else f"warn_kept = {toml(declared.warn_kept)}\n"
+    return behind + kept
+
+
+def _seconds(duration: timedelta) -> str:
+    return f"{max(1, round(duration.total_seconds()))}s"
+
+
 @dataclass(frozen=True)
 class Service:
     """What the files of a site's replicator hold, on the host that runs it."""
@@ -92,7 +104,7 @@ class Service:
             f"passfile = {toml(PASSFILE)}\n"
             f"run_dir = {toml(RUN)}\n"
             f"log_file = {toml(f'{LOGS}/replicator.log')}\n"
-            f"unit = {toml(UNIT)}\n" + catalog_section(self.site, self.declared)
+            f"unit = {toml(UNIT)}\n" + warning_lines(self.declared) + catalog_section(self.site, self.declared)
         )
 
     @property

@@ -20,9 +20,25 @@ def add_up(arrival: Arrival, *, everywhere: bool) -> None:
     everywhere: all staged rows are here.
     """
     present = sql.SQL("true" if everywhere else "coalesce(s.present, false)")
+    if not everywhere:
+        _leave_out_others(arrival)
     _count_in(arrival, present)
     _take_over(arrival)
     arrival.execute("delete from {stage} s where s.standing = 'lost' and (s.gone or not {present})", present=present)
+
+
+def _leave_out_others(arrival: Arrival) -> None:
+    """Of a row that is not here and was made on the source, take its maker's part: what others gained they send."""
+    stage = arrival.stage
+    arrival.execute(
+        "update {stage} s set {own} where s.{first} is null and s.{of_others} is not null and s.present is null",
+        own=sql.SQL(", ").join(
+            sql.SQL("{} = {} - s.{}").format(stage.column(name), stage.value(name), stage.of_others(name))
+            for name in stage.gains
+        ),
+        first=stage.gain(stage.gains[0]),
+        of_others=stage.of_others(stage.gains[0]),
+    )
 
 
 def leave_absolute(arrival: Arrival) -> None:

@@ -77,6 +77,36 @@ def hold_back(connection: Connection, link: Link, stage: Stage) -> int:
     return connection.execute(query).rowcount
 
 
+def hold_early(connection: Connection, link: Link, stage: Stage) -> int:
+    """Set aside what was gained on rows that are yet to come from their makers (`conflict.early`); how many.
+
+    It is tried again with every batch, and then added.
+    """
+    query = sql.SQL(
+        "with early as (delete from {stage} s where s.early and s.at is null and not s.gone"
+        " and not exists (select from {table} t where {match}) returning s.*)"
+        " insert into {parked} (sync, source, schema_name, table_name, key, new_row, sqlstate, error, gains, retry)"
+        " select {sync}, {source}, {schema}, {name}, {key}, {row}, '02000', {error}, {gains}, true from early s"
+    )
+    table = stage.relation.name
+    return connection.execute(
+        query.format(
+            stage=stage.table,
+            table=stage.relation.rows,
+            match=stage.match,
+            parked=_parked(link),
+            sync=sql.Literal(link.sync.name),
+            source=sql.Literal(link.source.name),
+            schema=sql.Literal(table.schema),
+            name=sql.Literal(table.name),
+            key=stage.key_json,
+            row=stage.row_json,
+            error=sql.Literal("its row is yet to come from the master that made it"),
+            gains=stage.gains_json,
+        )
+    ).rowcount
+
+
 def _bring_gains(connection: Connection, link: Link, stage: Stage) -> None:
     """Add what the dead letters of keys to retry hold to what the staged rows bring."""
     sums = [sql.SQL("{} = {}").format(stage.gain(name), _sum(stage, name)) for name in stage.gains]
@@ -100,6 +130,13 @@ def _sum_json(stage: Stage) -> sql.Composable:
         "case when p.gains is not null and {} is not null"
         " then (select jsonb_object_agg(x.k, x.v) from (values {}) x(k, v)) end"
     ).format(stage.gain_value(stage.gains[0]), sql.SQL(", ").join(pairs))
+
+
+def forget_parked(connection: Connection, link: Link, stage: Stage) -> None:
+    """Take rows that were parked out of the stage: they were not written."""
+    query = sql.SQL("delete from {} s using {} p where {} and p.key = {}")
+    here = _of_table(link, stage.relation.name)
+    connection.execute(query.format(stage.table, _parked(link), here, stage.key_json))
 
 
 def drop_all(connection: Connection, link: Link, table: TableName, *, of_all: bool = False) -> None:

@@ -174,7 +174,7 @@ class _Swap:
             columns=sql.SQL(", ").join(arrival.columns),
             values=sql.SQL(", ").join(stage.value(name) for name in stage.relation.key),
             origin=sql.Literal(arrival.link.source.id),
-            onward=sql.Literal(arrival.link.sync.makedelta),
+            onward=sql.Literal(arrival.link.onward),
             logged=sql.Composed([sql.SQL(", {}").format(logged) for logged, _ in gains]),
             gained=sql.Composed([sql.SQL(", {}").format(gained) for _, gained in gains]),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import LiteralString
 
 from psycopg import IsolationLevel, sql
@@ -43,12 +43,16 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Delta:
-    """The changes of one table in a batch. since: what the target has. truncated: it was emptied in between."""
+    """The changes of one table in a batch. since: what the target has. truncated: it was emptied in between.
+
+    had: what the target has of the third masters of a swap, by their numbers.
+    """
 
     relation: Relation
     captured: Captured
     since: Snapshot
     truncated: bool = False
+    had: Mapping[int, Snapshot] = field(default_factory=dict)
 
 
 class Source:
@@ -126,8 +130,9 @@ class Source:
     def rows(
         self, delta: Delta, columns: Sequence[str], retry: Sequence[str] = (), *, text: bool = False
     ) -> sql.Composed:
-        """The query of a table's part of the batch: gone, columns ..., and for a swap what `MEETING` names, then what
-        each counter gained; of a change that only counters saw, no time.
+        """The query of a table's part of the batch: gone, columns ..., and for a swap what `MEETING` names; then what
+        each counter gained, how much of it (in a row made anew) others had gained, and whether the target has yet to
+        see the row made (`conflict.early`). Of a change that only counters saw, no time.
 
         columns: names, in the order wanted. retry: further keys, as JSON objects; they come even if nobody remembers
         a change of theirs, then as of 1970. text: every value as text.
@@ -158,9 +163,19 @@ class Source:
         if gains:
             at = f"case when k.versioned and (k.last).origin is null then {at} end"
         words = [sql.SQL(at), *(sql.SQL("(k.last).{}").format(sql.Identifier(name)) for name in MEETING[1:])]
+        if gains:  # whatever was done to it since, the target sees it made
+            words[1] = sql.SQL("case when k.g1 is null and (k.last).op <> 'D' then 'I' else {} end").format(words[1])
         if again:
             words[1] = sql.SQL("coalesce({}, 'U')").format(words[1])
-        return [*words, *(sql.Identifier("k", f"g{i + 1}") for i in range(len(gains)))]
+        words += [sql.Identifier("k", f"g{i + 1}") for i in range(len(gains))]
+        return [*words, *(self._of_others(delta, name) for name in gains), *([sql.SQL("k.early")] if gains else [])]
+
+    def _of_others(self, delta: Delta, counter: str) -> sql.Composable:
+        """How much others have gained on a row since it was made here; asked only of rows made anew."""
+        return sql.SQL(
+            "case when k.g1 is null then (select coalesce(sum(l.{}), 0) from {} l"
+            " where {} and l.origin is not null and l.seq > k.made) end"
+        ).format(gain(delta.relation, counter), self._log(delta.captured), match_keys(delta.relation, "l", "k"))
 
     @staticmethod
     def _to_send(delta: Delta, *, again: bool) -> sql.Composable:
@@ -250,7 +265,9 @@ class Source:
             ).format(mine, gain(delta.relation, name), sql.Identifier(f"g{i + 1}"))
             for i, name in enumerate(delta.captured.counters)
         ]
-        return sql.SQL(", {} as versioned{}").format(versioned, sql.Composed(sums))
+        return sql.SQL(
+            ", max(l.seq) filter (where l.op = 'I' and l.origin is null) as made, {} as early, {} as versioned{}"
+        ).format(_early(delta), versioned, sql.Composed(sums))
 
     @staticmethod
     def _retry_keys(delta: Delta, retry: Sequence[str]) -> sql.Composed:
@@ -261,6 +278,17 @@ class Source:
         return sql.SQL("select {}, true from unnest({}::jsonb[]) j").format(
             sql.SQL(", ").join(columns), sql.Literal(list(retry))
         )
+
+
+def _early(delta: Delta) -> sql.Composable:
+    """`conflict.early`, over the log rows `l` of a key."""
+    made = [
+        sql.SQL("(l.origin = {} and {})").format(sql.Literal(node), unseen("l.source_xid", seen))
+        for node, seen in delta.had.items()
+    ]
+    if not made:
+        return sql.SQL("false")
+    return sql.SQL("coalesce(bool_or(l.op in ('I', 'D') and ({})), false)").format(sql.SQL(" or ").join(made))
 
 
 def make_durable(connection: Connection) -> None:

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from replicator import validate
-from replicator.cli import passwords
+from replicator.cli import hooks, passwords
 from replicator.cli.objects import converge, given, named, tell, with_new, with_value
 from replicator.cli.session import Session
 from replicator.cli.tables import chosen, every, extended
-from replicator.cli.values import duration, names, own_strategies, pairs
+from replicator.cli.values import duration, members, names, own_strategies, pairs
 from replicator.cli.words import Nouns, Words
 from replicator.errors import UsageError
 from replicator.model import (
@@ -31,7 +31,9 @@ from replicator.model import (
 add = typer.Typer(cls=Nouns, rich_markup_mode=None, help="Add a database, dbgroup, herd, table, sequence or sync.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME")]
-Databases = Annotated[list[str], typer.Argument(metavar="DB...", help="Databases, by their nicknames.")]
+Databases = Annotated[
+    list[str], typer.Argument(metavar="DB[:ROLE]...", help="Databases, by their nicknames; ROLE: source or target.")
+]
 Dbname = Annotated[str | None, typer.Option(help="The database's name on its server.")]
 Host = Annotated[str | None, typer.Option(help="Host name, address or socket folder.")]
 Port = Annotated[int | None, typer.Option(help="Port.")]
@@ -93,6 +95,9 @@ AutoKick = Annotated[bool, typer.Option("--autokick/--no-autokick", help="Run wh
 Paused = Annotated[bool, typer.Option("--paused/--no-paused", help="Declare it off.")]
 
 
+add.command("hook", cls=Words)(hooks.add_hook)
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.add_typer(add, name="add")
@@ -148,9 +153,13 @@ def add_db(
 
 @add.command("dbgroup", cls=Words)
 def add_dbgroup(context: typer.Context, name: Name, databases: Databases) -> None:
-    """Add a named list of databases, for use as a target."""
+    """Add a named list of databases, for use as a target.
+
+    In a swap a member is a master (DB:source, or no role) or a slave (DB:target).
+    """
     session: Session = context.obj
-    group = DbGroup(name=name, members=names(databases))
+    listed, roles = members(databases)
+    group = DbGroup(name=name, members=listed, roles=roles)
     converge(session, with_new(session.catalog.topology(), group))
 
 

@@ -17,6 +17,7 @@ from replicator.catalog import Catalog
 from replicator.cli import output
 from replicator.cli.session import Json, Session
 from replicator.purge import Purger, PurgeReport
+from replicator.status import burden
 
 
 def register(app: typer.Typer) -> None:
@@ -46,9 +47,12 @@ def purge(
     signals.install_handlers(stop)
     purged = Purger(session.connector, stop).once(measured=True)
     stop.raise_if_set()
+    links = list(session.catalog.topology().all_links(session.config.install))
+    late = burden.late(burden.measure(session.connector, links), session.config)
     frozen, dropped = _keep_history(session, history) if history is not None else (0, 0)
     if json:
-        output.dump({"logs": purged.reports, "silent": purged.silent, "frozen": frozen, "dropped": dropped})
+        found = {"logs": purged.reports, "silent": purged.silent, "late": late, "frozen": frozen, "dropped": dropped}
+        output.dump(found)
     else:
         columns = ("Database", "Table", "Log", "Removed", "Kept", "Oldest", "Kept for")
         output.table(columns, [_row(report) for report in purged.reports], empty="There are no change logs.")
@@ -56,6 +60,8 @@ def purge(
             typer.echo(f"Runs moved to the freezer: {frozen}. Days dropped from it: {dropped}.")
     for name, why in purged.silent.items():
         typer.echo(f"replicator: {name} is left out: {why}", err=True)
+    for one in late:
+        typer.echo(f"replicator: {one.sync}: {one}", err=True)
     return 4 if purged.silent else 0
 
 

@@ -26,7 +26,9 @@ def title(sync: Sync, links: list[Link]) -> str:
     """What `ps` shows of a controller."""
     ways = [f"{link.source.name} -> {link.target.name}" for link in links]
     if sync.type is SyncType.SWAP:
-        ways = [f"{a.source.name} <-> {a.target.name}" for a in links if a.source.name == a.lead]
+        ways = [
+            f"{a.source.name} {'<->' if a.mutual else '->'} {a.target.name}" for a in links if a.source.name == a.lead
+        ]
     return f'pgherd controller: sync "{sync.name}" ({sync.type}) {", ".join(ways)}'
 
 

@@ -148,11 +148,7 @@ class Desk:
             self._store(catalog, worker.link, worker.journal)
         for worker in workers:
             if worker.aborts:
-                log.error(
-                    "%s: pauses; see `replicator conflicts list`, then `replicator resume %s`",
-                    worker.aborts,
-                    self._sync,
-                )
+                log.error("%s: pauses; go on by `replicator resume %s`", worker.aborts, self._sync)
                 catalog.set_paused(self._sync, True)
                 worker.aborts = ""
         self._told = {worker: told for worker, told in self._told.items() if worker in workers}

@@ -145,7 +145,7 @@ def ask(connector: Connector, databases: Iterable[Database], work: Callable[[Con
 def masters(topology: Topology, syncs: Collection[str] = ()) -> list[Database]:
     """The databases that take part in swaps, or in some of them, and may be connected to."""
     swaps = [s for s in topology.syncs.values() if s.type is SyncType.SWAP and (not syncs or s.name in syncs)]
-    members = [member for swap in swaps for member in topology.members(swap)]
+    members = [member for swap in swaps for member in topology.masters(swap)]
     return list({member.name: member for member in members if member.active}.values())
 
 

@@ -59,7 +59,7 @@ def _check_travels(topology: Topology, conflict: Conflict) -> None:
         sync is not None
         and sync.type is SyncType.SWAP
         and conflict.table in topology.herds[sync.herd].tables
-        and topology.databases.get(conflict.node) in topology.members(sync)
+        and topology.databases.get(conflict.node) in topology.masters(sync)
     )
     if not carried:
         raise ReplicatorError(

@@ -53,8 +53,10 @@ def _needs(topology: Topology, name: str) -> set[tuple[object, ...]]:
     places = {(d.name, d.dbname, d.host, d.port, d.user, *sorted(d.options.items())) for d in topology.members(sync)}
     relations = {(relation,) for relation in (*herd.tables, *herd.sequences)}
     conflicts = {("strategy", sync.strategy), *sync.strategies, *(("counter", name) for name in sync.counters)}
+    roles = {("slave", name) for name in topology.slaves(sync)}
     numbers = {("numbers", sync.sequences, sync.sequence_step)} if sync.type is SyncType.SWAP else set()
-    return places | relations | conflicts | numbers | {(sync.type,), (sync.copymethod,), ("lead", herd.database)}
+    others = {(sync.type,), (sync.copymethod,), ("lead", herd.database)}
+    return places | relations | conflicts | roles | numbers | others
 
 
 def problems(

@@ -1,4 +1,4 @@
-"""The functions that a swap's strategies name: which they are, and whether a Python one can be loaded here."""
+"""The functions that strategies name: which they are, and whether a Python one can be loaded here."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ def _strategies(sync: Sync) -> Iterator[tuple[Strategy, tuple[str, ...]]]:
 def unloadable(sync: Sync) -> Iterator[str]:
     """A sentence for each Python function that cannot be loaded. Loaded in a process of its own, as when it is used."""
     for kind, names in _strategies(sync):
-        if kind is Strategy.PYTHON and (why := _try(*names)):
+        if kind is Strategy.PYTHON and (why := unloadable_here(*names)):
             yield f"sync {sync.name}: strategy python:{':'.join(names)}: {why}; correct it"
 
 
-def _try(place: str, function: str) -> str:
+def unloadable_here(place: str, function: str) -> str:
+    """Why a Python function cannot be loaded on this machine; empty if it can."""
     command = [sys.executable, "-m", "replicator.apply.judge", place, function, "--load"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)

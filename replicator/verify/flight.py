@@ -103,7 +103,7 @@ class Direction:
         return sql.Identifier(self.link.install.schema, self.captured.log)
 
     def _mine(self) -> sql.Composed:
-        sent = "l.origin is null" if self.link.sync.type is SyncType.SWAP else "l.onward"
+        sent = "l.origin is null" if self.link.mutual else "l.onward"
         return sql.SQL("{} and {}").format(self._unseen(), sql.SQL(sent))
 
     def _unseen(self) -> sql.Composed:

@@ -240,3 +240,39 @@ def test_a_row_that_is_tried_again_comes_though_its_changes_are_purged(nodes: Pa
     try_again(nodes.target)
     made.settle()
     assert everywhere(list(nodes), 1) == ("much too long", 101, Decimal("1.5"))
+
+
+def between(made: Lab, source: str, target: str) -> Counts:
+    """Run the link from one to another."""
+    ways = [runner for runner in made.sync() if (runner.link.source.name, runner.link.target.name) == (source, target)]
+    return ways[0].run().counts
+
+
+@pytest.mark.parametrize("order", ["image first", "gains first"])
+def test_what_is_counted_on_a_row_that_is_not_everywhere_counts_once(
+    masters: list[Node], lab: Build, order: str
+) -> None:
+    made = swap(lab, masters)
+    masters[0].execute("insert into t values (9, 'new', 7)")
+    between(made, "m1", "m2")
+    masters[1].execute("update t set n = n + 100, price = price + 0.5 where id = 9")
+    if order == "image first":
+        between(made, "m2", "m1")
+        masters[0].execute("update t set v = 'newer', n = n + 1000 where id = 9")
+        between(made, "m1", "m3")
+        assert masters[2].execute("select v, n from t where id = 9") == [("newer", 1007)]
+    else:
+        between(made, "m2", "m3")
+        assert parked(masters[2]) == [{"n": 100, "price": 0.5}]
+        masters[1].execute("update t set n = n + 10000 where id = 9")
+        between(made, "m2", "m3")
+        assert parked(masters[2]) == [{"n": 10100, "price": 0.5}]
+        between(made, "m2", "m1")
+        masters[0].execute("update t set v = 'newer', n = n + 1000 where id = 9")
+    made.settle()
+    total = 1107 if order == "image first" else 11107
+    assert everywhere(masters, 9) == ("newer", total, Decimal("0.5"))
+    assert not parked(masters[2])
+    masters[2].execute("update t set n = n + 1 where id = 9")
+    made.settle()
+    assert everywhere(masters, 9)[1] == total + 1

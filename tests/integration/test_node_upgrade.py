@@ -37,11 +37,14 @@ def test_all_upgrades_in_turn_make_the_schema(node_factory: NodeFactory) -> None
     old, new = node_factory("old"), node_factory("new")
     make_old(old)
     before = shape(old)
+    floor = old.value("update pgherd.node set floor = '2090-01-02 03:04:05.678901+00' returning floor")
     for node in (old, new):
         with node.connect() as connection:
             create_schema(connection, Install())
             create_schema(connection, Install())
     assert shape(old) == shape(new) != before
+    seen = "select timestamptz 'epoch' + last_value * interval '1 microsecond' from pgherd.floor"
+    assert old.value("select floor from pgherd.node") == old.value(seen) == floor
     assert old.value("select version from pgherd.node") == new.value("select version from pgherd.node")
 
 

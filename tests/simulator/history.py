@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from replicator.conflict import Claim, Rule
@@ -71,6 +71,21 @@ def _event(chance: random.Random, nodes: int, keys: int, busy: float) -> Event:
     return kind, pair
 
 
+def with_rows(history: History) -> History:
+    """The history, and rows that masters make in between and all count on; nobody joins, as a copy is no batch."""
+    chance = random.Random(f"rows of {history.strategy}:{history.seed}")
+    events: list[Event] = []
+    for event in history.events:
+        if event[0] not in ("add", "remove"):
+            events.append(event)
+        while chance.random() < 0.5:
+            node = chance.randint(1, history.nodes)
+            kind = chance.choice(["make", "count", "count", "count", "run", "run"])
+            numbers = (node, chance.randint(1, history.nodes)) if kind == "run" else (node, chance.randrange(20))
+            events.append((kind, numbers))
+    return replace(history, events=tuple(events))
+
+
 APPLICATION = {"write": 10, "delete": 4, "increment": 4, "move": 2, "open": 4, "keep": 2, "commit": 5, "abort": 1}
 REPLICATOR = {
     **{"run": 8, "read": 6, "lock": 5, "land": 6, "drop": 1, "crash": 1, "cut": 1, "heal": 2, "clock": 1},
@@ -120,6 +135,10 @@ def step(world: World, event: Event) -> None:
             world.open(node, keeps=True)
         case (("commit" | "abort"), (_, place, _, _, _)):
             getattr(world, kind)(node, place % 3)
+        case "make", _:
+            world.make(node)
+        case "count", (_, which):
+            world.on_made(node, which, "add", which + 1)
         case "clock", (_, seconds):
             world.nodes[node].skew += timedelta(seconds=seconds)
         case "survey", _:
@@ -178,7 +197,7 @@ def _unequal(world: World, left: set[int]) -> str:
 def _wrong_sums(world: World) -> str:
     for key, total in world.total.items():
         for number in world.members:
-            if (found := world.nodes[number].counters[key]) != total:
+            if (found := world.nodes[number].counters.get(key)) != total:
                 return f"counter {key}: {found} on {number}, {total} in all"
     return ""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from provision.inventory import HerdSettings, Inventory, MakeDelta, ReplicationSettings, SyncSettings
+from provision.inventory import HerdSettings, HookSettings, Inventory, MakeDelta, ReplicationSettings, SyncSettings
 from provision.tasks import tls
-from provision.tasks.starts import members
+from provision.tasks.starts import members, slaves
+from replicator.hook import Hook, Moment
 from replicator.model import (
     CopyMethod,
     Database,
@@ -16,6 +17,7 @@ from replicator.model import (
     Herd,
     Numbers,
     OneTimeCopy,
+    Role,
     Strategy,
     Sync,
     SyncType,
@@ -34,7 +36,7 @@ def topology(inventory: Inventory, declared: ReplicationSettings, resolve: Resol
     syncs = {name: _sync(name, settings) for name, settings in declared.syncs.items()}
     found = Topology(
         databases=databases,
-        dbgroups={name: DbGroup(name=name, members=tuple(group)) for name, group in declared.dbgroups.items()},
+        dbgroups={name: _dbgroup(name, group) for name, group in declared.dbgroups.items()},
         herds=herds,
         syncs=syncs,
     )
@@ -55,6 +57,11 @@ def _databases(inventory: Inventory, declared: ReplicationSettings) -> dict[str,
             options={**tls.options(inventory, host), **settings.options},
         )
     return found
+
+
+def _dbgroup(name: str, members: Mapping[str, str | None]) -> DbGroup:
+    roles = {member: Role(role) for member, role in members.items() if role}
+    return DbGroup(name=name, members=tuple(members), roles=roles)
 
 
 def _herd(name: str, settings: HerdSettings, databases: Mapping[str, Database], resolve: Resolve) -> Herd:
@@ -92,7 +99,18 @@ def _sync(name: str, settings: SyncSettings) -> Sync:
         onetimecopy=OneTimeCopy(settings.onetimecopy),
         copymethod=CopyMethod(settings.copymethod),
         ddl=Ddl(settings.ddl),
+        hooks=tuple(_hook(name, hook) for name, hook in settings.hooks.items()),
         paused=settings.paused,
+    )
+
+
+def _hook(name: str, settings: HookSettings) -> Hook:
+    return Hook(
+        name=name,
+        moment=Moment(settings.when),
+        call=settings.call,
+        tables=tuple(str(TableName.parse(table)) for table in settings.tables),
+        seconds=settings.timeout.total_seconds(),
     )
 
 
@@ -104,7 +122,7 @@ def _flows_onward(found: Topology, declared: ReplicationSettings, name: str) -> 
     tables = set(found.herds[found.syncs[name].herd].tables)
     written = _written(found, declared, name)
     return any(
-        _read(found, declared, other) & written and tables & set(found.herds[found.syncs[other].herd].tables)
+        _read(declared, other) & written and tables & set(found.herds[found.syncs[other].herd].tables)
         for other in found.syncs
         if other != name
     )
@@ -115,6 +133,5 @@ def _written(found: Topology, declared: ReplicationSettings, name: str) -> set[s
     return {source, *targets} if found.syncs[name].type is SyncType.SWAP else set(targets)
 
 
-def _read(found: Topology, declared: ReplicationSettings, name: str) -> set[str]:
-    source, *targets = members(declared, name)
-    return {source, *targets} if found.syncs[name].type is SyncType.SWAP else {source}
+def _read(declared: ReplicationSettings, name: str) -> set[str]:
+    return set(members(declared, name)) - slaves(declared, name)

@@ -9,7 +9,8 @@ select i.revision,
                  from catalog.db d), '[]'),
        coalesce((select jsonb_agg(jsonb_build_object(
                      'name', g.name,
-                     'members', coalesce((select jsonb_agg(m.db order by m.ordinal) from catalog.dbgroup_member m
+                     'members', coalesce((select jsonb_agg(jsonb_build_array(m.db, m.role) order by m.ordinal)
+                                          from catalog.dbgroup_member m
                                           where m.dbgroup = g.name), '[]')) order by g.name)
                  from catalog.dbgroup g), '[]'),
        coalesce((select jsonb_agg(jsonb_build_object(
@@ -24,7 +25,7 @@ select i.revision,
                      'makedelta', s.makedelta, 'autokick', s.autokick,
                      'checktime', extract(epoch from s.checktime), 'onetimecopy', s.onetimecopy,
                      'copymethod', s.copymethod, 'paused', s.paused,
-                     'strategies', s.strategies, 'counters', s.counters, 'ddl', s.ddl,
+                     'strategies', s.strategies, 'counters', s.counters, 'ddl', s.ddl, 'hooks', s.hooks,
                      'sequences', s.sequences, 'sequence_step', s.sequence_step,
                      'targets', coalesce((select jsonb_agg(coalesce(t.db, t.dbgroup) order by t.ordinal)
                                           from catalog.sync_target t where t.sync = s.name), '[]')) order by s.name)
@@ -63,8 +64,9 @@ delete from catalog.dbgroup where name = %(name)s
 delete from catalog.dbgroup_member where dbgroup = %(name)s
 
 -- add_dbgroup_members --
-insert into catalog.dbgroup_member (dbgroup, db, ordinal)
-select %(name)s, m.db, m.ordinal from unnest(%(members)s::text[]) with ordinality m (db, ordinal)
+insert into catalog.dbgroup_member (dbgroup, db, ordinal, role)
+select %(name)s, m.db, m.ordinal, m.role
+from unnest(%(members)s::text[], %(roles)s::text[]) with ordinality m (db, role, ordinal)
 
 -- add_herd --
 insert into catalog.herd (name, db) values (%(name)s, %(database)s)
@@ -87,15 +89,15 @@ from unnest(%(kinds)s::text[], %(ordinals)s::int[], %(schemas)s::text[], %(names
 -- add_sync --
 insert into catalog.sync
     (name, type, herd, strategy, makedelta, autokick, checktime, onetimecopy, copymethod, paused, strategies, counters,
-     ddl, sequences, sequence_step)
+     ddl, sequences, sequence_step, hooks)
 values (%(name)s, %(type)s, %(herd)s, %(strategy)s, %(makedelta)s, %(autokick)s, %(checktime)s, %(onetimecopy)s,
-        %(copymethod)s, %(paused)s, %(strategies)s, %(counters)s, %(ddl)s, %(sequences)s, %(sequence_step)s)
+        %(copymethod)s, %(paused)s, %(strategies)s, %(counters)s, %(ddl)s, %(sequences)s, %(sequence_step)s, %(hooks)s)
 
 -- update_sync --
 update catalog.sync set type = %(type)s, herd = %(herd)s, strategy = %(strategy)s, makedelta = %(makedelta)s,
        autokick = %(autokick)s, checktime = %(checktime)s, onetimecopy = %(onetimecopy)s,
        copymethod = %(copymethod)s, paused = %(paused)s, strategies = %(strategies)s, counters = %(counters)s,
-       ddl = %(ddl)s, sequences = %(sequences)s, sequence_step = %(sequence_step)s
+       ddl = %(ddl)s, sequences = %(sequences)s, sequence_step = %(sequence_step)s, hooks = %(hooks)s
 where name = %(name)s
 
 -- remove_sync --

@@ -62,6 +62,8 @@ create table catalog.dbgroup_member (
              constraint dbgroup_member_is_db references catalog.db (name),
     ordinal  int  not null
              constraint dbgroup_member_ordinal_valid check (ordinal > 0),
+    role     text
+             constraint dbgroup_member_role_known check (role in ('source', 'target')),
     constraint dbgroup_member_pkey primary key (dbgroup, db),
     constraint dbgroup_member_ordinal_once unique (dbgroup, ordinal)
 );
@@ -69,6 +71,7 @@ comment on table  catalog.dbgroup_member is 'Which databases a group lists';
 comment on column catalog.dbgroup_member.dbgroup is 'The group';
 comment on column catalog.dbgroup_member.db is 'The database';
 comment on column catalog.dbgroup_member.ordinal is 'Its place in the list, from 1';
+comment on column catalog.dbgroup_member.role is 'source: it is read too; target: only written; null: as the sync says';
 
 create table catalog.herd (
     name  text not null constraint herd_pkey primary key
@@ -127,7 +130,9 @@ create table catalog.sync (
     sequences    text     not null
                  constraint sync_sequences_known check (sequences in ('interleave', 'none')),
     sequence_step int     not null
-                 constraint sync_sequence_step_valid check (sequence_step between 2 and 1024)
+                 constraint sync_sequence_step_valid check (sequence_step between 2 and 1024),
+    hooks        jsonb    not null
+                 constraint sync_hooks_are_a_list check (jsonb_typeof(hooks) = 'array')
 );
 comment on table  catalog.sync is 'Moves a herd from its database to targets';
 comment on column catalog.sync.name is 'The sync''s name';
@@ -145,6 +150,7 @@ comment on column catalog.sync.counters is 'Columns that concurrent changes add 
 comment on column catalog.sync.ddl is 'Which changes of definitions it makes on its targets by itself';
 comment on column catalog.sync.sequences is 'How masters of a swap come by different numbers from sequences';
 comment on column catalog.sync.sequence_step is 'How many masters may share the numbers';
+comment on column catalog.sync.hooks is 'What it runs at moments of its runs: name, moment, call, tables, seconds';
 
 create table catalog.sync_target (
     sync     text not null
