@@ -109,9 +109,7 @@ def declared(topology: Topology, kept: Mapping[tuple[str, str], Mapping[str, str
             before = found.get(each.name)
             syncs = (*(before.syncs if before else ()), sync.name)
             tables = tuple(TableName.parse(table) for table in each.tables)
-            found[each.name] = Code(
-                name=each.name, when=str(each.moment), call=each.call, syncs=syncs, tables=tables
-            )
+            found[each.name] = Code(name=each.name, when=str(each.moment), call=each.call, syncs=syncs, tables=tables)
     for (noun, name), values in kept.items():
         if noun == "code" and values.get("whenrun") == CONFLICT:
             syncs = tuple(part for part in values["syncs"].split(",") if part in topology.syncs)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from psycopg.errors import SyntaxError
+
 from replicator.bucardo.codes import CONFLICT, KNOWN, Code, attached, call_of, declared, moment_of, owners
 from replicator.bucardo.declaring import converge, good_name, reject_unknown
 from replicator.bucardo.session import Session, taken
 from replicator.bucardo.syncs import boolean
 from replicator.errors import UsageError
 from replicator.hook import Hook, Moment
+from replicator.model import Database
+from replicator.postgres import translated
 from replicator.validate.functions import unloadable_here
 
 IDLE = ("getdbh", "getrows", "priority", "trigrules")
@@ -33,7 +37,7 @@ def add(session: Session, _noun: str, words: tuple[str, ...]) -> None:
     code = Code(
         name=name, when=moment_of(pairs["whenrun"]), call=call_of(pairs["src_code"]), syncs=syncs, tables=tables
     )
-    check(code)
+    check(session, code)
     converge(session, attached(current, code))
     remember(session, code)
     for key in IDLE:
@@ -42,11 +46,29 @@ def add(session: Session, _noun: str, words: tuple[str, ...]) -> None:
     session.say(f'Added customcode "{name}"')
 
 
-def check(code: Code) -> None:
-    """Raise UsageError unless its Python function can be loaded here, where the daemon runs."""
-    python = Hook(name=code.name, moment=Moment.AFTER_SYNC, call=code.call).python
-    if python and (why := unloadable_here(*python)):
+def check(session: Session, code: Code) -> None:
+    """Raise UsageError unless its function is where it is called: on every target, or here beside the daemon."""
+    hook = Hook(name=code.name, moment=Moment.AFTER_SYNC, call=code.call)
+    if hook.python and (why := unloadable_here(*hook.python)):
         raise UsageError(f"{code.call}: {why}")
+    if not hook.sql or code.when == CONFLICT:  # a strategy's function is looked for with the rest of its sync
+        return
+    topology = session.topology
+    targets = {target.name: target for sync in code.syncs for target in topology.targets(topology.syncs[sync])}
+    for target in targets.values():
+        if target.active and not _has(session, target, f"{hook.sql}(jsonb)"):
+            raise UsageError(
+                f"There is no function {hook.sql}(jsonb) on {target}; create it there, or correct its name"
+            )
+
+
+def _has(session: Session, database: Database, function: str) -> bool:
+    with session.connector.open(database, "ctl", autocommit=True) as connection, translated(str(database)):
+        try:
+            found = connection.execute("select to_regprocedure(%s) is not null", [function]).fetchone()
+        except SyntaxError:
+            return False
+    return bool(found and found[0])
 
 
 def remember(session: Session, code: Code) -> None:

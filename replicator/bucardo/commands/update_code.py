@@ -28,7 +28,7 @@ def update(session: Session, _noun: str, words: tuple[str, ...]) -> None:
         when=moment_of(pairs["whenrun"]) if "whenrun" in pairs else before.when,
         call=call_of(pairs["src_code"]) if "src_code" in pairs else before.call,
     )
-    check(after)
+    check(session, after)
     converge(session, attached(detached(current, before), after))
     session.catalog.forget_habits("code", after.name)
     remember(session, after)
