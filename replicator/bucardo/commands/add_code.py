@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from psycopg.errors import SyntaxError
+import psycopg
 
 from replicator.bucardo.codes import CONFLICT, KNOWN, Code, attached, call_of, declared, moment_of, owners
 from replicator.bucardo.declaring import converge, good_name, reject_unknown
@@ -66,7 +66,7 @@ def _has(session: Session, database: Database, function: str) -> bool:
     with session.connector.open(database, "ctl", autocommit=True) as connection, translated(str(database)):
         try:
             found = connection.execute("select to_regprocedure(%s) is not null", [function]).fetchone()
-        except SyntaxError:
+        except psycopg.errors.SyntaxError:
             return False
     return bool(found and found[0])
 
