@@ -228,6 +228,8 @@ def _second_master(c: Cluster) -> None:
     started(m2("bucardo_ctl start"))
     soon(lambda: "|idle " in m2("bucardo_ctl status"), "the swap runs")
     assert m.processes(), "the first master's install goes on beside it"
+    installs = query(m, 241, "select count(*) from pg_namespace where nspname like 'pgherd_bucardo_%'")
+    assert installs == "2", "each install has its own logs and triggers in the same database"
 
 
 def _clone(c: Cluster) -> None:
@@ -287,6 +289,9 @@ def _rename(c: Cluster) -> None:
     for name in ("benchdelta", "benchcopy"):
         same(m(f"bucardo_ctl remove sync {name}"), REMOVED.format(name), NOTE)
     same(m("bucardo_ctl list sync", code=1), EMPTY.format("sync"))
+    # What the one install has removed is still there for the other.
+    query(m, 241, "update pgbench_tellers set filler = 'still' where tid = 2")
+    soon(lambda: equal(m, TABLES, 241, 243), "the other install's swap goes on", 30)
     printed = m("bucardo_ctl add sync benchdeltaalpha source=alpha targetdb=test1_slave type=pushdelta")  # 50
     same(printed, 'Added sync "benchdeltaalpha"')
     same(
