@@ -17,17 +17,19 @@ SEED ?= $(shell date +%s)
 # Many tests wait for something most of the time, so a few more than there are processors keep those busy.
 JOBS ?= 4
 
-.PHONY: help deploy destroy test unit integration acceptance lab lab-down lab-test simulate chaos bench lint format clean
+.PHONY: help deploy destroy test unit integration acceptance howto lab lab-down lab-test simulate chaos bench lint format clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make deploy       three nodes on this machine that replicate: provision deploy $(INVENTORY)'
 	@echo 'make destroy      remove them again, after asking'
 	@echo 'make test         the whole test suite; parts of it: make unit, integration, acceptance'
+	@echo 'make howto        the how-to of Bucardo 4.5, its commands as typed, on three fresh servers'
 	@echo 'make lab          three hosts with their own systemd and sshd on this machine, as root: docs/how-to/lab.md'
 	@echo 'make lab-down     remove them again; make lab-test: the tests on such hosts'
 	@echo 'make simulate     histories of swaps without servers, N=10000 of each strategy; ARGS="--seed 7" plays one again'
-	@echo 'make chaos        three masters while everything breaks, MINUTES=10; SEED=... for the same faults'
+	@echo 'make chaos        three masters while everything breaks, MINUTES=10; SEED=... for the same faults;'
+	@echo '                  ARGS="--failpoint commit.before -k any_failpoint" kills at that place only'
 	@echo 'make bench        beside native replication, Bucardo and others: docs/performance.md; ARGS="catchup -n 20000" for less'
 	@echo 'make lint         formatting, style, types, import layers (make format mends the first)'
 	@echo 'make clean        remove the virtual environment and what tools left in this folder'
@@ -44,7 +46,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/pytest --ignore=tests/lab --numprocesses=$(JOBS) --dist=worksteal $(ARGS)
 	$(BIN)/pytest tests/lab $(ARGS) || [ $$? -eq 5 ]
 
-unit integration acceptance: $(VENV)/.installed-dev
+unit integration acceptance howto: $(VENV)/.installed-dev
 	$(BIN)/pytest tests/$@ $(ARGS)
 
 lab lab-down: $(VENV)/.installed-dev

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from replicator.errors import ReplicatorError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
@@ -30,11 +32,15 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """One run of a link. seconds: how long it took; copied: tables that were copied whole first."""
+    """One run of a link. seconds: how long it took; copied: tables that were copied whole first.
+
+    trouble: what went wrong once its rows were committed.
+    """
 
     counts: Counts = Counts()
     seconds: float = 0.0
     copied: tuple[str, ...] = ()
+    trouble: ReplicatorError | None = None
 
     @property
     def empty(self) -> bool:

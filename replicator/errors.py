@@ -59,6 +59,17 @@ class InvalidTopology(UsageError):
         super().__init__("\n".join(self.problems), hint=hint)
 
 
+class UnsentChanges(ReplicatorError):
+    """A master that is to leave holds changes that the others do not have."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__(
+            "\n".join(faults),
+            hint="Stop writing there, and let it catch up; or give these changes up:"
+            " `replicator remove-node SYNC DATABASE --force`.",
+        )
+
+
 class DaemonNotRunning(ReplicatorError):
     """The replicator daemon is not running."""
 
@@ -130,6 +141,24 @@ class RowRejected(ReplicatorError):
 
 class ServerError(ReplicatorError):
     """The server refused a statement."""
+
+
+class HookFailed(ReplicatorError):
+    """A hook failed, or took too long."""
+
+
+class HookSkips(ReplicatorError):
+    """A hook gives this run up; it is tried again later."""
+
+    policy = Policy.RETRY
+
+
+class HookRetries(Transient):
+    """A hook wants this run again at once."""
+
+
+class HookStops(ReplicatorError):
+    """A hook pauses the sync."""
 
 
 class Interrupted(ReplicatorError):

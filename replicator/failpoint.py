@@ -75,8 +75,8 @@ Name = Literal[
     "join.before-choice",
     "join.before-way-back",
     "join.after-way-back",  # changes flow back, nothing is copied
-    "join.before-thirds",
-    "join.after-thirds",  # where it will go on with the other masters is set
+    "join.before-opening",
+    "join.after-opening",  # what is equal flows on, and where it will go on with the other masters is set
     "join.after-versions",  # shipped, not committed
     "join.after-floor",
     "join.after-copy",

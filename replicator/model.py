@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from replicator.hook import Hook
+
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 
 
@@ -22,6 +24,13 @@ class SyncType(StrEnum):
     PUSHDELTA = "pushdelta"  # changed rows, by key, from one source to its targets
     FULLCOPY = "fullcopy"  # whole tables, key or not, whenever the source changed
     SWAP = "swap"  # changed rows both ways between masters
+
+
+class Role(StrEnum):
+    """What a member of a dbgroup is to the syncs over it."""
+
+    SOURCE = "source"  # it is read and written: a master of a swap
+    TARGET = "target"  # it is written only: a slave
 
 
 class Strategy(StrEnum):
@@ -62,6 +71,13 @@ class Ddl(StrEnum):
 
     NONE = "none"
     NEWCOL = "newcol"  # a column that was added on the source
+
+
+class Numbers(StrEnum):
+    """How masters of a swap come by different numbers from the sequences of its tables."""
+
+    INTERLEAVE = "interleave"  # each increments by `sequence_step`, from a number of its own
+    NONE = "none"  # the sequences are left alone
 
 
 @dataclass(frozen=True, order=True)
@@ -132,10 +148,14 @@ class Database:
 
 @dataclass(frozen=True, kw_only=True)
 class DbGroup:
-    """A named list of databases, used as the targets of a sync."""
+    """A named list of databases, used as the targets of a sync.
+
+    roles: of the members that have one. Without, a member is what the sync makes of it: a swap's master, else a slave.
+    """
 
     name: str
     members: tuple[str, ...] = ()
+    roles: Mapping[str, Role] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,9 +174,11 @@ class Sync:
 
     strategy: who wins a conflict of a swap, as `conflict.named` reads it; strategies: of tables that have their own.
     counters: columns (`column`, or `table.column`) that concurrent changes add up in.
+    sequences: how masters come by different numbers; sequence_step: how many masters may share them (a power of two).
     makedelta: what this sync writes on a node flows onward by the other syncs that read there.
     ddl: what it changes in the targets' definitions when the source's change.
     autokick: run when the source changed. checktime: run at least that often, changed or not. paused: declared off.
+    hooks: code that runs at moments of its runs, in this order.
     """
 
     name: str
@@ -166,6 +188,8 @@ class Sync:
     strategy: str = Strategy.LATEST
     strategies: tuple[tuple[TableName, str], ...] = ()
     counters: tuple[str, ...] = ()
+    sequences: Numbers = Numbers.INTERLEAVE
+    sequence_step: int = 16
     makedelta: bool = False
     autokick: bool = True
     checktime: timedelta | None = None
@@ -173,6 +197,7 @@ class Sync:
     copymethod: CopyMethod = CopyMethod.DIFF
     ddl: Ddl = Ddl.NONE
     paused: bool = False
+    hooks: tuple[Hook, ...] = ()
 
     def strategy_of(self, table: TableName) -> str:
         """Who wins a conflict in a table."""
@@ -196,6 +221,7 @@ class Link:
     """One direction of one sync: everything that a runner needs to know of it, resolved.
 
     lead: the database that the sync's herd lives on; `Strategy.SOURCE` means this one, whichever way the link points.
+    slaves: the names of a swap's slaves. They follow the lead, so what the other masters send there flows onward.
     """
 
     install: Install
@@ -205,9 +231,20 @@ class Link:
     lead: str
     tables: tuple[TableName, ...]
     sequences: tuple[TableName, ...] = ()
+    slaves: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.sync.name}: {self.source.name} -> {self.target.name}"
+
+    @property
+    def mutual(self) -> bool:
+        """Whether both ends are masters, each of which judges what comes from the other."""
+        return self.sync.type is SyncType.SWAP and self.target.name not in self.slaves
+
+    @property
+    def onward(self) -> bool:
+        """Whether what is written on the target is to be read there by others."""
+        return self.sync.makedelta or bool(self.slaves and self.target.name == self.lead)
 
     @property
     def active(self) -> bool:
@@ -237,16 +274,29 @@ class Topology:
         """The databases of a sync: its source first, then its targets."""
         return (self.databases[self.herds[sync.herd].database], *self.targets(sync))
 
+    def masters(self, sync: Sync) -> tuple[Database, ...]:
+        """The databases that a sync reads: its source, and the other masters of a swap."""
+        slaves = self.slaves(sync)
+        return tuple(database for database in self.members(sync) if database.name not in slaves)
+
+    def slaves(self, sync: Sync) -> tuple[str, ...]:
+        """The names of the databases that a sync writes only."""
+        names = [database.name for database in self.targets(sync)]
+        if sync.type is not SyncType.SWAP:
+            return tuple(names)
+        groups = [self.dbgroups[target] for target in sync.targets if target in self.dbgroups]
+        return tuple(name for name in names if any(group.roles.get(name) is Role.TARGET for group in groups))
+
     def pairs(self, sync: Sync) -> list[tuple[Database, Database]]:
-        """Where the rows of a sync go from and to: source to each target, and for a swap every ordered pair."""
-        members = self.members(sync)
-        if sync.type is SyncType.SWAP:
-            return [(a, b) for a in members for b in members if a is not b]
-        return [(members[0], target) for target in members[1:]]
+        """Where the rows of a sync go from and to: source to each slave, and every ordered pair of masters."""
+        masters, slaves = self.masters(sync), self.slaves(sync)
+        mutual = [(a, b) for a in masters for b in masters if a is not b]
+        return mutual + [(masters[0], self.databases[name]) for name in slaves]
 
     def links(self, install: Install, sync: Sync) -> tuple[Link, ...]:
-        """The links of a sync: source to each target, and for a swap every ordered pair."""
+        """The links of a sync, one for each of its pairs."""
         herd = self.herds[sync.herd]
+        slaves = self.slaves(sync) if sync.type is SyncType.SWAP else ()
         return tuple(
             Link(
                 install=install,
@@ -256,6 +306,7 @@ class Topology:
                 lead=herd.database,
                 tables=herd.tables,
                 sequences=herd.sequences,
+                slaves=slaves,
             )
             for source, target in self.pairs(sync)
         )

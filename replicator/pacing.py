@@ -13,10 +13,11 @@ from datetime import timedelta
 from enum import Enum, auto
 
 from replicator.errors import ConnectionLost, LockedOut, Policy, ReplicatorError, Transient
+from replicator.habits import Rhythm
 from replicator.model import Sync, SyncType
 
-SOON, LATE = 0.02, 0.2
-"""How long until the next look: after activity, and when nothing has happened for a while."""
+SOON = 0.02
+"""How long until the next look after activity; when nothing has happened for a while, `Rhythm.late`."""
 
 ARMED = 1.0
 """How long until the next look where the first change will ring the bell (`capture.bell`)."""
@@ -24,9 +25,6 @@ ARMED = 1.0
 GROWTH = 1.5
 LEAST_REST = 0.25
 """A whole copy is followed by a rest as long as it took, and never by a shorter one than this."""
-
-FIRST_RETRY, LAST_RETRY, LAST_CONTENDED = 0.2, 10.0, 2.0
-"""Back-off after errors that pass by themselves; the last one is for locks and serialization: the server is up."""
 
 LOOK_AGAIN = 10.0
 """How often to see whether a person has mended what is wrong."""
@@ -62,7 +60,10 @@ class Verdict:
 class Pace:
     """The pace of one link. It starts unprepared and due."""
 
-    def __init__(self, sync: Sync, now: float, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self, sync: Sync, now: float, jitter: Callable[[], float] = random.random, rhythm: Rhythm | None = None
+    ) -> None:
+        self.rhythm = rhythm or Rhythm()
         self._autokick = sync.autokick
         self._checktime = _seconds(sync.checktime)
         self._rests = sync.type is SyncType.FULLCOPY
@@ -150,14 +151,15 @@ class Pace:
         first, self._attempts = self._attempts == 0, self._attempts + 1
         if error.policy is not Policy.RETRY:
             # What fails in a run is often better told by preparing anew, which compares both sides.
-            return Verdict("waiting", FIRST_RETRY if first and self._prepared else LOOK_AGAIN)
-        last = LAST_CONTENDED if isinstance(error, LockedOut | Transient) else LAST_RETRY
-        delay = min(last, FIRST_RETRY * 2 ** min(self._attempts - 1, 10))
+            return Verdict("waiting", self.rhythm.first_retry if first and self._prepared else LOOK_AGAIN)
+        rhythm = self.rhythm  # locks and serialization have a limit of their own: the server is up
+        last = rhythm.last_contended if isinstance(error, LockedOut | Transient) else rhythm.last_retry
+        delay = min(last, rhythm.first_retry * 2 ** min(self._attempts - 1, 10))
         return Verdict("retrying", delay * (0.5 + 0.5 * self._jitter()))
 
     def _slow_down(self, now: float) -> None:
         self._look_at = now + self._interval
-        self._interval = min(LATE, self._interval * GROWTH)
+        self._interval = min(self.rhythm.late, self._interval * GROWTH)
 
     def _finish_kick(self) -> int:
         if self._serving <= self._served:

@@ -83,7 +83,7 @@ class Connector:
         return self._open(dict(self.config.catalog), where, purpose, autocommit=autocommit)
 
     def _open(self, params: Mapping[str, str], name: str, purpose: str, *, autocommit: bool) -> Connection:
-        merged = {**TIMEOUTS, **params}
+        merged = {**TIMEOUTS, **self.config.keepalives, **params}
         if self.route:
             merged |= self.route(merged)
         if self.config.passfile:
@@ -97,7 +97,7 @@ def connect(params: Mapping[str, str], name: str, *, autocommit: bool = False) -
     try:
         connection = psycopg.connect(**params, autocommit=True)  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
-        raise _connect_error(error, name) from error
+        raise connect_error(error, name) from error
     except UnicodeError as error:  # of the resolver, which psycopg asks in Python
         raise errors.Unreachable(f"{name}: its host is not a possible host name.") from error
     except psycopg.ProgrammingError as error:
@@ -133,7 +133,8 @@ def release(number: int) -> str:
     return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
 
 
-def _connect_error(error: psycopg.OperationalError, name: str) -> errors.ReplicatorError:
+def connect_error(error: psycopg.OperationalError, name: str) -> errors.ReplicatorError:
+    """The replicator's error for a connection that could not be made; `name` stands for the server."""
     text = _why_not_connected(error)
     state = error.sqlstate or ""
     if "password" in text or "authentication" in text or "pg_hba.conf" in text or state.startswith("28"):

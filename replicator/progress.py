@@ -207,9 +207,18 @@ def followed(connection: Connection, install: Install, sync: str, source: str) -
 
 
 def standing(connection: Connection, install: Install, sync: str) -> dict[str, Snapshot]:
-    """This node's positions on the other masters of a swap, by name."""
-    query = sql.SQL("select source, snapshot from {}.progress where sync = %s").format(sql.Identifier(install.schema))
-    return {source: Snapshot.parse(snapshot) for source, snapshot in connection.execute(query, [sync])}
+    """What this node has for certain of each other master of a swap, by name: the position of its latest table."""
+    query = sql.SQL(
+        "select turn, source, snapshot from (select source, snapshot, 1 as turn from {0}.progress where sync = %(sync)s"
+        " union all select source, snapshot, 2 from {0}.progress_table where sync = %(sync)s and state = 'copied') x"
+        " order by turn"
+    ).format(sql.Identifier(install.schema))
+    found: dict[str, Snapshot] = {}
+    for turn, source, text in connection.execute(query, {"sync": sync}):
+        at = Snapshot.parse(text)
+        if turn == 1 or (source in found and found[source].covers(at)):
+            found[source] = at
+    return found
 
 
 def told(connection: Connection, install: Install, sync: str) -> dict[str, dict[str, Snapshot]]:
@@ -231,7 +240,7 @@ def forget(
     """Drop the positions and parked rows of a sync on this target: all, of one source, or of some tables only."""
     if not exists(connection, install):
         return
-    for relation in _kept_relations(names):
+    for relation in _kept_relations(connection, install, names):
         condition, values = _condition(sync, source, names if relation != "progress" else None)
         connection.execute(
             sql.SQL("delete from {}.{} where {}").format(
@@ -241,10 +250,13 @@ def forget(
         )
 
 
-def _kept_relations(names: Collection[TableName] | None) -> Iterator[str]:
+def _kept_relations(connection: Connection, install: Install, names: Collection[TableName] | None) -> Iterator[str]:
     if names is None:
         yield "progress"
-    yield from ("progress_table", "table_columns", "parked")
+    yield from ("progress_table", "parked")
+    # A node may be cleaned by a newer program than the one that last prepared it.
+    if fetch_one(connection, "select to_regclass(%s) is not null", [f'"{install.schema}".table_columns'])[0]:
+        yield "table_columns"
 
 
 def _condition(

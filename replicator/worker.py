@@ -16,7 +16,8 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from replicator.change import RunResult
-from replicator.errors import Policy, ReplicatorError
+from replicator.errors import HookStops, Policy, ReplicatorError
+from replicator.habits import Rhythm
 from replicator.journal import Answer, Bad, Good, Journal, News, now
 from replicator.logs import log
 from replicator.model import Link, Topology
@@ -92,7 +93,14 @@ class Worker:
     aborts: why the sync is to be paused; the worker has halted.
     """
 
-    def __init__(self, link: Link, topology: Topology, connector: Connector, make_runner: MakeRunner) -> None:
+    def __init__(
+        self,
+        link: Link,
+        topology: Topology,
+        connector: Connector,
+        make_runner: MakeRunner,
+        rhythm: Rhythm | None = None,
+    ) -> None:
         self.link = link
         self.journal = Journal()
         self.prepared = False
@@ -103,7 +111,7 @@ class Worker:
         self._lock = threading.Lock()
         self._connector = WatchedConnector(connector.config)
         self._runner = make_runner(link, topology, self._connector, self._stop, self._say)
-        self._pace = Pace(link.sync, time.monotonic())
+        self._pace = Pace(link.sync, time.monotonic(), rhythm=rhythm)
         self._way = f"{link.source.name} -> {link.target.name}"
         self._trouble = ""
         self._thread = threading.Thread(target=self._main, name=f"link {link}", daemon=True)
@@ -117,6 +125,11 @@ class Worker:
         with self._lock:
             self._pace.kick(kick_id, time.monotonic())
         self._wake.set()
+
+    def keep_time(self, rhythm: Rhythm) -> None:
+        """Look and try again by these times from now on."""
+        with self._lock:
+            self._pace.rhythm = rhythm
 
     def nudge(self) -> None:
         """Try again now if an error is being waited out."""
@@ -240,9 +253,11 @@ class Worker:
         self.journal.add(News(good=good, answers=(Answer(kick),) if kick else ()))
         if result.copied:
             log.info("%s: copied %s in %.1f s", self._way, ", ".join(result.copied), result.seconds)
+        if result.trouble is not None:
+            raise result.trouble
         self._at_ease()
         if aborted := result.counts.aborted:
-            self.aborts = f"{self._way}: conflicts: {aborted}; the strategy is abort"
+            self.aborts = f"{self._way}: conflicts: {aborted}; the strategy is abort; see `replicator conflicts list`"
             self.halt("a conflict, and the strategy is abort")
 
     def _at_ease(self) -> None:
@@ -261,3 +276,6 @@ class Worker:
         if bad.error != self._trouble:
             log.warning("%s: %s: %s", self._way, verdict.state, bad.error)
         self._trouble = bad.error
+        if isinstance(error, HookStops):
+            self.aborts = bad.error
+            self.halt("a hook stops the sync")

@@ -20,6 +20,7 @@ from replicator.model import Database
 from replicator.postgres import Connector
 from tests.fixtures import versions
 from tests.fixtures.binaries import Unavailable
+from tests.fixtures.bucardo import Ctl
 from tests.fixtures.cli import Program
 from tests.fixtures.lab import Build, Lab, build
 from tests.fixtures.missing import IN_CI, give_up
@@ -186,6 +187,17 @@ def program(tmp_path: Path) -> Iterator[Program]:
     runner = Program(tmp_path)
     yield runner
     runner.close()
+
+
+@pytest.fixture
+def ctl(catalog_node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ctl:
+    """Types commands of bucardo_ctl: `ctl("list dbs")`."""
+    made = Ctl(tmp_path, catalog_node, capsys)
+    monkeypatch.setenv("PGHERD_CONFIG", str(made.config))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return made
 
 
 @pytest.fixture

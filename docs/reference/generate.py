@@ -35,10 +35,13 @@ is there of `./replicator.toml`, `~/.config/pgherd/replicator.toml` and `/etc/pg
 
 ```toml
 install = "pgherd"                  # several installs may share nodes, each under its own name
+function_timeout = 5                # seconds that a function may take to decide a conflict
 passfile = "passfile"               # libpq's password file, mode 0600; paths begin beside this file
 run_dir = "run"                     # process id, lock
 log_file = "log/replicator.log"
 # unit = "pgherd-replicator"        # the systemd service that runs the daemon, where one does
+# warn_behind = "1d"                # warn of a target for which changes are kept that are older: 30m, 12h, 1d
+# warn_kept = "10GB"                # or for which the change logs that are kept fill more: 500MB, 10GB
 
 [catalog]                           # libpq parameters; the database must exist, `replicator init` fills it
 host = "127.0.0.1"

@@ -78,3 +78,5 @@ def _show_replicator(command: Command, found: Summary) -> None:
     ]
     page.line()
     page.table([header, *rows], indent="")
+    for sentence in found.late:
+        page.line(sentence, "failed")

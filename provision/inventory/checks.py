@@ -7,7 +7,7 @@ tables and servers themselves are looked at later, by whoever can connect to the
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from provision.inventory.faults import Faults
@@ -19,6 +19,11 @@ from provision.inventory.wording import known, shown, suggestion
 NO_NAMES = ("samehost", "samenet")
 REMOTE = ("ssh", "openssh", "smart", "paramiko", "paramiko_ssh")
 BESIDE_OPTIONS = ("host", "port", "dbname", "user")
+
+
+def _members(group: Node) -> Sequence[tuple[str, Mark]]:
+    """The databases of a dbgroup: a list of them, or a mapping of them to roles."""
+    return [(name, role.mark) for name, role in group.items.items()] or group.texts
 
 
 def is_network(text: str) -> bool:
@@ -128,8 +133,11 @@ class ReplicationCheck:
 
     def _check_known(self, node: Node | None, names: Collection[str], what: str) -> bool:
         """Report names that are not among `names`; whether all were."""
+        return self._check_names(node.texts if node else (), names, what)
+
+    def _check_names(self, texts: Iterable[tuple[str, Mark]], names: Collection[str], what: str) -> bool:
         fine = True
-        for text, mark in node.texts if node else ():
+        for text, mark in texts:
             if text not in names:
                 self.faults.add(mark, f"found the unknown {what} {text!r}; {known(text, names)}")
                 fine = False
@@ -155,9 +163,11 @@ class ReplicationCheck:
     def _check_group(self, name: str, group: Node) -> None:
         if name in self.databases:
             self.faults.add(group.mark, f"found {name!r}, which is a database too, expected a name of its own")
-        if not group.broken and not group.texts:
+        listed = _members(group)
+        if not group.broken and not listed:
             self.faults.add(group.mark, "found no members, expected at least one database")
-        self._check_known(group, self.databases, "database")
+        self._check_names(listed, self.databases, "database")
+        self._check_twice(group)
 
     def _check_herd(self, herd: Node) -> None:
         self._check_known(herd.find("database"), self.databases, "database")
@@ -190,9 +200,9 @@ class ReplicationCheck:
         if strategy and sync.text("type") in ("pushdelta", "fullcopy"):
             message = f"found a strategy for a {sync.text('type')}, expected it only for a swap"
             self.faults.add(strategy.mark, message)
-        for name in ("counters", "strategies"):
+        for name in ("counters", "strategies", "sequences", "sequence_step"):
             if (found := sync.find(name)) and sync.text("type") in ("pushdelta", "fullcopy"):
-                self.faults.add(found.mark, f"found {name} for a {sync.text('type')}, expected them only for a swap")
+                self.faults.add(found.mark, f"found {name} for a {sync.text('type')}, expected this only for a swap")
         if targets_known and source in herds:
             self._check_reach(sync, herds[source].text("database"))
 
@@ -204,7 +214,7 @@ class ReplicationCheck:
         reached: set[str | None] = set()
         for target, _ in targets.texts:
             grouped = target in groups and target not in self.databases
-            reached |= {name for name, _ in groups[target].texts} if grouped else {target}
+            reached |= {name for name, _ in _members(groups[target])} if grouped else {target}
         reached.discard(source)
         if not reached:
             message = "found no target other than the source, expected a database or a dbgroup"

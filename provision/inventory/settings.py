@@ -30,10 +30,12 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 TABLE = re.compile(r'(?:(?:"(?:[^"]|"")+"|[^".]+)\.)?(?:"(?:[^"]|"")+"|[^".]+)')
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)?")
 SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?")
+CALL = re.compile(r"sql:.+|python:.+:.+")
 INDEX = re.compile(r"(https?|file)://[^\s/'\"]*/\S*")
 CONTROL = "control"
 """The machine that provision runs on, where an inventory speaks of it."""
 
+SIZE = re.compile(r"\d{1,6} ?(kB|MB|GB|TB)")
 UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 YEAR = 366 * UNITS["d"]
 EMBEDDED_VERSIONS = (16, 18)
@@ -69,6 +71,13 @@ class Source(StrEnum):
     PGDG = "pgdg"  # the packages of the PostgreSQL project
 
 
+class Role(StrEnum):
+    """What a member of a dbgroup is: a master of a swap, or a slave."""
+
+    SOURCE = "source"
+    TARGET = "target"
+
+
 class SyncType(StrEnum):
     """How a sync moves rows."""
 
@@ -89,11 +98,32 @@ class CopyMethod(StrEnum):
     TRUNCATE = "truncate"
 
 
+class Moment(StrEnum):
+    """When a hook runs."""
+
+    BEFORE_SYNC = "before_sync"
+    BEFORE_CHECK_ROWS = "before_check_rows"
+    BEFORE_TXN = "before_txn"
+    BEFORE_ROWS = "before_rows"
+    AFTER_TABLE_SYNC = "after_table_sync"
+    AFTER_ROWS = "after_rows"
+    AFTER_TXN = "after_txn"
+    AFTER_SYNC = "after_sync"
+    EXCEPTION = "exception"
+
+
 class Ddl(StrEnum):
     """Which changes of the source's tables a sync makes on its targets by itself."""
 
     NONE = "none"
     NEWCOL = "newcol"
+
+
+class Numbers(StrEnum):
+    """How masters of a swap come by different numbers from the sequences of its tables."""
+
+    INTERLEAVE = "interleave"
+    NONE = "none"
 
 
 class OneTimeCopy(StrEnum):
@@ -138,6 +168,16 @@ def _many(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def _members(value: object) -> object:
+    """A list of databases as a mapping without roles."""
+    listed = _many(value)
+    if not isinstance(listed, list | tuple):
+        return value
+    if not all(isinstance(name, str) for name in listed):
+        raise _expected("names of databases, or a mapping of them to the roles source and target")
+    return dict.fromkeys(listed)
+
+
 def _duration(value: object) -> object:
     if value is None or isinstance(value, timedelta):
         return value
@@ -146,6 +186,12 @@ def _duration(value: object) -> object:
     if not 0 < seconds < YEAR:
         raise _expected("a duration such as 30s, 5m or 1h")
     return timedelta(seconds=seconds)
+
+
+def _size(value: object) -> object:
+    if not isinstance(value, str) or not SIZE.fullmatch(value):
+        raise _expected("a size such as 500MB or 10GB")
+    return value
 
 
 def _yes_no(value: object) -> object:
@@ -165,6 +211,12 @@ def _strategy(value: object) -> object:
     if not isinstance(value, str) or not value.strip():
         raise _expected(f"{', '.join(STRATEGIES)}, databases in order, sql:function or python:module:function")
     return value.strip()
+
+
+def _call(value: object) -> object:
+    if not isinstance(value, str) or not CALL.fullmatch(value):
+        raise _expected("sql:FUNCTION or python:MODULE:FUNCTION")
+    return value
 
 
 def _setting(value: object) -> object:
@@ -197,6 +249,12 @@ def _index(value: object) -> object:
     return value
 
 
+def _power_of_two(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int) or not 2 <= value <= 1024 or value & (value - 1):
+        raise _expected("a power of two from 2 to 1024")
+    return value
+
+
 def _empty(value: object) -> object:
     return {} if value is None else value
 
@@ -207,6 +265,7 @@ Port = Annotated[Whole, Field(ge=1, le=65535)]
 Name = Annotated[str, BeforeValidator(_name)]
 Table = Annotated[str, BeforeValidator(_table)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_many)]
+Members = Annotated[dict[Name, Role | None], BeforeValidator(_members)]
 Texts = Annotated[tuple[Word, ...], BeforeValidator(_many)]
 Strategy = Annotated[str, BeforeValidator(_strategy)]
 Tables = Annotated[
@@ -216,6 +275,7 @@ Tables = Annotated[
 SettingName = Annotated[str, BeforeValidator(_setting_name)]
 HostPath = Annotated[PurePosixPath, BeforeValidator(_host_path)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Size = Annotated[str, BeforeValidator(_size)]
 Secretly = InstanceOf[SecretSource]
 Setting = Annotated[bool | int | float | str, BeforeValidator(_setting)]
 
@@ -309,6 +369,15 @@ class HerdSettings(Section):
     sequences: Tables = ()
 
 
+class HookSettings(Section):
+    """Code that a sync runs. when: the moment of its runs. tables: for batches with these only."""
+
+    when: Moment
+    call: Annotated[str, BeforeValidator(_call)]
+    tables: Annotated[tuple[Table, ...], BeforeValidator(_many)] = ()
+    timeout: Duration = timedelta(seconds=30)
+
+
 class SyncSettings(Section):
     """One sync. source: a herd; targets: databases and dbgroups."""
 
@@ -318,6 +387,8 @@ class SyncSettings(Section):
     strategy: Strategy | None = None
     strategies: Annotated[dict[Table, Strategy], BeforeValidator(_empty)] = Field(default_factory=dict)
     counters: Texts = ()
+    sequences: Numbers = Numbers.INTERLEAVE
+    sequence_step: Annotated[int, BeforeValidator(_power_of_two)] = 16
     makedelta: Annotated[MakeDelta, BeforeValidator(_yes_no)] = MakeDelta.AUTO
     autokick: bool = True
     checktime: Duration | None = None
@@ -325,6 +396,7 @@ class SyncSettings(Section):
     copymethod: CopyMethod = CopyMethod.DIFF
     ddl: Ddl = Ddl.NONE
     paused: bool = False
+    hooks: Annotated[dict[Name, HookSettings], BeforeValidator(_empty)] = Field(default_factory=dict)
 
 
 class ReplicationSettings(Section):
@@ -333,7 +405,8 @@ class ReplicationSettings(Section):
     runs_on: the host that runs the replicator, or CONTROL; None: see `runner`. install_from: the address of a package
     index that this host installs it from; CONTROL: what this machine sends. allow_from: addresses, networks, hosts or
     groups besides the nodes and that host from which the role may connect: where the replicator runs on this machine,
-    at least this machine as remote hosts see it.
+    at least this machine as remote hosts see it. warn_behind, warn_kept: when to warn of a node for which changes are
+    kept; None: as the replicator sees fit.
     """
 
     install: Name = "pgherd"
@@ -343,7 +416,9 @@ class ReplicationSettings(Section):
     runs_on: Word | None = None
     install_from: Annotated[str, BeforeValidator(_index)] = CONTROL
     allow_from: Texts = ()
+    warn_behind: Duration | None = None
+    warn_kept: Size | None = None
     databases: dict[Name, DatabaseSettings]
-    dbgroups: Annotated[dict[Name, Names], BeforeValidator(_empty)] = Field(default_factory=dict)
+    dbgroups: Annotated[dict[Name, Members], BeforeValidator(_empty)] = Field(default_factory=dict)
     herds: Annotated[dict[Name, HerdSettings], BeforeValidator(_empty)] = Field(default_factory=dict)
     syncs: Annotated[dict[Name, SyncSettings], BeforeValidator(_empty)] = Field(default_factory=dict)

@@ -8,7 +8,7 @@ from provision.resources.accounts import Account
 from provision.resources.base import Resource
 from provision.resources.clock import Clock
 from provision.resources.clones import NetworkCards
-from provision.resources.daemons import Daemon, NoDaemon
+from provision.resources.daemons import Daemon, NoDaemon, Timer
 from provision.resources.databases import Database
 from provision.resources.datadir import DataDirectory, Room
 from provision.resources.environment import Environment, Interpreter, OnlyCurrent
@@ -63,6 +63,7 @@ __all__ = [
     "Role",
     "Room",
     "Running",
+    "Timer",
     "TrustedKey",
     "Unit",
     "UnitOptions",

@@ -1,4 +1,4 @@
-"""A daemon of ours under systemd: enabled at boot, and running with what its files hold now.
+"""A daemon of ours under systemd: enabled at boot, and running with what its files hold now. And timers.
 
 Whether it is time to start it is somebody else's to say; one that runs is restarted when its files are newer than it.
 """
@@ -113,6 +113,57 @@ class NoDaemon:
             return [Change(summary=f"do not start {self.unit} at boot", script=f"chkconfig {unit} off\n")]
         script = f"systemctl -q disable --now {unit} || exit 1\nsystemctl reset-failed {unit} 2>/dev/null; true\n"
         return [Change(summary=f"stop {self.unit}, now and at boot", script=script)]
+
+
+@dataclass(frozen=True)
+class TimerFact:
+    """enabled: at boot. active: it will go off. outdated: its files are newer than what systemd knows of them."""
+
+    enabled: bool = False
+    active: bool = False
+    outdated: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> TimerFact:
+        """Read what the probe prints."""
+        lines = text.split()
+        return cls("UnitFileState=enabled" in lines, "ActiveState=active" in lines, "NeedDaemonReload=yes" in lines)
+
+
+@dataclass(frozen=True)
+class Timer:
+    """A timer of ours under systemd, with the service of its name: it goes off as their files say."""
+
+    unit: str
+
+    @property
+    def name(self) -> str:
+        """See `Resource.name`."""
+        return f"timer {self.unit}"
+
+    @property
+    def state(self) -> Probe[TimerFact]:
+        """Asks for all of it."""
+        timer, service = quote(f"{self.unit}.timer"), quote(f"{self.unit}.service")
+        script = (
+            f"systemctl show -p UnitFileState -p ActiveState -p NeedDaemonReload {timer} || exit 1\n"
+            f"systemctl show -p NeedDaemonReload {service}\n"
+        )
+        return Probe(script, TimerFact.parse, TimerFact())
+
+    def probes(self) -> Sequence[AnyProbe[Any]]:
+        """See `Resource.probes`."""
+        return (self.state,)
+
+    def plan(self, facts: Facts) -> list[Change]:
+        """See `Resource.plan`."""
+        found = facts[self.state]
+        if found == TimerFact(enabled=True, active=True):
+            return []
+        timer = quote(f"{self.unit}.timer")
+        script = f"systemctl daemon-reload && systemctl -q enable {timer} && systemctl restart {timer}\n"
+        told = "by its new files" if found.enabled and found.active else "now and at boot"
+        return [Change(summary=f"start the timer {self.unit} {told}", script=script)]
 
 
 def begin(unit: str) -> str:

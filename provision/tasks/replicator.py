@@ -1,4 +1,8 @@
-"""The replicator on the host that runs it: programs, settings, service. The hand-over starts it, once it has work."""
+"""The replicator on the host that runs it: programs, settings, service. The hand-over starts it, once it has work.
+
+A timer sees to what the daemon does not: old runs leave the history every day. Hosts with SysV scripts (EL 6) have no
+Python that runs the replicator, so there is always a systemd.
+"""
 
 from __future__ import annotations
 
@@ -18,25 +22,29 @@ from provision.resources import (
     NoDaemon,
     OnlyCurrent,
     Resource,
+    Timer,
 )
 from provision.tasks import tls
 from provision.tasks.node import Node
 from provision.tasks.service import (
     ACCOUNT,
-    COMMAND,
+    COMMANDS,
     CONFIG,
+    HISTORY_DAYS,
     HOME,
     LOGS,
     PASSFILE,
     PROGRAM,
     PROGRAMS,
+    PURGE,
+    PURGE_FILES,
     RULE,
     SETTINGS,
     SUDOERS,
     UNIT,
     UNIT_FILE,
-    WRAPPER,
     Service,
+    wrapper,
 )
 from provision.tasks.stage import task
 from provision.wheelhouse import Bundle, Target
@@ -64,7 +72,8 @@ def _programs(node: Node, declared: ReplicationSettings) -> Iterator[Resource]:
     yield Interpreter(release.python, release.installer, f"EL {release.major}")
     yield Account(ACCOUNT, HOME)
     yield Environment(folder=PROGRAMS, program="replicator", source=source)
-    yield File(path=COMMAND, text=WRAPPER, mode=0o755)
+    for command in COMMANDS:
+        yield File(path=command, text=wrapper(command), mode=0o755)
     yield File(path=SUDOERS, text=RULE, mode=0o440, check='visudo -cqf "$t"')
 
 
@@ -78,18 +87,26 @@ def _settings(node: Node, declared: ReplicationSettings) -> Iterator[Resource]:
 
 
 def _service(node: Node, declared: ReplicationSettings) -> Iterator[Resource]:
-    unit = node.site.templates.render(
-        "pgherd-replicator.service.j2",
-        node.host,
-        account=ACCOUNT,
-        program=PROGRAM,
-        config=CONFIG,
-        after=f"{node.server.unit}.service" if node.server.unit else "",
-    )
+    unit = _unit(node, "pgherd-replicator.service.j2")
     yield File(path=UNIT_FILE, text=unit, follows="restart")
     files = (CONFIG, UNIT_FILE, f"{PROGRAMS}/current")
     yield Daemon(unit=UNIT, began=Service(node.site, declared).began, files=files)
     yield OnlyCurrent(PROGRAMS)
+    for path in PURGE_FILES:
+        yield File(path=path, text=_unit(node, f"{path.rpartition('/')[2]}.j2"))
+    yield Timer(PURGE)
+
+
+def _unit(node: Node, template: str) -> str:
+    return node.site.templates.render(
+        template,
+        node.host,
+        account=ACCOUNT,
+        program=PROGRAM,
+        config=CONFIG,
+        days=HISTORY_DAYS,
+        after=f"{node.server.unit}.service" if node.server.unit else "",
+    )
 
 
 def removed(node: Node) -> Iterator[Resource]:
@@ -105,5 +122,6 @@ def removed(node: Node) -> Iterator[Resource]:
 def _gone() -> Iterator[Resource]:
     """The settings go last: they say whose all this is."""
     yield NoDaemon(UNIT)
-    for path in (UNIT_FILE, COMMAND, SUDOERS, PROGRAMS, HOME, LOGS, SETTINGS):
+    yield NoDaemon(f"{PURGE}.timer")
+    for path in (UNIT_FILE, *PURGE_FILES, *COMMANDS, SUDOERS, PROGRAMS, HOME, LOGS, SETTINGS):
         yield Gone(path)

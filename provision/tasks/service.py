@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 
 from provision.inventory import ReplicationSettings
@@ -18,25 +19,33 @@ SETTINGS = "/etc/pgherd"
 CONFIG = f"{SETTINGS}/replicator.toml"
 PASSFILE = f"{SETTINGS}/passfile"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}.service"
-COMMAND = "/usr/local/bin/replicator"
+PURGE = "pgherd-purge"
+PURGE_FILES = tuple(f"/etc/systemd/system/{PURGE}.{kind}" for kind in ("service", "timer"))
+HISTORY_DAYS = 7
+"""How many days of runs the freezer keeps."""
+COMMANDS = ("/usr/local/bin/replicator", "/usr/local/bin/bucardo_ctl")
 SUDOERS = "/etc/sudoers.d/pgherd"
 RUN = "/run/pgherd"
 LOGS = "/var/log/pgherd"
 PROGRAM = f"{PROGRAMS}/current/bin/replicator"
 
-WRAPPER = f"""\
+RULE = f"""\
+# managed by pgherd provision: changes made here are replaced
+%{ACCOUNT} ALL=({ACCOUNT}) NOPASSWD: {PROGRAM}, {PROGRAMS}/current/bin/bucardo_ctl
+"""
+
+
+def wrapper(command: str) -> str:
+    """The script that stands at one of COMMANDS."""
+    program = f"{PROGRAMS}/current/bin/{command.rpartition('/')[2]}"
+    return f"""\
 #!/bin/sh
 # managed by pgherd provision: changes made here are replaced
 # Whoever is neither root nor the service's account goes by sudo: members of the group {ACCOUNT} may ({SUDOERS}).
 case $(id -un) in
-  root|{ACCOUNT}) exec {PROGRAM} "$@" ;;
-  *) exec sudo -n -u {ACCOUNT} -- {PROGRAM} "$@" ;;
+  root|{ACCOUNT}) exec {program} "$@" ;;
+  *) exec sudo -n -u {ACCOUNT} -- {program} "$@" ;;
 esac
-"""
-
-RULE = f"""\
-# managed by pgherd provision: changes made here are replaced
-%{ACCOUNT} ALL=({ACCOUNT}) NOPASSWD: {PROGRAM}
 """
 
 
@@ -63,6 +72,17 @@ def catalog_section(site: Site, declared: ReplicationSettings) -> str:
     return "\n[catalog]\n" + "".join(f"{key} = {value if key == 'port' else toml(value)}\n" for key, value in found)
 
 
+def warning_lines(declared: ReplicationSettings) -> str:
+    """The part of a configuration that says when to warn; empty where nothing is declared."""
+    behind = "" if declared.warn_behind is None else f"warn_behind = {toml(_seconds(declared.warn_behind))}\n"
+    kept = "" if declared.warn_kept is None else f"warn_kept = {toml(declared.warn_kept)}\n"
+    return behind + kept
+
+
+def _seconds(duration: timedelta) -> str:
+    return f"{max(1, round(duration.total_seconds()))}s"
+
+
 @dataclass(frozen=True)
 class Service:
     """What the files of a site's replicator hold, on the host that runs it."""
@@ -84,7 +104,7 @@ class Service:
             f"passfile = {toml(PASSFILE)}\n"
             f"run_dir = {toml(RUN)}\n"
             f"log_file = {toml(f'{LOGS}/replicator.log')}\n"
-            f"unit = {toml(UNIT)}\n" + catalog_section(self.site, self.declared)
+            f"unit = {toml(UNIT)}\n" + warning_lines(self.declared) + catalog_section(self.site, self.declared)
         )
 
     @property

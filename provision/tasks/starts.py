@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provision.inventory import ReplicationSettings, SyncType
+from provision.inventory import ReplicationSettings, Role, SyncType
 
 
 def starts_with_data(declared: ReplicationSettings) -> frozenset[str]:
@@ -20,6 +20,15 @@ def members(declared: ReplicationSettings, sync: str) -> list[str]:
     settings = declared.syncs[sync]
     targets = [name for target in settings.targets for name in declared.dbgroups.get(target, (target,))]
     return list(dict.fromkeys([declared.herds[settings.source].database, *targets]))
+
+
+def slaves(declared: ReplicationSettings, sync: str) -> set[str]:
+    """The members of a sync that are written only."""
+    settings = declared.syncs[sync]
+    if settings.type is not SyncType.SWAP:
+        return set(members(declared, sync)[1:])
+    groups = [declared.dbgroups[target] for target in settings.targets if target in declared.dbgroups]
+    return {name for group in groups for name, role in group.items() if role is Role.TARGET}
 
 
 def replicated(declared: ReplicationSettings, database: str) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 DISTRIBUTION = "pgherd"
 PACKAGE = "replicator"
+ENTRY_POINTS = f"[console_scripts]\n{PACKAGE} = {PACKAGE}.cli:main\nbucardo_ctl = {PACKAGE}.bucardo:main\n"
 EPOCH = (2020, 1, 1, 0, 0, 0)
 
 
@@ -34,7 +35,7 @@ def own_wheel(needs: Sequence[str]) -> tuple[str, bytes]:
         )
     ).encode()
     files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: pgherd\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    files[f"{info}/entry_points.txt"] = f"[console_scripts]\n{PACKAGE} = {PACKAGE}.cli:main\n".encode()
+    files[f"{info}/entry_points.txt"] = ENTRY_POINTS.encode()
     files[f"{info}/RECORD"] = _record(files, f"{info}/RECORD")
     return f"{DISTRIBUTION}-{version}-py3-none-any.whl", _zipped(files)
 

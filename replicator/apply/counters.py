@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from replicator.apply.meeting import Arrival
+from replicator.apply.arrival import Arrival
 from replicator.capture.read import unseen
 from replicator.capture.triggers import gain
 
@@ -20,9 +20,34 @@ def add_up(arrival: Arrival, *, everywhere: bool) -> None:
     everywhere: all staged rows are here.
     """
     present = sql.SQL("true" if everywhere else "coalesce(s.present, false)")
+    if not everywhere:
+        _leave_out_others(arrival)
     _count_in(arrival, present)
     _take_over(arrival)
     arrival.execute("delete from {stage} s where s.standing = 'lost' and (s.gone or not {present})", present=present)
+
+
+def _leave_out_others(arrival: Arrival) -> None:
+    """Of a row that is not here and was made on the source, take its maker's part: what others gained they send."""
+    stage = arrival.stage
+    arrival.execute(
+        "update {stage} s set {own} where s.{first} is null and s.{of_others} is not null and s.present is null",
+        own=sql.SQL(", ").join(
+            sql.SQL("{} = {} - s.{}").format(stage.column(name), stage.value(name), stage.of_others(name))
+            for name in stage.gains
+        ),
+        first=stage.gain(stage.gains[0]),
+        of_others=stage.of_others(stage.gains[0]),
+    )
+
+
+def leave_absolute(arrival: Arrival) -> None:
+    """Let rows that are not here have no gain: should they be parked, their counters are as on the source later too."""
+    stage = arrival.stage
+    arrival.execute(
+        "update {stage} s set {none} where not exists (select from {table} t where {match})",
+        none=sql.SQL(", ").join(sql.SQL("{} = null").format(stage.gain(name)) for name in stage.gains),
+    )
 
 
 def _count_in(arrival: Arrival, present: sql.Composable) -> None:
@@ -41,8 +66,8 @@ def _count_in(arrival: Arrival, present: sql.Composable) -> None:
     ]
     arrival.execute(
         "update {stage} s set {new} from (select s.ctid as id, bool_or(l.op in ('I', 'D')) as anew, {sums}"
-        " from {stage} s join {log} l on {of_log} where not s.gone and s.standing is distinct from 'lost'"
-        " and l.origin is null and {unseen} group by s.ctid) x"
+        " from {stage} s join {log} l on {of_log} where not s.gone"
+        " and coalesce(s.standing, '') not in ('lost', 'merged') and l.origin is null and {unseen} group by s.ctid) x"
         " where s.ctid = x.id and (not {present} or s.{first} is null or x.anew)",
         present=present,
         new=sql.SQL(", ").join(new),

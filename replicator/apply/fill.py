@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 
 from psycopg import sql
 
-from replicator.apply import onward
-from replicator.apply.meeting import Arrival
+from replicator.apply import onward, park
+from replicator.apply.arrival import Arrival
 from replicator.apply.stage import Moved, Stage
 from replicator.capture.read import unseen
 from replicator.model import Link
@@ -65,6 +65,7 @@ def fill(source: Connection, target: Connection, part: Part, moved: Moved) -> Fi
     stage.create(target)
     stage.fill(source, _query(part, stage, upto), target, moved, binary=part.source.binary)
     target.execute(_forget_equal(part, stage))
+    park.forget_parked(target, part.link, stage)
     if part.arrival:
         target.execute(_lock(stage))  # what is found out of these rows holds until they are written
         target.execute(_forget_later(part.arrival, stage, part))

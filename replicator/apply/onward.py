@@ -11,14 +11,14 @@ from psycopg import sql
 from replicator.apply.stage import Stage
 from replicator.capture import Captured, Kind
 from replicator.capture.setup import logs
-from replicator.model import Link, SyncType
+from replicator.model import Link
 from replicator.postgres import Connection
 from replicator.relations import Relation
 
 
 def note_stage(connection: Connection, link: Link, stage: Stage, *, truncated: bool = False) -> None:
     """Log the staged keys on the target, and before them that the table was emptied."""
-    if not link.sync.makedelta:
+    if not link.onward:
         return
     for captured in _logs_of(connection, link, stage.relation):
         if captured.kind is Kind.TOUCH:
@@ -32,7 +32,7 @@ def note_stage(connection: Connection, link: Link, stage: Stage, *, truncated: b
 
 def note_touched(connection: Connection, link: Link, stage: Stage) -> None:
     """Log that the table was written on another master, for syncs that copy it as a whole from there."""
-    if link.sync.makedelta:
+    if link.onward:
         for captured in _logs_of(connection, link, stage.relation):
             if captured.kind is Kind.TOUCH:
                 _touch(connection, link, captured)
@@ -40,7 +40,7 @@ def note_touched(connection: Connection, link: Link, stage: Stage) -> None:
 
 def note_range(connection: Connection, link: Link, relation: Relation, where: sql.Composable) -> None:
     """Log the keys of the target's rows for which `where` holds (of `t`): once before and once after they change."""
-    if not link.sync.makedelta:
+    if not link.onward:
         return
     for captured in _logs_of(connection, link, relation):
         if captured.kind is Kind.TOUCH:
@@ -72,7 +72,7 @@ def _insert(link: Link, captured: Captured, values: sql.Composable, rows: sql.Co
     node = sql.Identifier(link.install.schema, "node")
     columns = [sql.Identifier(f"k{i + 1}") for i in range(len(captured.key))]
     extra: list[sql.Composable] = []
-    if link.sync.type is SyncType.SWAP:
+    if link.mutual:
         # Copied from the other master: its author is there, and any change that either side knows of is newer.
         columns += [sql.Identifier("changed_at"), sql.Identifier("origin")]
         extra = [sql.SQL("timestamptz 'epoch'"), sql.Literal(link.source.id)]

@@ -106,6 +106,30 @@ class Stage:
         pairs = [sql.SQL("({}, to_jsonb({}))").format(sql.Literal(name), self.value(name)) for name in names]
         return sql.SQL("(select jsonb_object_agg(x.k, x.v) from (values {}) x(k, v))").format(sql.SQL(", ").join(pairs))
 
+    def of_others(self, name: str) -> sql.Identifier:
+        """The staging column that says how much of a counter of a row made anew others had gained."""
+        return sql.Identifier(f"h{self.gains.index(name) + 1}")
+
+    @property
+    def _counting(self) -> list[sql.Identifier]:
+        """What comes with counters, besides their values."""
+        early = [sql.Identifier("early")] if self.gains else []
+        return [*map(self.gain, self.gains), *map(self.of_others, self.gains), *early]
+
+    @property
+    def gains_json(self) -> sql.Composable:
+        """What the counters of staged row `s` gained, as a JSON object; null where they are as on the source."""
+        if not self.gains:
+            return sql.SQL("null::jsonb")
+        pairs = [sql.SQL("({}, to_jsonb({}))").format(sql.Literal(name), self.gain_value(name)) for name in self.gains]
+        return sql.SQL(
+            "case when {} is not null then (select jsonb_object_agg(x.k, x.v) from (values {}) x(k, v)) end"
+        ).format(self.gain_value(self.gains[0]), sql.SQL(", ").join(pairs))
+
+    def gain_value(self, name: str) -> sql.Composed:
+        """What a counter of staged row `s` gained; null where all are as on the source."""
+        return sql.SQL("s.{}").format(self.gain(name))
+
     @property
     def assigned(self) -> list[str]:
         """The columns that an update of a matched row sets."""
@@ -138,7 +162,12 @@ class Stage:
             for c in self.relation.written
         ]
         extra = sql.Composed([sql.SQL(VERSIONED if self.versioned else "")])
-        extra += sql.Composed([sql.SQL(", {} numeric").format(self.gain(name)) for name in self.gains])
+        extra += sql.Composed(
+            [
+                sql.SQL(", {} {}").format(name, sql.SQL("boolean" if name == sql.Identifier("early") else "numeric"))
+                for name in self._counting
+            ]
+        )
         connection.execute(
             sql.SQL("create temp table if not exists {} (gone boolean, {}{}) on commit delete rows").format(
                 sql.Identifier(self.local_name),
@@ -154,7 +183,7 @@ class Stage:
         """
         names = [sql.Identifier("gone"), *(self.column(name) for name in self.names)]
         if self.versioned:
-            names += [*map(sql.Identifier, MEETING), *(self.gain(name) for name in self.gains)]
+            names += [*map(sql.Identifier, MEETING), *self._counting]
         into = sql.SQL("{} ({})").format(self.table, sql.SQL(", ").join(names))
         rows = pump(source, query, target, into, binary=binary and self.relation.binary and not self.text, moved=moved)
         if rows > 1000:

@@ -18,8 +18,8 @@ from typing import LiteralString
 
 from psycopg import sql
 
-from replicator.apply import collision, counters, diff, meeting, onward, park, write
-from replicator.apply.meeting import Arrival
+from replicator.apply import collision, counters, diff, meeting, onward, write
+from replicator.apply.arrival import Arrival
 from replicator.change import Counts
 from replicator.errors import LockedOut
 from replicator.failpoint import failpoint
@@ -31,17 +31,20 @@ def write_resolved(arrival: Arrival, *, careful: bool = False) -> Counts:
     if not arrival.stage.relation.key:
         return _insert_rows(arrival, careful=careful)
     swap = _Swap(arrival)
+    failpoint("lock.before-rows")
     alone = swap.lock(careful=careful)
+    failpoint("lock.after-rows")
     conflicts = meeting.resolve(arrival, everywhere=swap.all_present)
     if arrival.stage.gains:
         counters.add_up(arrival, everywhere=swap.all_present)
         failpoint("count.after-adding")
+        if careful:
+            counters.leave_absolute(arrival)
     if careful and not arrival.stage.text:
         conflicts += collision.settle(arrival)
     failpoint("apply.before-rows")
     if alone:
         counts = write.write(arrival.connection, arrival.link, arrival.stage, careful=careful)
-        park.forget_parked(arrival.connection, arrival.link, arrival.stage)
     else:
         counts = swap.write()
         swap.check_nobody_came()
@@ -110,9 +113,7 @@ class _Swap:
             " select count(*), (select count(*) from {stage}) from here",
             keys=keys,
         )
-        failpoint("lock.before-rows")
         here, staged = fetch_one(self._connection, query)
-        failpoint("lock.after-rows")
         self.all_present = here == staged
         if here and not self.all_present:
             self._arrival.execute(
@@ -173,7 +174,7 @@ class _Swap:
             columns=sql.SQL(", ").join(arrival.columns),
             values=sql.SQL(", ").join(stage.value(name) for name in stage.relation.key),
             origin=sql.Literal(arrival.link.source.id),
-            onward=sql.Literal(arrival.link.sync.makedelta),
+            onward=sql.Literal(arrival.link.onward),
             logged=sql.Composed([sql.SQL(", {}").format(logged) for logged, _ in gains]),
             gained=sql.Composed([sql.SQL(", {}").format(gained) for _, gained in gains]),
         )

@@ -36,8 +36,7 @@ def needs(topology: Topology, database: str) -> dict[TableName, Need]:
     wanted: dict[TableName, Need] = {}
     for sync in topology.syncs.values():
         swap = sync.type is SyncType.SWAP
-        readers = topology.members(sync) if swap else topology.members(sync)[:1]
-        if database not in {reader.name for reader in readers}:
+        if database not in {reader.name for reader in topology.masters(sync)}:
             continue
         kind = Kind.TOUCH if sync.type is SyncType.FULLCOPY else Kind.ROWS
         for table in topology.herds[sync.herd].tables:

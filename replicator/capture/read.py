@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import LiteralString
 
 from psycopg import IsolationLevel, sql
@@ -43,12 +43,16 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Delta:
-    """The changes of one table in a batch. since: what the target has. truncated: it was emptied in between."""
+    """The changes of one table in a batch. since: what the target has. truncated: it was emptied in between.
+
+    had: what the target has of the third masters of a swap, by their numbers.
+    """
 
     relation: Relation
     captured: Captured
     since: Snapshot
     truncated: bool = False
+    had: Mapping[int, Snapshot] = field(default_factory=dict)
 
 
 class Source:
@@ -127,10 +131,12 @@ class Source:
     def rows(
         self, delta: Delta, columns: Sequence[str], retry: Sequence[str] = (), *, text: bool = False
     ) -> sql.Composed:
-        """The query of a table's part of the batch: gone, columns ..., and for a swap what `MEETING` names, then what
-        each counter gained; of a change that only counters saw, no time.
+        """The query of a table's part of the batch: gone, columns ..., and for a swap what `MEETING` names; then what
+        each counter gained, how much of it (in a row made anew) others had gained, and whether the target has yet to
+        see the row made (`conflict.early`). Of a change that only counters saw, no time.
 
-        columns: names, in the order wanted. retry: further keys, as JSON objects. text: every value as text.
+        columns: names, in the order wanted. retry: further keys, as JSON objects; they come even if nobody remembers
+        a change of theirs, then as of 1970. text: every value as text.
         """
         if not delta.relation.key:
             return self._whole_rows(delta, columns, text=text)
@@ -138,7 +144,7 @@ class Source:
         keys = {name: sql.Identifier(f"k{i + 1}") for i, name in enumerate(delta.captured.key)}
         values: list[sql.Composable] = [self._value(relation, name, keys.get(name), text) for name in columns]
         if self._authored:
-            values += self._meeting(delta)
+            values += self._meeting(delta, again=bool(retry))
         gone = sql.SQL("t.{} is null").format(sql.Identifier(relation.key[0]))
         return sql.SQL("{with_} select {gone}, {values} from changed k left join {table} t on {match}{where}").format(
             with_=self._changed_keys(delta, retry),
@@ -146,26 +152,45 @@ class Source:
             values=sql.SQL(", ").join(values),
             table=relation.rows,
             match=match(relation, "t", "k", keys),
-            where=sql.SQL(" where {}").format(self._to_send(delta)) if self._authored else sql.SQL(""),
+            where=sql.SQL(" where {}").format(self._to_send(delta, again=bool(retry)))
+            if self._authored
+            else sql.SQL(""),
         )
 
-    def _meeting(self, delta: Delta) -> list[sql.Composable]:
+    def _meeting(self, delta: Delta, *, again: bool) -> list[sql.Composable]:
         """What another master needs to judge by."""
         gains = delta.captured.counters
-        at = "case when k.versioned and (k.last).origin is null then k.at end" if gains else "k.at"
+        at: LiteralString = "coalesce(k.at, 'epoch')" if again else "k.at"
+        if gains:
+            at = f"case when k.versioned and (k.last).origin is null then {at} end"
         words = [sql.SQL(at), *(sql.SQL("(k.last).{}").format(sql.Identifier(name)) for name in MEETING[1:])]
-        return [*words, *(sql.Identifier("k", f"g{i + 1}") for i in range(len(gains)))]
+        if gains:  # whatever was done to it since, the target sees it made
+            words[1] = sql.SQL("case when k.g1 is null and (k.last).op <> 'D' then 'I' else {} end").format(words[1])
+        if again:
+            words[1] = sql.SQL("coalesce({}, 'U')").format(words[1])
+        words += [sql.Identifier("k", f"g{i + 1}") for i in range(len(gains))]
+        return [*words, *(self._of_others(delta, name) for name in gains), *([sql.SQL("k.early")] if gains else [])]
+
+    def _of_others(self, delta: Delta, counter: str) -> sql.Composable:
+        """How much others have gained on a row since it was made here; asked only of rows made anew."""
+        return sql.SQL(
+            "case when k.g1 is null then (select coalesce(sum(l.{}), 0) from {} l"
+            " where {} and l.origin is not null and l.seq > k.made) end"
+        ).format(gain(delta.relation, counter), self._log(delta.captured), match_keys(delta.relation, "l", "k"))
 
     @staticmethod
-    def _to_send(delta: Delta) -> sql.Composable:
-        """A key goes out if its newest version was made here: whoever made a newer one sends that. Gains always do."""
+    def _to_send(delta: Delta, *, again: bool) -> sql.Composable:
+        """A key goes out if its newest version was made here: whoever made a newer one sends that. Gains always do,
+        and keys to retry: their target may hold some.
+        """
         newest = sql.SQL("(k.last).origin is null")
         if not delta.captured.counters:
             return newest
         gained = [
             sql.SQL("{} <> 0").format(sql.Identifier("k", f"g{i + 1}")) for i in range(len(delta.captured.counters))
         ]
-        return sql.SQL("(k.versioned and {}) or {}").format(newest, sql.SQL(" or ").join(gained))
+        held = [sql.SQL("k.again")] if again else []
+        return sql.SQL("(k.versioned and {}) or {}").format(newest, sql.SQL(" or ").join([*gained, *held]))
 
     def _whole_rows(self, delta: Delta, columns: Sequence[str], *, text: bool) -> sql.Composed:
         """The rows that were inserted into a table without a key."""
@@ -191,11 +216,14 @@ class Source:
 
     def _changed_keys(self, delta: Delta, retry: Sequence[str]) -> sql.Composed:
         names = sql.SQL(", ").join(sql.Identifier(f"k{i + 1}") for i in range(len(delta.captured.key)))
-        distinct = sql.SQL("select distinct {} from {} l where {}").format(
-            names, self._log(delta.captured), self._in_batch(delta)
+        flag = sql.SQL(", false as again" if retry else "")
+        distinct = sql.SQL("select distinct {}{} from {} l where {}").format(
+            names, flag, self._log(delta.captured), self._in_batch(delta)
         )
         if retry:
-            distinct = sql.SQL("{} union {}").format(distinct, self._retry_keys(delta, retry))
+            distinct = sql.SQL("select {0}, bool_or(again) as again from ({1} union all {2}) k group by {0}").format(
+                names, distinct, self._retry_keys(delta, retry)
+            )
         if not self._authored:
             return sql.SQL("with changed as ({})").format(distinct)
         return sql.SQL(
@@ -203,12 +231,15 @@ class Source:
             " as last, greatest(max(l.changed_at) filter (where l.origin is null{and_version}),"
             " max(l.changed_at) filter (where l.origin is not null{and_version}) + interval '1 microsecond') as at"
             "{gains}"
-            " from keys k join {log} l on {match} group by {keys})"
+            "{flag} from keys k {join} {log} l on {match} group by {keys})"
         ).format(
             distinct=distinct,
             keys=sql.SQL(", ").join(
-                sql.SQL("l.{}").format(sql.Identifier(f"k{i + 1}")) for i in range(len(delta.captured.key))
+                sql.SQL("k.{}" if retry else "l.{}").format(sql.Identifier(f"k{i + 1}"))
+                for i in range(len(delta.captured.key))
             ),
+            flag=sql.SQL(", bool_or(k.again) as again" if retry else ""),
+            join=sql.SQL("left join" if retry else "join"),
             of_versions=sql.SQL(" filter (where l.op <> '+')" if delta.captured.counters else ""),
             and_version=sql.SQL(" and l.op <> '+'" if delta.captured.counters else ""),
             gains=self._gains(delta, retry),
@@ -224,7 +255,9 @@ class Source:
         if not delta.captured.counters:
             return sql.SQL("")
         mine = self._in_batch(delta)
-        versioned = sql.SQL("true") if retry else sql.SQL("coalesce(bool_or(l.op <> '+' and {}), false)").format(mine)
+        versioned = sql.SQL("coalesce(bool_or(l.op <> '+' and {}), false)").format(mine)
+        if retry:
+            versioned = sql.SQL("({} or bool_or(k.again))").format(versioned)
         sums = [
             sql.SQL(
                 ", case when not coalesce(bool_or(l.op in ('I', 'D') and {0}), false)"
@@ -233,7 +266,9 @@ class Source:
             ).format(mine, gain(delta.relation, name), sql.Identifier(f"g{i + 1}"))
             for i, name in enumerate(delta.captured.counters)
         ]
-        return sql.SQL(", {} as versioned{}").format(versioned, sql.Composed(sums))
+        return sql.SQL(
+            ", max(l.seq) filter (where l.op = 'I' and l.origin is null) as made, {} as early, {} as versioned{}"
+        ).format(_early(delta), versioned, sql.Composed(sums))
 
     @staticmethod
     def _retry_keys(delta: Delta, retry: Sequence[str]) -> sql.Composed:
@@ -241,9 +276,20 @@ class Source:
             sql.SQL("(j ->> {})::{}").format(sql.Literal(name), sql.SQL(kind))
             for name, kind in zip(delta.captured.key, delta.captured.types, strict=True)
         ]
-        return sql.SQL("select {} from unnest({}::jsonb[]) j").format(
+        return sql.SQL("select {}, true from unnest({}::jsonb[]) j").format(
             sql.SQL(", ").join(columns), sql.Literal(list(retry))
         )
+
+
+def _early(delta: Delta) -> sql.Composable:
+    """`conflict.early`, over the log rows `l` of a key."""
+    made = [
+        sql.SQL("(l.origin = {} and {})").format(sql.Literal(node), unseen("l.source_xid", seen))
+        for node, seen in delta.had.items()
+    ]
+    if not made:
+        return sql.SQL("false")
+    return sql.SQL("coalesce(bool_or(l.op in ('I', 'D') and ({})), false)").format(sql.SQL(" or ").join(made))
 
 
 def make_durable(connection: Connection) -> None:

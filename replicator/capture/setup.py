@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 
 from replicator import postgres
-from replicator.capture import triggers
+from replicator.capture import housekeeping, triggers
 from replicator.capture.needs import Kind, Need
 from replicator.capture.triggers import SHAPE, LogSpec
 from replicator.errors import SchemaMismatch
@@ -124,6 +124,7 @@ def create_schema(connection: Connection, install: Install) -> None:
                     schema=sql.Identifier(install.schema), sequence=sql.Literal(f'"{install.schema}".seq')
                 )
             )
+            housekeeping.create(connection, install)
 
 
 def _upgrade(connection: Connection, install: Install) -> None:
@@ -140,6 +141,7 @@ def _upgrade(connection: Connection, install: Install) -> None:
         for number, path in steps.items():
             if number > has:
                 connection.execute(sql.SQL(text(path)).format(schema=schema))
+        housekeeping.create(connection, install)
 
 
 def _has_schema(connection: Connection, install: Install) -> bool:
@@ -340,4 +342,6 @@ def _drop_schema_if_empty(connection: Connection, install: Install) -> None:
         " or exists (select from {0}.progress_table)"
     ).format(schema)
     if not postgres.fetch_one(connection, in_use)[0]:
-        connection.execute(sql.SQL("drop schema {} cascade").format(schema))
+        with connection.transaction():
+            connection.execute(sql.SQL("drop schema {} cascade").format(schema))
+            housekeeping.drop_front(connection)

@@ -183,7 +183,7 @@ def create_functions(connection: Connection, spec: LogSpec) -> None:
     ]
     connection.execute(
         sql.SQL(named[_row_function(spec)]).format(
-            schema=sql.Identifier(spec.install.schema),
+            now=_now(spec),
             function=function,
             log=spec.log,
             keys=spec.columns,
@@ -202,6 +202,11 @@ def create_functions(connection: Connection, spec: LogSpec) -> None:
 
 def _bell(spec: LogSpec) -> dict[str, sql.Composable]:
     return {"bell": sql.Literal(bell.lock_key(spec.install)), "channel": sql.Literal(bell.channel(spec.install))}
+
+
+def _now(spec: LogSpec) -> sql.Composed:
+    """The query for the time of a change: later than the floor as it is now, whatever the transaction's snapshot."""
+    return sql.SQL(queries("node/triggers.sql")["now"]).format(schema=sql.Identifier(spec.install.schema))
 
 
 def _row_function(spec: LogSpec) -> str:
@@ -230,7 +235,7 @@ def _create_truncate_function(connection: Connection, spec: LogSpec) -> None:
             log_text=quoted(spec.log),
             keys_text=quoted(spec.columns),
             columns_text=quoted(sql.SQL(", ").join(sql.Identifier(name) for name in spec.key)),
-            schema_text=quoted(sql.Identifier(spec.install.schema)),
+            now_text=quoted(_now(spec)),
         )
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 import psycopg
@@ -18,13 +18,14 @@ from psycopg.types.json import Jsonb
 
 from replicator import sql
 from replicator.catalog import declared, records, schema
+from replicator.catalog.bucardo import BucardoTables, Goat
 from replicator.catalog.records import KickResult, Leftover, LinkState, LinkTotal, RunRecord, State
 from replicator.change import RunResult
 from replicator.errors import NotFound, ReplicatorError
 from replicator.model import Database, DbGroup, Herd, Install, Link, Sync, Topology
 from replicator.postgres import Connection, Connector, translate, translated
 
-__all__ = ["CHANNEL", "Catalog", "KickResult", "Leftover", "LinkState", "LinkTotal", "RunRecord", "State"]
+__all__ = ["CHANNEL", "Catalog", "Goat", "KickResult", "Leftover", "LinkState", "LinkTotal", "RunRecord", "State"]
 
 CHANNEL = "pgherd_catalog"
 """Where the catalog announces kicks and changes of the topology."""
@@ -35,7 +36,7 @@ PRUNE_EVERY = 100
 WHERE = "the catalog"
 
 
-class Catalog:
+class Catalog(BucardoTables):
     """One connection to an install's catalog. All methods raise ConnectionLost when it breaks: open a new one then."""
 
     def __init__(self, connection: Connection, install: Install) -> None:
@@ -181,6 +182,14 @@ class Catalog:
         )
         if rows and rows[0][0] % PRUNE_EVERY == 0:
             self._run("prune_runs", sync=link.sync.name)
+
+    def freeze_runs(self, older_than: timedelta) -> int:
+        """Copy runs that ended longer ago than that to the freezer, out of the view q; how many."""
+        return int(self._one("freeze_runs", older_than=older_than)[0])
+
+    def drop_frozen(self, older_than: timedelta) -> int:
+        """Drop the freezer's days that have been over for longer than that; how many."""
+        return int(self._one("drop_frozen", older_than=older_than)[0])
 
     def runs(self, sync: str | None = None, limit: int = 100) -> list[RunRecord]:
         """The history of one sync or of all, newest first."""

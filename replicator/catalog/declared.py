@@ -10,13 +10,16 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from replicator.errors import AlreadyExists, InvalidTopology, ReplicatorError
+from replicator.hook import Hook, Moment
 from replicator.model import (
     CopyMethod,
     Database,
     DbGroup,
     Ddl,
     Herd,
+    Numbers,
     OneTimeCopy,
+    Role,
     Sync,
     SyncType,
     TableName,
@@ -40,13 +43,15 @@ def values(value: Declared) -> dict[str, object]:
         case Database():
             return {**vars(value), "options": Jsonb(dict(value.options))}
         case DbGroup():
-            return {"name": value.name, "members": list(value.members)}
+            roles = [value.roles.get(name) for name in value.members]
+            return {"name": value.name, "members": list(value.members), "roles": roles}
         case Herd():
             return {"name": value.name, "database": value.database, **_members(value)}
         case Sync():
             own = [[table.schema, table.name, strategy] for table, strategy in value.strategies]
             lists = {"targets": list(value.targets), "counters": list(value.counters), "strategies": Jsonb(own)}
-            return {**vars(value), **lists}
+            hooks = [vars(hook) for hook in value.hooks]
+            return {**vars(value), **lists, "hooks": Jsonb(hooks)}
 
 
 def _members(herd: Herd) -> dict[str, object]:
@@ -69,10 +74,15 @@ def topology(
     """The topology that a row of the query `topology` holds."""
     return Topology(
         databases={row["name"]: Database(**row) for row in databases},
-        dbgroups={row["name"]: DbGroup(name=row["name"], members=tuple(row["members"])) for row in dbgroups},
+        dbgroups={row["name"]: _dbgroup(row) for row in dbgroups},
         herds={row["name"]: _herd(row) for row in herds},
         syncs={row["name"]: _sync(row) for row in syncs},
     )
+
+
+def _dbgroup(row: Mapping[str, Any]) -> DbGroup:
+    roles = {name: Role(role) for name, role in row["members"] if role}
+    return DbGroup(name=row["name"], members=tuple(name for name, _ in row["members"]), roles=roles)
 
 
 def _herd(row: Mapping[str, Any]) -> Herd:
@@ -89,13 +99,19 @@ def _sync(row: Mapping[str, Any]) -> Sync:
         "type": SyncType(row["type"]),
         "strategies": tuple((TableName(schema, name), text) for schema, name, text in row["strategies"]),
         "counters": tuple(row["counters"]),
+        "sequences": Numbers(row["sequences"]),
         "onetimecopy": OneTimeCopy(row["onetimecopy"]),
         "copymethod": CopyMethod(row["copymethod"]),
         "ddl": Ddl(row["ddl"]),
         "checktime": timedelta(seconds=seconds) if seconds is not None else None,
         "targets": tuple(row["targets"]),
+        "hooks": tuple(_hook(hook) for hook in row["hooks"]),
     }
     return Sync(**{**row, **read})
+
+
+def _hook(row: Mapping[str, Any]) -> Hook:
+    return Hook(**{**row, "moment": Moment(row["moment"]), "tables": tuple(row["tables"])})
 
 
 def refusal(error: psycopg.IntegrityError, noun: str, name: str) -> ReplicatorError:

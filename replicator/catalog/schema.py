@@ -76,6 +76,8 @@ def converge(connection: Connection, config: Config) -> bool:
         for migration in missing:
             connection.execute(migration[2])
             _note(connection, migration)
+        if missing:
+            connection.execute(sql.text("catalog/history.sql"))
         return bool(missing)
 
 
@@ -86,6 +88,7 @@ def _create(connection: Connection, config: Config) -> None:
             hint="Give the catalog a database of its own.",
         )
     connection.execute(sql.text("catalog/schema.sql"))
+    connection.execute(sql.text("catalog/history.sql"))
     for migration in migrations():
         _note(connection, migration)
     connection.execute("insert into catalog.install (name) values (%s)", [config.install.name])

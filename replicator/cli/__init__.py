@@ -38,16 +38,24 @@ COMMANDS = {
     "parked": "List, retry or drop rows that a target refused.",
     "conflicts": "List, show, count, restore or prune the conflicts of swaps.",
     "purge": "Remove change log rows that nobody needs, and show what is kept.",
+    "import-bucardo": "Print the inventory that declares what a Bucardo does.",
     "init": "Create the catalog's schema, or bring it up to date.",
-    "add": "Add a database, dbgroup, herd, table, sequence or sync.",
-    "update": "Change a database, dbgroup, herd or sync.",
-    "remove": "Remove databases, dbgroups, herds, tables, sequences or syncs.",
-    "list": "List databases, dbgroups, herds, tables, sequences or syncs.",
+    "add": "Add a database, dbgroup, herd, table, sequence, sync or hook.",
+    "update": "Change a database, dbgroup, herd, sync or hook.",
+    "add-node": "Bring a database into a sync or dbgroup while all go on.",
+    "remove-node": "Take a database out of a sync or dbgroup.",
+    "remove": "Remove databases, dbgroups, herds, tables, sequences, syncs or hooks.",
+    "list": "List databases, dbgroups, herds, tables, sequences, syncs or hooks.",
 }
 """The words, in the order of the help page, with the line that the help page says of each."""
 
-MODULES = {"list": "listing"}
-"""Modules that are not named after their word, which would hide a built-in function in this package."""
+MODULES = {
+    "add-node": "add_node",
+    "import-bucardo": "import_bucardo",
+    "list": "listing",
+    "remove-node": "remove_node",
+}
+"""Modules that are not named after their word: it would hide a built-in function in this package, or is no name."""
 
 
 class CommandGroup(TyperGroup):

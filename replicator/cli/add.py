@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from replicator import validate
-from replicator.cli import passwords
+from replicator.cli import hooks, passwords
 from replicator.cli.objects import converge, given, named, tell, with_new, with_value
 from replicator.cli.session import Session
 from replicator.cli.tables import chosen, every, extended
-from replicator.cli.values import duration, names, own_strategies, pairs
+from replicator.cli.values import duration, members, names, own_strategies, pairs
 from replicator.cli.words import Nouns, Words
 from replicator.errors import UsageError
 from replicator.model import (
@@ -20,6 +20,7 @@ from replicator.model import (
     DbGroup,
     Ddl,
     Herd,
+    Numbers,
     OneTimeCopy,
     Strategy,
     Sync,
@@ -30,7 +31,9 @@ from replicator.model import (
 add = typer.Typer(cls=Nouns, rich_markup_mode=None, help="Add a database, dbgroup, herd, table, sequence or sync.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME")]
-Databases = Annotated[list[str], typer.Argument(metavar="DB...", help="Databases, by their nicknames.")]
+Databases = Annotated[
+    list[str], typer.Argument(metavar="DB[:ROLE]...", help="Databases, by their nicknames; ROLE: source or target.")
+]
 Dbname = Annotated[str | None, typer.Option(help="The database's name on its server.")]
 Host = Annotated[str | None, typer.Option(help="Host name, address or socket folder.")]
 Port = Annotated[int | None, typer.Option(help="Port.")]
@@ -75,6 +78,14 @@ Counters = Annotated[
     list[str] | None,
     typer.Option("--counter", metavar="COLUMN", help="A column, or table.column, that concurrent changes add up in."),
 ]
+Shared = Annotated[
+    Numbers,
+    typer.Option(
+        "--sequences",
+        help="How masters of a swap come by different numbers: each increments its sequences by the step, or none.",
+    ),
+]
+SequenceStep = Annotated[int, typer.Option(metavar="N", help="How many masters may share the numbers: a power of two.")]
 MakeDelta = Annotated[bool, typer.Option("--makedelta/--no-makedelta", help="Let what it writes flow onward.")]
 CheckTime = Annotated[str | None, typer.Option(metavar="TIME", help="Run at least that often: 30s, 5m, 1h.")]
 Once = Annotated[OneTimeCopy, typer.Option(help="Whether the next run begins with a whole copy.")]
@@ -82,6 +93,9 @@ Method = Annotated[CopyMethod, typer.Option(help="How a whole copy replaces what
 NewColumns = Annotated[Ddl, typer.Option(help="Which changes of the source's tables it makes on its targets.")]
 AutoKick = Annotated[bool, typer.Option("--autokick/--no-autokick", help="Run when the source has changed.")]
 Paused = Annotated[bool, typer.Option("--paused/--no-paused", help="Declare it off.")]
+
+
+add.command("hook", cls=Words)(hooks.add_hook)
 
 
 def register(app: typer.Typer) -> None:
@@ -139,9 +153,13 @@ def add_db(
 
 @add.command("dbgroup", cls=Words)
 def add_dbgroup(context: typer.Context, name: Name, databases: Databases) -> None:
-    """Add a named list of databases, for use as a target."""
+    """Add a named list of databases, for use as a target.
+
+    In a swap a member is a master (DB:source, or no role) or a slave (DB:target).
+    """
     session: Session = context.obj
-    group = DbGroup(name=name, members=names(databases))
+    listed, roles = members(databases)
+    group = DbGroup(name=name, members=listed, roles=roles)
     converge(session, with_new(session.catalog.topology(), group))
 
 
@@ -232,6 +250,8 @@ def add_sync(
     strategy: Conflict = Strategy.LATEST,
     table_strategy: OwnConflict = None,
     counter: Counters = None,
+    sequences: Shared = Numbers.INTERLEAVE,
+    sequence_step: SequenceStep = 16,
     makedelta: MakeDelta = False,
     checktime: CheckTime = None,
     onetimecopy: Once = OneTimeCopy.EMPTY,
@@ -250,6 +270,8 @@ def add_sync(
         strategy=strategy,
         strategies=tuple((table, own) for table, own in own_strategies(table_strategy or ()) if own),
         counters=tuple(counter or ()),
+        sequences=sequences,
+        sequence_step=sequence_step,
         makedelta=makedelta,
         ddl=ddl,
         checktime=duration(checktime) if checktime else None,

@@ -16,7 +16,7 @@ from replicator.cli.output import dump, table
 from replicator.cli.session import Json, Session
 from replicator.cli.words import Nouns, Words
 from replicator.errors import ReplicatorError
-from replicator.model import Database, Herd, Sync, SyncType, TableName, Topology
+from replicator.model import Database, DbGroup, Herd, Sync, SyncType, TableName, Topology
 from replicator.postgres import Connector, translated
 
 listing = typer.Typer(cls=Nouns, rich_markup_mode=None, help="List what is declared.")
@@ -83,12 +83,17 @@ def list_dbgroups(context: typer.Context, patterns: Patterns = None, json: Json 
     rows = [
         {
             "name": group.name,
-            "databases": list(group.members),
+            "databases": list(group.members) if json else [_with_role(group, name) for name in group.members],
             "syncs": [sync.name for sync in topology.syncs.values() if group.name in sync.targets],
+            "roles": dict(group.roles),
         }
         for group in matching(topology.dbgroups.values(), patterns, _by_name)
     ]
     _show(json, ("Name", "Databases", "Syncs"), rows, _empty("dbgroups", patterns))
+
+
+def _with_role(group: DbGroup, name: str) -> str:
+    return f"{name}:{group.roles[name]}" if name in group.roles else name
 
 
 @listing.command("herds", cls=Words)
@@ -204,12 +209,15 @@ def _sync_row(topology: Topology, sync: Sync) -> dict[str, Any]:
         "strategy": sync.strategy if sync.type is SyncType.SWAP else None,
         "strategies": {str(table): strategy for table, strategy in sync.strategies},
         "counters": list(sync.counters),
+        "sequences": sync.sequences if sync.type is SyncType.SWAP else None,
+        "sequence_step": sync.sequence_step if sync.type is SyncType.SWAP else None,
         "makedelta": sync.makedelta,
         "autokick": sync.autokick,
         "checktime": sync.checktime,
         "onetimecopy": sync.onetimecopy,
         "copymethod": sync.copymethod,
         "ddl": sync.ddl,
+        "hooks": [str(hook) for hook in sync.hooks],
     }
 
 
@@ -217,6 +225,25 @@ def _occasions(sync: Sync) -> str:
     occasions = ["on change"] if sync.autokick else []
     occasions += [f"every {sync.checktime}"] if sync.checktime else []
     return ", ".join(occasions) or "when kicked"
+
+
+@listing.command("hooks", cls=Words)
+def list_hooks(context: typer.Context, patterns: Patterns = None, json: Json = False) -> None:
+    """List the hooks of syncs, in the order in which they run."""
+    topology = context.obj.catalog.topology()
+    found = [(sync, hook) for sync in topology.syncs.values() for hook in sync.hooks]
+    rows = [
+        {
+            "name": hook.name,
+            "sync": sync.name,
+            "moment": hook.moment,
+            "call": hook.call,
+            "tables": list(hook.tables),
+            "seconds": hook.seconds,
+        }
+        for sync, hook in matching(found, patterns, lambda pair: pair[1].name)
+    ]
+    _show(json, ("Name", "Sync", "Moment", "Calls", "Tables", "Seconds"), rows, _empty("hooks", patterns))
 
 
 @listing.command("leftovers", cls=Words)

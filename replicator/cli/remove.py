@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from replicator import topology
+from replicator.cli import hooks
 from replicator.cli.objects import converge, named, tell, without
 from replicator.cli.session import Session
 from replicator.cli.tables import reduced
@@ -22,6 +23,9 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...")]
 InHerd = Annotated[str | None, typer.Option("--herd", help="Out of this herd only.", show_default="all herds")]
 Places = Annotated[list[str] | None, typer.Argument(metavar="[DB]...", help="Nodes; all if none is named.")]
 Forget = Annotated[bool, typer.Option("--forget", help="Drop the notes without cleaning: the node is gone for good.")]
+
+
+remove.command("hook", cls=Words)(hooks.remove_hook)
 
 
 def register(app: typer.Typer) -> None:

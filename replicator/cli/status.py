@@ -109,8 +109,14 @@ def _current(session: Session, only: list[str]) -> RenderableType:
 def page(found: Overview, *, detailed: bool) -> RenderableType:
     """All that is shown."""
     if detailed:
-        return Group(heading(found), *(details(sync, found.at) for sync in found.syncs))
-    return Group(heading(found), table(found), *remarks(found))
+        return Group(heading(found), *(details(sync, found.at) for sync in found.syncs), *warnings(found))
+    return Group(heading(found), table(found), *remarks(found), *warnings(found))
+
+
+def warnings(found: Overview) -> Iterator[Text]:
+    """A line for each target for which much is kept."""
+    for burden in found.late:
+        yield Text.assemble((f"{burden.sync}: {burden}", "bold red"))
 
 
 def heading(found: Overview) -> Text:

@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from replicator import validate
-from replicator.cli import passwords
+from replicator.cli import hooks, passwords
 from replicator.cli.add import (
     Active,
     Check,
+    Databases,
     Dbname,
     Forbidden,
     Host,
@@ -29,10 +30,11 @@ from replicator.cli.add import (
 from replicator.cli.objects import converge, given, named, tell, with_value
 from replicator.cli.session import Session
 from replicator.cli.tables import chosen, extended, reduced
-from replicator.cli.values import duration, names, own_strategies, pairs, table_names
+from replicator.cli.values import duration, members, names, own_strategies, pairs, table_names
 from replicator.cli.words import Nouns, Words
 from replicator.errors import UsageError
-from replicator.model import CopyMethod, DbGroup, Ddl, Herd, OneTimeCopy, Sync, SyncType
+from replicator.model import CopyMethod, DbGroup, Ddl, Herd, Numbers, OneTimeCopy, Sync, SyncType
+from replicator.topology.members import with_members, without_members
 
 update = typer.Typer(cls=Nouns, rich_markup_mode=None, help="Change a database, dbgroup, herd or sync.")
 
@@ -46,7 +48,6 @@ class Verb(StrEnum):
 
 MemberVerb = Annotated[Verb, typer.Argument(metavar="add|remove")]
 OptionalVerb = Annotated[Verb | None, typer.Argument(metavar="[add|remove]")]
-Databases = Annotated[list[str], typer.Argument(metavar="DB...", help="Databases, by their nicknames.")]
 Tables = Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="Tables, by name or pattern.")]
 On = Annotated[str | None, typer.Option("--db", help="The database that it lives on.")]
 
@@ -64,6 +65,12 @@ Counters = Annotated[
     list[str] | None,
     typer.Option("--counter", metavar="COLUMN", help="All columns that concurrent changes add up in; '' for none."),
 ]
+Shared = Annotated[
+    Numbers | None, typer.Option("--sequences", help="How masters of a swap come by different numbers; see `add sync`.")
+]
+SequenceStep = Annotated[
+    int | None, typer.Option(metavar="N", help="How many masters may share the numbers: a power of two.")
+]
 MakeDelta = Annotated[bool | None, typer.Option("--makedelta/--no-makedelta", help="Let what it writes flow onward.")]
 CheckTime = Annotated[str | None, typer.Option(metavar="TIME", help="Run at least that often: 30s, 5m, 1h, none.")]
 Once = Annotated[OneTimeCopy | None, typer.Option(help="Whether the next run begins with a whole copy.")]
@@ -71,6 +78,9 @@ NewColumns = Annotated[Ddl | None, typer.Option(help="Which changes of the sourc
 Method = Annotated[CopyMethod | None, typer.Option(help="How a whole copy replaces what is there.")]
 AutoKick = Annotated[bool | None, typer.Option("--autokick/--no-autokick", help="Run when the source has changed.")]
 Paused = Annotated[bool | None, typer.Option("--paused/--no-paused", help="Declare it off.")]
+
+
+update.command("hook", cls=Words)(hooks.update_hook)
 
 
 def register(app: typer.Typer) -> None:
@@ -121,18 +131,18 @@ def merged(options: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, 
 
 @update.command("dbgroup", cls=Words)
 def update_dbgroup(context: typer.Context, name: Name, verb: MemberVerb, databases: Databases) -> None:
-    """Add databases to a dbgroup, or remove them from it."""
+    """Add databases to a dbgroup, give members another role, or remove them from it."""
     session: Session = context.obj
     current = session.catalog.topology()
     group: DbGroup = named(current.dbgroups, "dbgroup", name)
-    wanted = names(databases)
+    wanted, roles = members(databases)
     if verb is Verb.ADD:
-        members = tuple(dict.fromkeys([*group.members, *wanted]))
+        group = with_members(group, wanted, roles)
     else:
         for member in wanted:
             named({m: m for m in group.members}, f"member of dbgroup {name}", member)
-        members = tuple(member for member in group.members if member not in wanted)
-    converge(session, with_value(current, DbGroup(name=name, members=members)))
+        group = without_members(group, wanted)
+    converge(session, with_value(current, group))
 
 
 @update.command("herd", cls=Words)
@@ -166,6 +176,8 @@ def update_sync(
     strategy: Conflict = None,
     table_strategy: OwnConflict = None,
     counter: Counters = None,
+    sequences: Shared = None,
+    sequence_step: SequenceStep = None,
     makedelta: MakeDelta = None,
     checktime: CheckTime = None,
     onetimecopy: Once = None,
@@ -183,6 +195,8 @@ def update_sync(
         herd=source,
         targets=names(target) if target else None,
         strategy=strategy,
+        sequences=sequences,
+        sequence_step=sequence_step,
         makedelta=makedelta,
         onetimecopy=onetimecopy,
         copymethod=copymethod,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from replicator.errors import UsageError
-from replicator.model import TableName
+from replicator.model import Role, TableName
 
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -67,6 +67,17 @@ def names(words: Iterable[str]) -> tuple[str, ...]:
     """Names, several in one word with commas; a repeated one counts once."""
     parts = (part.strip() for word in words for part in word.split(","))
     return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def members(words: Iterable[str]) -> tuple[tuple[str, ...], dict[str, Role]]:
+    """`database` or `database:role` words: the databases, and the roles of those that were given one."""
+    found: dict[str, Role | None] = {}
+    for word in names(words):
+        name, colon, role = word.partition(":")
+        if colon and role not in list(Role):
+            raise UsageError(f"{word!r}: {role!r} is not a role; write {name}:source or {name}:target.")
+        found[name] = Role(role) if colon else found.get(name)
+    return tuple(found), {name: role for name, role in found.items() if role}
 
 
 def pairs(words: Iterable[str]) -> dict[str, str]:

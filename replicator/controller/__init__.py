@@ -11,6 +11,7 @@ import os
 
 from setproctitle import setproctitle
 
+from replicator import bucardo_logs, bucardo_titles
 from replicator.controller.desk import Desk
 from replicator.controller.fleet import Fleet
 from replicator.errors import ReplicatorError
@@ -25,7 +26,9 @@ def title(sync: Sync, links: list[Link]) -> str:
     """What `ps` shows of a controller."""
     ways = [f"{link.source.name} -> {link.target.name}" for link in links]
     if sync.type is SyncType.SWAP:
-        ways = [f"{a.source.name} <-> {a.target.name}" for a in links if a.source.name == a.lead]
+        ways = [
+            f"{a.source.name} {'<->' if a.mutual else '->'} {a.target.name}" for a in links if a.source.name == a.lead
+        ]
     return f'pgherd controller: sync "{sync.name}" ({sync.type}) {", ".join(ways)}'
 
 
@@ -53,9 +56,11 @@ def _mind(fleet: Fleet, desk: Desk, name: str, stop: Stop) -> int:
         if desk.declared and desk.declared[0] != fleet.revision:
             revision, topology = desk.declared
             try:
-                fleet.arrange(name, revision, topology)
+                bucardo_logs.follow(desk.habits, name, desk.switches)
+                fleet.arrange(name, revision, topology, desk.habits)
             except ReplicatorError as error:
                 log.error("%s", error)
                 return 1
-            setproctitle(title(topology.syncs[name], [worker.link for worker in fleet.workers]))
+            shown = bucardo_titles.controller if desk.habits else title
+            setproctitle(shown(topology.syncs[name], [worker.link for worker in fleet.workers]))
     return 0

@@ -11,9 +11,11 @@ import time
 from dataclasses import replace
 
 from replicator.catalog import Catalog, LinkState, State
+from replicator.controller import conflicts
 from replicator.controller.fleet import Fleet, ends_of
 from replicator.errors import ReplicatorError
 from replicator.failpoint import failpoint
+from replicator.habits import Habits
 from replicator.journal import Journal
 from replicator.logs import log
 from replicator.model import Link, OneTimeCopy, Topology
@@ -32,12 +34,15 @@ GLANCE = 0.25
 class Desk:
     """The catalog thread: holds the sync's lock, watches what is declared and asked, stores what the links report.
 
-    declared: the newest topology with its revision, for the main thread; None before the lock is held.
+    declared: the newest topology with its revision, for the main thread; None before the lock is held. habits: the
+    settings of that revision; switches: options of the daemon's start.
     crash: the defect that ended the thread.
     """
 
     def __init__(self, connector: Connector, sync: str, fleet: Fleet, stop: Stop) -> None:
         self.declared: tuple[int, Topology] | None = None
+        self.habits = Habits()
+        self.switches: dict[str, str] = {}
         self.crash: BaseException | None = None
         self._connector = connector
         self._sync = sync
@@ -101,6 +106,8 @@ class Desk:
             if why := _reason_to_leave(topology, self._sync):
                 self._stop.set(why)
             else:
+                self.habits = Habits(catalog.bucardo_settings(), self._connector.config.run_dir)
+                self.switches = catalog.habits().get(("start", ""), {})
                 self.declared = revision, topology
                 self._copies_once = topology.syncs[self._sync].onetimecopy is OneTimeCopy.ALWAYS
         if self._copies_once and self._fleet.prepared(self._revision):
@@ -141,11 +148,7 @@ class Desk:
             self._store(catalog, worker.link, worker.journal)
         for worker in workers:
             if worker.aborts:
-                log.error(
-                    "%s: pauses; see `replicator conflicts list`, then `replicator resume %s`",
-                    worker.aborts,
-                    self._sync,
-                )
+                log.error("%s: pauses; go on by `replicator resume %s`", worker.aborts, self._sync)
                 catalog.set_paused(self._sync, True)
                 worker.aborts = ""
         self._told = {worker: told for worker, told in self._told.items() if worker in workers}
@@ -166,6 +169,7 @@ class Desk:
         news = journal.take()
         try:
             if news.good:
+                conflicts.note(self.habits, link, news.good)
                 catalog.record_run(link, news.good.result, news.good.started, news.good.finished)
                 news = replace(news, good=None)
             if news.bad:

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 from replicator.errors import ReplicatorError
+from replicator.habits import Habits
 from replicator.logs import log
 from replicator.model import Link, Topology
 from replicator.postgres import Connector
@@ -31,12 +32,16 @@ class Fleet:
         self.workers: tuple[Worker, ...] = ()
         self.revision = 0
 
-    def arrange(self, name: str, revision: int, topology: Topology) -> None:
+    def arrange(self, name: str, revision: int, topology: Topology, habits: Habits | None = None) -> None:
         """Let exactly the links of a sync run, each prepared anew if anything about its databases has changed.
+
+        habits: the settings by which they connect and keep time.
 
         Raises ReplicatorError when one that should end does not.
         """
+        habits = habits or Habits()
         install = self._connector.config.install
+        connector = replace(self._connector, config=replace(self._connector.config, keepalives=habits.keepalives))
         everything = list(topology.all_links(install))
         links = [link for link in topology.links(install, topology.syncs[name]) if link.active]
         wanted = {ends_of(link): _surroundings(link, everything) for link in links}
@@ -46,7 +51,7 @@ class Fleet:
         old = [worker for worker in self.workers if worker not in kept.values()]
         _end(old, "its definition has changed")
         new = {
-            ends_of(link): Worker(link, topology, self._connector, self._make_runner)
+            ends_of(link): Worker(link, topology, connector, self._make_runner, habits.rhythm)
             for link in links
             if ends_of(link) not in kept
         }
@@ -55,6 +60,7 @@ class Fleet:
         self.workers = tuple((kept | new)[ends] for ends in wanted)
         self.revision = revision
         for ends, worker in (kept | new).items():
+            worker.keep_time(habits.rhythm)
             worker.nudge() if ends in kept else worker.start()
 
     def prepared(self, revision: int) -> bool:

@@ -8,6 +8,7 @@ is `daemon`'s part.
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -16,12 +17,15 @@ from collections.abc import Callable, Collection
 
 from setproctitle import setproctitle
 
-from replicator import logs
+from replicator import bucardo_logs, logs, mail
 from replicator.catalog import Catalog
 from replicator.config import Config
 from replicator.errors import AlreadyRunning
+from replicator.habits import Habits
 from replicator.logs import log
+from replicator.master.customs import Customs
 from replicator.master.nursery import Nursery
+from replicator.master.post import keep_writing, turn
 from replicator.master.watch import Watch
 from replicator.pidfile import PidFile
 from replicator.postgres import Connector
@@ -29,7 +33,7 @@ from replicator.purge import keep_purging
 from replicator.signals import Stop, install_handlers
 
 GLANCE = 0.1
-"""How often the children are looked at."""
+"""How often the children are looked at, unless `mcp_loop_sleep` says otherwise."""
 
 
 def launcher(settings: Config, echo: bool) -> Callable[[str], subprocess.Popen[bytes]]:
@@ -60,7 +64,12 @@ def run(settings: Config, *, echo: bool, ready: Callable[[], None] = lambda: Non
         raise AlreadyRunning(f"the daemon is already running (pid {pidfile.holder()}).")
     logs.set_up(settings.log_file, "master", master=True, echo=echo)
     connector = Connector(settings)
-    Catalog.open(connector, "start").close()
+    with Catalog.open(connector, "start") as catalog:
+        habits = Habits(catalog.bucardo_settings(), settings.run_dir)
+        switches = catalog.habits().get(("start", ""), {})
+    bucardo_logs.follow(habits, "master", switches)
+    customs = Customs(habits)
+    customs.check_host()
     watch = Watch(connector, stop)
     nursery = Nursery(launcher(settings, echo))
     watch.start()
@@ -68,25 +77,37 @@ def run(settings: Config, *, echo: bool, ready: Callable[[], None] = lambda: Non
         pass
     if stop.is_set():
         raise AlreadyRunning(f"the daemon was not started: {stop.reason}.")
+    customs.begin()
     log.info('begins: install "%s", pid %d', settings.install.name, os.getpid())
     ready()
+    threading.Thread(
+        target=keep_writing, args=(connector, stop, lambda: watch.habits), name="post", daemon=True
+    ).start()
     purge = threading.Thread(target=keep_purging, args=(connector, stop), name="purge", daemon=True)
     purge.start()
-    _mind(settings, watch, nursery, stop)
+    try:
+        _mind(settings, watch, nursery, customs, stop)
+    finally:
+        customs.end()
     purge.join(1.0)
     log.info("ends: %s", stop.reason)
+    mail.send(watch.habits, *turn("stopped", socket.gethostname(), settings.install.name))
     return 0
 
 
-def _mind(settings: Config, watch: Watch, nursery: Nursery, stop: Stop) -> None:
+def _mind(settings: Config, watch: Watch, nursery: Nursery, customs: Customs, stop: Stop) -> None:
     """Keep the children as declared until the stop is requested; then send them away, and wait until they are gone."""
     shown: tuple[str, ...] | None = None
-    setproctitle(title(settings, ()))
-    while not stop.wait(GLANCE):
+    setproctitle(customs.title(title(settings, ()), ()))
+    while not stop.wait(watch.habits.number("mcp_loop_sleep") or GLANCE):
         names = watch.wanted or ()
         nursery.tend(names, time.monotonic())
+        customs.follow(watch.habits)
+        customs.tend(nursery.pids(), watch.targets)
+        if customs.called_off():
+            stop.set("the stop file is there")
         if names != shown:
-            setproctitle(title(settings, names))
+            setproctitle(customs.title(title(settings, names), names))
             log.info("syncs: %s", ", ".join(names) or "none")
             shown = names
         logs.look_after()

@@ -71,6 +71,10 @@ class Nursery:
         """The syncs whose controller runs."""
         return [name for name, child in self.children.items() if child.process]
 
+    def pids(self) -> dict[str, int]:
+        """The process ids of the controllers that run, by their syncs."""
+        return {name: child.process.pid for name, child in self.children.items() if child.process}
+
     def _unwanted(self, names: Collection[str]) -> Iterator[tuple[str, Child]]:
         for name, child in list(self.children.items()):
             if child.process is None and name not in names:

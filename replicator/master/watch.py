@@ -6,6 +6,7 @@ import threading
 import time
 
 from replicator.catalog import Catalog
+from replicator.habits import Habits
 from replicator.logs import log
 from replicator.model import Topology
 from replicator.postgres import Connector
@@ -22,11 +23,15 @@ FIRST_LOCK, LOCK_AGAIN = 10.0, 5.0
 class Watch:
     """The catalog thread. wanted: the syncs that are to run, None before it is known. held: whether we are the master.
 
+    habits: the settings of `bucardo_ctl`; targets: the databases that each sync writes to, its source left out.
+
     When the lock is lost to another master, or cannot be had at the start, it requests the stop.
     """
 
     def __init__(self, connector: Connector, stop: Stop) -> None:
         self.wanted: tuple[str, ...] | None = None
+        self.habits = Habits()
+        self.targets: dict[str, tuple[str, ...]] = {}
         self.held = threading.Event()
         self._connector = connector
         self._stop = stop
@@ -55,7 +60,10 @@ class Watch:
         self.held.set()
         while not self._stop.is_set():
             if (revision := catalog.revision()) != self._revision:
-                self.wanted = wanted(catalog.topology())
+                topology = catalog.topology()
+                self.habits = Habits(catalog.bucardo_settings(), self._connector.config.run_dir)
+                self.targets = {s.name: tuple(d.name for d in topology.targets(s)) for s in topology.syncs.values()}
+                self.wanted = wanted(topology)
                 self._revision = revision
             catalog.wait(POLL)
 

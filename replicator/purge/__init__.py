@@ -9,11 +9,12 @@ Rows are removed up to a transaction id below which everything is settled, not o
 key finds them, and a transaction that holds the id back holds back vacuum too, so nothing would be gained.
 
 `rule` decides and is pure, `survey` gathers what it decides by, `removal` deletes. `keep_purging` is the master's task.
-The conflict ledgers are kept short on the same rounds.
+The conflict ledgers are kept short on the same rounds, and `lateness` warns of targets that hold up the purge for long.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from replicator.failpoint import failpoint
 from replicator.logs import log
 from replicator.model import Install, SyncType, TableName, Topology
 from replicator.postgres import Connector, translated
+from replicator.purge.lateness import Lateness
 from replicator.purge.removal import EXACT, measure, remove
 from replicator.purge.rule import Generations, State, horizon
 from replicator.purge.survey import Node, Survey, take
@@ -94,10 +96,11 @@ class Purger:
 
 def keep_purging(connector: Connector, stop: Stop) -> None:
     """Purge every few seconds until the stop is requested. What goes wrong is told once, and tried again."""
-    purger, known = Purger(connector, stop), dict[str, str]()
+    purger, lateness, known = Purger(connector, stop), Lateness(connector), dict[str, str]()
     while not stop.wait(EVERY):
         try:
             silent = dict(purger.once().silent)
+            lateness.look(time.monotonic())
         except ReplicatorError as error:
             silent = {"everything": str(error)}
         except Exception as error:
@@ -139,9 +142,9 @@ def _advance(survey: Survey, state: State) -> None:
     for gone in state.keys() - {sync.name for sync in swaps}:
         del state[gone]
     for sync in swaps:
-        names = [member.name for member in survey.topology.members(sync)]
+        names = [master.name for master in survey.topology.masters(sync)]
         if set(names) <= survey.nodes.keys():
-            links = survey.topology.links(survey.install, sync)
+            links = [link for link in survey.topology.links(survey.install, sync) if link.mutual]
             state.setdefault(sync.name, Generations()).advance(
                 {name: survey.nodes[name].origin for name in names},
                 {name: survey.nodes[name].now for name in names},

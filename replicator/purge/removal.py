@@ -33,6 +33,7 @@ def remove(node: Node, install: Install, captured: Captured, xid: int, stop: Sto
     """
     if captured.versions and captured.table not in node.relations:
         return 0  # the table is gone: its log goes when it is released
+    _note_settled(node, install, captured, xid)
     total, rows = 0, CHUNK
     while rows == CHUNK and not stop.is_set():
         try:
@@ -67,6 +68,23 @@ def _delete_some(node: Node, install: Install, captured: Captured, xid: int) -> 
         failpoint("purge.before-note")
         _note(connection, install, captured, xid)
     return rows
+
+
+def _note_settled(node: Node, install: Install, captured: Captured, xid: int) -> None:
+    """Leave word of what may go, for who purges by hand; where there is nothing, there is nothing to say."""
+    query = sql.SQL(
+        "update {captured} c set settled = %(xid)s, settled_on = %(here)s"
+        " where c.log_name = %(log)s and (c.settled < %(xid)s or c.settled_on <> %(here)s)"
+        " and (exists (select from {log} where xid < %(xid)s) or exists (select from {truncated} t"
+        " where t.xid < %(xid)s and (t.schema_name, t.table_name) = (c.schema_name, c.table_name)))"
+    ).format(
+        captured=sql.Identifier(install.schema, "captured"),
+        log=sql.Identifier(install.schema, captured.log),
+        truncated=sql.Identifier(install.schema, "truncated"),
+    )
+    here = f"{node.origin.system_id}/{node.origin.database}"
+    with translated(str(node.database)):
+        node.connection.execute(query, {"xid": xid, "log": captured.log, "here": here})
 
 
 def _note(connection: Connection, install: Install, captured: Captured, xid: int) -> None:

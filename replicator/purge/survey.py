@@ -65,7 +65,7 @@ class Survey:
             if link.source.name != node.database.name or captured.table not in link.tables or kind is not captured.kind:
                 continue
             yield _reader(link, node, captured, self.positions.get(_key(link)))
-            if link.sync.type is SyncType.SWAP:
+            if link.mutual:
                 settled = state.get(link.sync.name, Generations()).settled(node.database.name)
                 yield Reader(link.sync.name, settled, "its versions serve until two more rounds have gone about")
 

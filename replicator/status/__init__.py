@@ -15,7 +15,9 @@ error. Words and tables for people are made in `cli/status.py`.
                     total {inserted, updated, deleted, conflicts, parked},
                     rate,                                  rows a second while it moved, within the last minute
                     parked,                                keys set aside on the target now; null: not known
-                    tables [{table, parked, why}]}]}]      tables that are parked, or travel without some columns
+                    tables [{table, parked, why}]}]}],     tables that are parked, or travel without some columns
+    late [{sync, target, seconds, why,                     targets for which much is kept; see `burden`
+           kept [{source, rows, bytes, exact}]}]
 
 A state is one of STATES.
 """
@@ -23,7 +25,7 @@ A state is one of STATES.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 
 from replicator.catalog import Catalog, LinkState, LinkTotal, RunRecord, State
@@ -31,6 +33,8 @@ from replicator.change import Counts
 from replicator.model import Install, Link, Sync, Topology
 from replicator.pidfile import PidFile
 from replicator.postgres import Connector
+from replicator.status.burden import Burden, late
+from replicator.status.burden import measure as measure_burdens
 from replicator.status.lag import Key, Lag, key, measure
 
 FRESH = timedelta(seconds=5)
@@ -119,6 +123,7 @@ class Overview:
     running: bool
     pid: int | None
     syncs: tuple[SyncStatus, ...]
+    late: tuple[Burden, ...] = ()
 
     @property
     def json(self) -> dict[str, object]:
@@ -128,6 +133,7 @@ class Overview:
             "at": _time(self.at),
             "daemon": {"running": self.running, "pid": self.pid},
             "syncs": [sync.json for sync in self.syncs],
+            "late": [asdict(burden) for burden in self.late],
         }
 
 
@@ -164,6 +170,20 @@ def overview(catalog: Catalog, connector: Connector, only: Collection[str] = ())
         running=pid is not None or connected,
         pid=pid,
         syncs=tuple(gathered.sync(topology, sync, links[sync.name]) for sync in syncs),
+        late=tuple(_late(connector, [link for some in links.values() for link in some], lags)),
+    )
+
+
+def _late(connector: Connector, links: list[Link], lags: Mapping[Key, Lag]) -> list[Burden]:
+    """The targets to warn of. Only those are looked at that may be: most of the time none."""
+    limit = connector.config.warn_behind.total_seconds()
+    suspects = {
+        (link.sync.name, link.target.name)
+        for link in links
+        if (lag := lags.get(key(link), Lag())).seconds is None or lag.seconds > limit or lag.more
+    }
+    return late(
+        measure_burdens(connector, [x for x in links if (x.sync.name, x.target.name) in suspects]), connector.config
     )
 
 

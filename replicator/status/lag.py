@@ -20,7 +20,7 @@ from replicator.capture.setup import logs
 from replicator.errors import ReplicatorError
 from replicator.model import Database, Link, SyncType, TableName
 from replicator.postgres import Connection, Connector, fetch_one, translated
-from replicator.snapshot import Snapshot
+from replicator.snapshot import NOTHING, Snapshot
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -48,6 +48,7 @@ class Lag:
 
     seconds: age of the oldest of them, by the source's clock. problem: why something is not known.
     parked: keys set aside on the target. unequal: tables that are parked or travel without some columns, with why.
+    tables: how many of the link's tables are there.
     """
 
     rows: int | None = None
@@ -55,6 +56,7 @@ class Lag:
     seconds: float | None = None
     problem: str = ""
     parked: int | None = None
+    tables: int = 0
     unequal: tuple[Unequal, ...] = ()
 
 
@@ -97,20 +99,36 @@ def at_once(work: Mapping[K, Callable[[], T]], seconds: float) -> dict[K, T]:
     return dict(done)
 
 
-def _hurried(database: Database) -> Database:
+def hurried(database: Database) -> Database:
+    """The database, connecting to which is soon given up."""
     return replace(database, options={**database.options, "connect_timeout": CONNECT_SECONDS})
 
 
 def _lag(connector: Connector, link: Link) -> Lag:
     install = link.install
-    with connector.open(_hurried(link.target), "status", autocommit=True) as target, translated(str(link.target)):
+    with connector.open(hurried(link.target), "status", autocommit=True) as target, translated(str(link.target)):
         if not progress.exists(target, install):
             return Lag(problem="the first copy has not begun")
         seen = progress.followed(target, install, link.sync.name, link.source.name)
         parked, unequal = _parked(target, link), _unequal(target, link)
-    with connector.open(_hurried(link.source), "status", autocommit=True) as source, translated(str(link.source)):
+    with connector.open(hurried(link.source), "status", autocommit=True) as source, translated(str(link.source)):
         source.execute("select set_config('statement_timeout', %s, false)", [str(COUNT_MS)])
-        return replace(_behind(source, link, seen), parked=parked, unequal=unequal)
+        here = sum(table in seen for table in link.tables)
+        return replace(_behind(source, link, seen), parked=parked, unequal=unequal, tables=here)
+
+
+def unsent(connector: Connector, link: Link) -> Lag:
+    """What a link has yet to bring, of tables whose copy is not done all that is logged. Raises ReplicatorErrors."""
+    install = link.install
+    with connector.open(hurried(link.target), "status", autocommit=True) as target, translated(str(link.target)):
+        exists = progress.exists(target, install)
+        seen = progress.followed(target, install, link.sync.name, link.source.name) if exists else {}
+        parked = _parked(target, link) if exists else 0
+    with connector.open(hurried(link.source), "status", autocommit=True) as source, translated(str(link.source)):
+        if not progress.exists(source, install):
+            return Lag(rows=0, seconds=0.0, parked=parked)
+        lag = _behind(source, link, {table: seen.get(table, NOTHING) for table in link.tables})
+        return replace(lag, parked=parked)
 
 
 def _parked(target: Connection, link: Link) -> int:
@@ -148,7 +166,7 @@ def _behind(source: Connection, link: Link, seen: Mapping[TableName, Snapshot]) 
 
 
 def _unseen(link: Link, captured: Captured, since: Snapshot) -> sql.Composed:
-    mine = sql.SQL("l.origin is null") if link.sync.type is SyncType.SWAP else sql.SQL("l.onward")
+    mine = sql.SQL("l.origin is null") if link.mutual else sql.SQL("l.onward")
     return sql.SQL("select l.changed_at from {} l where {} and {}").format(
         sql.Identifier(link.install.schema, captured.log), unseen("l.xid", since), mine
     )

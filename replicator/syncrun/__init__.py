@@ -11,20 +11,24 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import psycopg
 
-from replicator import postgres, relations, sequences
+from replicator import postgres, relations
 from replicator.apply import write
 from replicator.capture import Kind
 from replicator.capture.read import Probe
 from replicator.change import Counts, RunResult
-from replicator.errors import LockedOut, Transient
+from replicator.errors import LockedOut, ReplicatorError, Transient
 from replicator.failpoint import failpoint
+from replicator.hook import Moment
 from replicator.model import Link, OneTimeCopy, TableName, Topology
-from replicator.postgres import Connector
+from replicator.postgres import Connection, Connector
+from replicator.sequences import oneway
 from replicator.signals import Stop
 from replicator.snapshot import NOTHING, Snapshot
+from replicator.syncrun import hooked
 from replicator.syncrun.batch import Batch, DefinitionChanged, TableRefused
 from replicator.syncrun.ready import Job, Ready, Report, make_ready
 
@@ -61,12 +65,13 @@ class LinkRunner:
         self._probe: Probe | None = None
         self._snapshot: Snapshot = NOTHING
         self._logged_below = 0
-        self._settled = False
+        self._settled = self._early = False
         self._saved_at = self._sequences_at = self._joined_at = self._defined_at = self._held_at = 0.0
         self._redefined = False
         self._refused: dict[TableName, str] = {}
-        self._sequences: sequences.Standing = {}
+        self._sequences: oneway.Standing = {}
         self._blocked: list[TableName] = []
+        self._trouble: ReplicatorError | None = None
 
     def prepare(self) -> RunResult:
         """Connect, install capture, compare definitions, copy what the target never had. Idempotent.
@@ -92,7 +97,7 @@ class LinkRunner:
             if self._ready.filling or self._definitions_changed(self._ready) or self._held_long(self._ready):
                 return True
             probe = self._ready.source.probe()
-            if self._probe is None or probe.seq != self._probe.seq:
+            if self._probe is None or probe.seq != self._probe.seq or self._try_early():
                 return True
             if probe.snapshot == self._snapshot:
                 return self._joined_meanwhile(self._ready) or self._sequences_moved(self._ready)
@@ -122,17 +127,28 @@ class LinkRunner:
 
     def run(self, kicked: bool = False) -> RunResult:
         """Move one batch; a fullcopy copies what changed, or everything when kicked. Prepares first if need be."""
+        if self._job.hooks:
+            return hooked.run(self._job.hooks, self, partial(self._run, kicked), self._job.stop)
+        return self._run(kicked)
+
+    def hooks_connection(self) -> Connection | None:
+        """The connection to the target, for hooks beside a batch; None while it is not there."""
+        return self._ready.target if self._ready else None
+
+    def _run(self, kicked: bool) -> RunResult:
         prepared = self.prepare() if self._ready is None else RunResult()
         assert self._ready is not None
-        if kicked:
+        if kicked and self._refused:
             self._refused.clear()
+            self._redefined = True  # perhaps: nothing shows that values would be taken now
         began = time.monotonic()
-        with self._translated():
-            self._carry_sequences(self._ready)
+        self._trouble = None
         done = self._batch_as_defined(kicked)
         with self._translated():
+            self._carry_sequences(self._ready)  # once the rows are there: not behind any of them
             self._ready.bell.disarm()  # not before: whoever writes waits for nobody, the first row does
         return RunResult(
+            trouble=self._trouble,
             counts=prepared.counts + done.counts,
             seconds=prepared.seconds + time.monotonic() - began,
             copied=prepared.copied + done.copied,
@@ -142,6 +158,7 @@ class LinkRunner:
         """Drop both connections. Idempotent, raises nothing."""
         for asked in self._job.resolvers.values():
             asked.close()
+        self._job.hooks.close()
         ready, self._ready = self._ready, None
         if ready is not None:
             ready.close()
@@ -196,7 +213,8 @@ class LinkRunner:
         due = time.monotonic() - self._saved_at > HEARTBEAT
         # Every logged change takes a number, so the numbers taken since the last batch bound what this one holds.
         few = self._probe is not None and self._settled and probe.seq - self._probe.seq <= FEW
-        small = few and self._job.kind is Kind.ROWS  # a whole copy is large however little was logged
+        # A whole copy is large however little was logged, and so may be what a table has waited with.
+        small = few and self._job.kind is Kind.ROWS and not ready.late
         batch = Batch(self._job, ready, kicked=kicked, careful=careful, due=due, small=small)
         try:
             landed = batch.land()
@@ -204,8 +222,11 @@ class LinkRunner:
             self._lock_first(ready, batch.at)
             raise
         self._settle(probe, landed.snapshot)
+        self._early = landed.early
         if landed.saved:
             self._saved_at = time.monotonic()
+        if landed.tables and self._job.hooks:
+            self._trouble = hooked.afterwards(self._job.hooks, self, Moment.AFTER_TXN, landed.counts, landed.tables)
         return landed.counts
 
     def _settle(self, probe: Probe, snapshot: Snapshot) -> None:
@@ -229,6 +250,14 @@ class LinkRunner:
         self._job.report(f"gave way to an application, tries again: {str(error).splitlines()[0]}")
         self._job.stop.wait(0.01 * 2**attempt * (0.5 + random.random()))
         self._job.stop.raise_if_set()
+
+    def _try_early(self) -> bool:
+        """Whether it is time to look if rows have come that something of this link waits for."""
+        now = time.monotonic()
+        if not self._early or now - self._joined_at < JOINED_EVERY:
+            return False
+        self._joined_at = now
+        return True
 
     def _held_long(self, ready: Ready) -> bool:
         """Whether to see if tables may be sent again that were held: that they are filled shows on the source only."""
@@ -273,14 +302,14 @@ class LinkRunner:
         if self._job.swap or not self.link.sequences or now - self._sequences_at < SEQUENCES_EVERY:
             return False
         self._sequences_at = now
-        return sequences.read(ready.source.connection, self.link.sequences) != self._sequences
+        return oneway.read(ready.source.connection, self.link.sequences) != self._sequences
 
     def _carry_sequences(self, ready: Ready) -> None:
         if self._job.swap or not self.link.sequences:
             return
-        standing = sequences.read(ready.source.connection, self.link.sequences)
+        standing = oneway.read(ready.source.connection, self.link.sequences)
         failpoint("sequence.before-write")
-        sequences.write(ready.target, {n: at for n, at in standing.items() if self._sequences.get(n) != at})
+        oneway.write(ready.target, {n: at for n, at in standing.items() if self._sequences.get(n) != at})
         failpoint("sequence.after-write")
         self._sequences = standing
 

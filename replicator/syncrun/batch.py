@@ -15,7 +15,7 @@ from psycopg import sql
 
 from replicator import columns, postgres, progress, relations
 from replicator.apply import diff, fill, onward, park, swap, write
-from replicator.apply.meeting import Arrival, Third
+from replicator.apply.arrival import Arrival, Third
 from replicator.apply.stage import Stage, pump
 from replicator.capture import Delta, Kind, bell
 from replicator.capture.read import make_durable
@@ -23,6 +23,8 @@ from replicator.change import Counts
 from replicator.columns import Known
 from replicator.errors import SchemaMismatch, Transient
 from replicator.failpoint import failpoint
+from replicator.hook import Moment
+from replicator.logs import log
 from replicator.model import CopyMethod, TableName
 from replicator.postgres import Connection
 from replicator.progress import TablePosition, TableState
@@ -46,11 +48,16 @@ class TableRefused(SchemaMismatch):
 
 @dataclass(frozen=True)
 class Landed:
-    """A batch that is done. snapshot: what the target has now, or had already when nothing was to be written."""
+    """A batch that is done. snapshot: what the target has now, or had already when nothing was to be written.
+
+    early: some of it waits for rows that other masters are to send. tables: those that it was about.
+    """
 
     counts: Counts
     snapshot: Snapshot
     saved: bool
+    early: bool = False
+    tables: tuple[TableName, ...] = ()
 
 
 class Batch:
@@ -68,8 +75,11 @@ class Batch:
         self._waiting: Mapping[TableName, park.Waiting] = {}
         self._seen: Mapping[TableName, Snapshot] = {}
         self._knows: Mapping[str, Snapshot] = {}
+        self._unmet: Mapping[TableName, Mapping[str, Sequence[str]]] = {}
         self._told: Mapping[str, Mapping[str, Snapshot]] = {}
         self._created: set[str] = set()
+        self._early = 0
+        self._of_thirds: Mapping[int, Mapping[TableName, Snapshot]] | None = None
 
     def land(self) -> Landed:
         """Read and write it. Raises the drivers' errors; then nothing of it has happened."""
@@ -78,6 +88,7 @@ class Batch:
             failpoint("read.after-snapshot")
             self._waiting = park.waiting(ready.target, self._link)
             self._hold_unfilled()
+            self._job.hooks.at(Moment.BEFORE_CHECK_ROWS, ready.target)
             changed = self._changed()
             if not changed and not self._must_save(snapshot):
                 return Landed(Counts(), snapshot, saved=False)
@@ -87,10 +98,20 @@ class Batch:
                 self._seen = progress.followed(
                     ready.source.connection, self._link.install, self._link.sync.name, self._link.target.name
                 )
+                self._unmet = park.unmet(ready.source.connection, self._link)
                 if self._job.thirds:
                     self._knows = progress.standing(ready.source.connection, self._link.install, self._link.sync.name)
             failpoint("read.before-write")
-            return Landed(self._write(changed, snapshot), snapshot, saved=True)
+            self._hooks(Moment.BEFORE_TXN, changed)
+            counts = self._write(changed, snapshot)
+            tables = tuple(delta.relation.name for delta in changed)
+            return Landed(counts, snapshot, saved=True, early=self._early > 0, tables=tables)
+
+    def _hooks(self, moment: Moment, changed: Sequence[Delta], counts: Counts | None = None) -> None:
+        """Run the hooks of a moment, if the batch has changes."""
+        if self._job.hooks and changed:
+            facts = {} if counts is None else {"counts": vars(counts)}
+            self._job.hooks.at(moment, self._ready.target, [delta.relation.name for delta in changed], **facts)
 
     def _must_save(self, snapshot: Snapshot) -> bool:
         ready = self._ready
@@ -135,7 +156,19 @@ class Batch:
         since = self._ready.position or NOTHING
         if self._ready.has(name):
             since = self._ready.tables[name].snapshot or since
-        return Delta(relation=pair.source, captured=pair.captured, since=since)
+        return Delta(relation=pair.source, captured=pair.captured, since=since, had=self._had(pair))
+
+    def _had(self, pair: Pair) -> Mapping[int, Snapshot]:
+        """What the target has of the third masters; asked where it matters."""
+        if not pair.captured.counters:
+            return {}
+        if self._of_thirds is None:
+            link, target = self._link, self._ready.target
+            self._of_thirds = {
+                third.id: progress.followed(target, link.install, link.sync.name, third.name)
+                for third in self._job.thirds
+            }
+        return {number: seen[pair.name] for number, seen in self._of_thirds.items() if pair.name in seen}
 
     def _to_retry(self, known: Sequence[Delta], changed: set[TableName]) -> list[Delta]:
         wanted = {name for name, waiting in self._waiting.items() if waiting.retry} - changed
@@ -153,15 +186,19 @@ class Batch:
             self._check_definitions(ready.target, ready.fingerprints[1])
             if self._job.thirds:
                 self._told = progress.told(ready.target, self._link.install, self._link.sync.name)
+            self._hooks(Moment.BEFORE_ROWS, changed)
             for delta in sorted(changed, key=lambda delta: order[delta.relation.name]):
                 self._job.stop.raise_if_set()
                 self.at = delta.relation.name
                 failpoint("apply.before-table")
-                counts += self._write_table(delta)
+                written = self._write_table(delta)
+                self._hooks(Moment.AFTER_TABLE_SYNC, [delta], written)
+                counts += written
             filling = dict(ready.filling)
             for name in ready.filling:
                 self.at = name
                 counts += self._fill_in(name, filling)
+            self._hooks(Moment.AFTER_ROWS, changed, counts)
             failpoint("save.before-tables")
             live = self._stay_behind() | self._go_live(changed)
             failpoint("save.before-position")
@@ -209,13 +246,18 @@ class Batch:
             # Care deletes rows and inserts them again: what only the target has in them would be gone.
             raise TableRefused(pair.name, "rows were refused while it has columns on the target only")
         deleted = self._empty(pair) if delta.truncated else 0
-        stage = self._staged(pair, delta, waiting.retry if waiting else ())
-        held = park.hold_back(target, self._link, stage) if waiting and not delta.truncated else 0
+        retry = waiting.retry if waiting else ()
+        stage = self._staged(pair, delta, retry)
+        held = park.hold_back(target, self._link, stage, retry) if waiting and not delta.truncated else 0
+        if stage.gains and delta.had:
+            self._early += park.hold_early(target, self._link, stage)
         if self._job.swap:
             counts = self._write_on_master(pair, stage)
         else:
             counts = write.write(target, self._link, stage, careful=self._careful)
             onward.note_stage(target, self._link, stage, truncated=delta.truncated)
+        if retry:
+            park.forget_retried(target, self._link, pair.name, retry)
         return counts + Counts(deleted=deleted, parked=held)
 
     def _write_on_master(self, pair: Pair, stage: Stage) -> Counts:
@@ -240,6 +282,7 @@ class Batch:
             rule=job.rules[pair.name],
             resolver=job.resolvers.get(pair.name),
             names=job.names,
+            unmet=self._unmet.get(pair.name, {}),
             wary=pair.name in self._ready.blocked,
         )
 
@@ -292,6 +335,7 @@ class Batch:
         left = replace(known, after=filled.after)
         if filled.after is None:
             left = definitions.filled(known)
+            log.info("%s -> %s: %s: its new columns are filled in", link.source.name, link.target.name, name)
             del filling[name]
         else:
             filling[name] = left

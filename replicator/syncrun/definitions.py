@@ -90,7 +90,7 @@ def _filling(sides: Sides, source: Relation, target: Relation) -> frozenset[str]
         return frozenset()  # its first copy brings everything
     wanted = set(sides.known.filling) if sides.known else set()
     wanted |= set(lacking(source, target))
-    if sides.link.sync.type is not SyncType.SWAP:
+    if not sides.link.mutual:
         wanted |= set(lacking(target, source))
     written = {column.name for column in source.written} | set(lacking(target, source))
     return frozenset(name for name in wanted & written if not _generated(target, name))
@@ -105,11 +105,11 @@ def _faults(sides: Sides, source: Relation, target: Relation, known: Known) -> I
     link, by_rows = sides.link, sides.by_rows
     here, there = link.source.name, link.target.name
     yield from mismatches(source, target, here, there, keyed=by_rows)
-    if link.sync.type is SyncType.PUSHDELTA and not source.key:
+    if by_rows and not link.mutual and not source.key:
         yield f"it has no primary key and no unique index on NOT NULL columns on {here}"
-    if link.sync.type is SyncType.SWAP and set(source.key) != set(target.key):
+    if link.mutual and set(source.key) != set(target.key):
         yield f"its key is ({', '.join(source.key)}) on {here} and ({', '.join(target.key)}) on {there}"
-    counters = link.sync.counters_of(source.name) if link.sync.type is SyncType.SWAP else ()
+    counters = link.sync.counters_of(source.name) if link.mutual else ()
     for one, other, place in ((source, target, there), (target, source, here)):
         for name in lacking(one, other):
             if name in known.common:

@@ -119,7 +119,7 @@ def _captured(
 ) -> dict[tuple[TableName, Kind], Captured]:
     """The source's logs; in a swap the target logs too."""
     ends = [(link.source.name, source, {name: one.source for name, one in sides.items()})]
-    if link.sync.type is SyncType.SWAP:
+    if link.mutual:
         ends.insert(0, (link.target.name, target, {name: one.target for name, one in sides.items()}))
     found: dict[tuple[TableName, Kind], Captured] = {}
     failpoint("prepare.before-capture")

@@ -20,15 +20,18 @@ from replicator.change import Counts
 from replicator.columns import Known
 from replicator.conflict import Rule, rule
 from replicator.failpoint import failpoint
-from replicator.model import Database, Link, OneTimeCopy, SyncType, TableName, Topology
+from replicator.hooks import Hooks
+from replicator.model import Database, Link, Numbers, OneTimeCopy, SyncType, TableName, Topology
 from replicator.postgres import Connection, Connector, expect_many_rows
 from replicator.progress import Origin, TablePosition, TableState
+from replicator.sequences.masters import End, keep_apart
+from replicator.sequences.shares import share
 from replicator.signals import Stop
-from replicator.snapshot import NOTHING, Snapshot
+from replicator.snapshot import Snapshot
 from replicator.syncrun.definitions import filled
 from replicator.syncrun.fitting import Fitted, fit
 from replicator.table_copy import Pair, copy_tables, join
-from replicator.table_copy.copy import exported
+from replicator.table_copy.copy import exported, holds
 from replicator.table_copy.join import reverse
 from replicator.table_copy.masters import open_joined
 
@@ -48,7 +51,7 @@ class Job:
     @property
     def swap(self) -> bool:
         """Whether both ends are masters."""
-        return self.link.sync.type is SyncType.SWAP
+        return self.link.mutual
 
     @cached_property
     def thirds(self) -> tuple[Database, ...]:
@@ -57,7 +60,7 @@ class Job:
             return ()
         return tuple(
             member
-            for member in self.topology.members(self.link.sync)
+            for member in self.topology.masters(self.link.sync)
             if member not in (self.link.source, self.link.target)
         )
 
@@ -81,8 +84,14 @@ class Job:
     def resolvers(self) -> Mapping[TableName, Resolver]:
         """Who asks the functions that decide conflicts, by table; one for each function."""
         strategies = {table: self.link.sync.strategy_of(table) for table in self.link.tables}
-        made = {strategy: resolver(strategy) for strategy in set(strategies.values())}
+        seconds = self.connector.config.function_timeout
+        made = {strategy: resolver(strategy, seconds) for strategy in set(strategies.values())}
         return {table: found for table, strategy in strategies.items() if (found := made[strategy])}
+
+    @cached_property
+    def hooks(self) -> Hooks:
+        """What runs at the moments of its runs."""
+        return Hooks(self.link, self.stop)
 
     @property
     def kind(self) -> Kind:
@@ -101,7 +110,7 @@ class Ready:
     pairs: the tables that travel; of their columns those that travel. known: what is known of all tables' columns.
     fingerprints: of the source's and the target's definitions. tables: how far the target is with each table; one that
     it never had is not in it. wider: tables that have more columns on the target. filling: what is to be filled in.
-    held: tables of which the source sends nothing yet, for others are filling columns in there. blocked: tables at
+    held: tables of which the source sends nothing yet, for others are filling columns in there. blocked: those at
     which an application has stood in the way. stages: the staging tables that the target's session has.
     """
 
@@ -131,6 +140,11 @@ class Ready:
         """Whether a definition is expected to change: a table is parked, or travels without some columns."""
         return any(known.note for known in self.known.values())
 
+    @property
+    def late(self) -> bool:
+        """Whether there are tables that do not share the sync's position."""
+        return any(at.state is not TableState.LIVE for at in self.tables.values())
+
     def put_first(self, name: TableName) -> None:
         """Write this table before the others from now on."""
         self.pairs = {name: self.pairs[name], **self.pairs}
@@ -159,17 +173,6 @@ class Ready:
         for connection in (self.source.connection, self.target, self._flusher):
             if connection is not None:
                 connection.close()
-
-
-def holds(position: TablePosition | None, pair: Pair, shared: Snapshot | None) -> bool:
-    """Whether a table's position is one from which the pair's changes continue. shared: the sync-wide one.
-
-    Not if the log is another one than it was, or no longer reaches back so far: a target that was restored from a
-    backup, or that was not a target for a while, lies before what has been purged.
-    """
-    if position is None or position.state is TableState.COPYING or position.capture != pair.captured.id:
-        return False
-    return (position.snapshot or shared or NOTHING).xmin >= pair.captured.purged
 
 
 def make_ready(job: Job, *, overwrite: bool, refused: Mapping[TableName, str]) -> tuple[Ready, Counts, tuple[str, ...]]:
@@ -205,12 +208,13 @@ def _make_ready(
     failpoint("prepare.after-capture")
     fitted.park(refused)
     origin = _accept(job, source, target, overwrite)
-    missing = _missing(job, target, fitted, overwrite)
+    missing = _missing(job, source, target, fitted, overwrite)
     fitted.keep(target, link)
     _stay_behind(link, target, [name for name, known in fitted.known.items() if known.parked])
     _copy_again(job, target, fitted)
     counts, copied = _copy_missing(job, (source, target), missing, overwrite)
     failpoint("prepare.after-copy")
+    _share_numbers(job, source, target)
     position = progress.read(target, link.install, link.sync.name, link.source.name)
     ready = Ready(
         source=Source(source, link.install, authored=job.swap),
@@ -238,6 +242,20 @@ def _stay_behind(link: Link, target: Connection, parked: Collection[TableName]) 
             progress.hold(target, link, parked, position.snapshot)
 
 
+def _share_numbers(job: Job, source: Connection, target: Connection) -> None:
+    """Keep the two masters from handing out one number; of the two links between them, one sees to it."""
+    link = job.link
+    if not job.swap or link.sync.sequences is Numbers.NONE or link.source.id > link.target.id:
+        return
+    members = job.topology.masters(link.sync)
+    ends = [
+        End(database, connection, share(link.sync, members, database))
+        for database, connection in ((link.source, source), (link.target, target))
+    ]
+    if changed := keep_apart(ends[0], ends[1], link.tables, link.sequences):
+        job.report(f"gave both masters numbers of their own: {', '.join(map(str, changed))}")
+
+
 def _copy_again(job: Job, target: Connection, fitted: Fitted) -> None:
     """A fullcopy fills new columns in by its next copy."""
     link, due = job.link, [name for name in fitted.pairs if fitted.known[name].due]
@@ -262,7 +280,7 @@ def _accept(job: Job, source: Connection, target: Connection, overwrite: bool) -
     return origin
 
 
-def _missing(job: Job, target: Connection, fitted: Fitted, overwrite: bool) -> list[Pair]:
+def _missing(job: Job, source: Connection, target: Connection, fitted: Fitted, overwrite: bool) -> list[Pair]:
     """The tables that the target is to get or to get anew; those that it cannot are parked."""
     link = job.link
     position = progress.read(target, link.install, link.sync.name, link.source.name)
@@ -271,6 +289,8 @@ def _missing(job: Job, target: Connection, fitted: Fitted, overwrite: bool) -> l
     if job.swap and not overwrite:
         fitted.park(_lost(job, fitted.pairs.values(), known, shared))
     missing = [pair for pair in fitted.pairs.values() if overwrite or not holds(known.get(pair.name), pair, shared)]
+    if job.swap and link.source.name == link.lead:
+        missing = _with_broken_off(job, source, missing, fitted.pairs)
     if job.kind is Kind.ROWS:
         why = f"it is to be copied, and {link.target.name} has columns more, whose values that would lose"
         fitted.park({pair.name: why for pair in missing if pair.name in fitted.wider})
@@ -337,6 +357,16 @@ def _lost(
         for pair in pairs
         if pair.name in had and not holds(known[pair.name], pair, shared)
     }
+
+
+def _with_broken_off(
+    job: Job, source: Connection, missing: Sequence[Pair], pairs: Mapping[TableName, Pair]
+) -> list[Pair]:
+    """Also the tables of which the source was being filled from the target: these flow the other way already."""
+    back = progress.tables(source, job.link.install, job.link.sync.name, job.link.target.name)
+    broken_off = {name for name, at in back.items() if at.state is TableState.COPYING}
+    wanted = {pair.name for pair in missing} | broken_off
+    return [pair for name, pair in pairs.items() if name in wanted]
 
 
 def _take_as_equal(link: Link, target: Connection, pairs: Sequence[Pair], snapshot: Snapshot) -> None:

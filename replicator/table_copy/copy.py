@@ -3,7 +3,7 @@
 Each range is one transaction on the target: rows that are there already are compared and only differences written;
 an empty range is filled by COPY as it comes. The snapshot is the position from which changes continue. A copy that is
 taken up again runs under a newer snapshot but keeps the older position: the changes in between are replayed, which
-does no harm because a batch carries rows as they are. Which tables to copy is decided by the caller.
+does no harm where a batch carries rows as they are (`repeatable`). Which tables to copy is decided by the caller.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from replicator.postgres import Connection, Connector, fetch_one
 from replicator.progress import TablePosition, TableState
 from replicator.relations import Relation
 from replicator.signals import Stop
-from replicator.snapshot import Snapshot
+from replicator.snapshot import NOTHING, Snapshot
 from replicator.table_copy import ranges
 
 WORKERS = 3
@@ -50,6 +50,17 @@ class Pair:
     def name(self) -> TableName:
         """The table's name."""
         return self.source.name
+
+
+def holds(position: TablePosition | None, pair: Pair, shared: Snapshot | None) -> bool:
+    """Whether a table's position is one from which the pair's changes continue. shared: the sync-wide one.
+
+    Not if the log is another one than it was, or no longer reaches back so far: a target that was restored from a
+    backup, or that was not a target for a while, lies before what has been purged.
+    """
+    if position is None or position.state is TableState.COPYING or position.capture != pair.captured.id:
+        return False
+    return (position.snapshot or shared or NOTHING).xmin >= pair.captured.purged
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,7 @@ class _Meter:
         self._lock = threading.Lock()
         self._report, self._stop, self._units = report, stop, units
         self._expected = max(bytes_expected, 1)
-        self._bytes = self._done = 0
+        self._bytes = self._done = self._rows = 0
         self._began = self._said = time.monotonic()
 
     def moved(self, size: int) -> None:
@@ -101,11 +112,13 @@ class _Meter:
             self._said = now
             rate = self._bytes / (now - self._began) / 1e6
             share = max(100 * self._done // self._units, min(99, 100 * self._bytes // self._expected))
-        self._report(f"copying tables: {share} %, {rate:.0f} MB/s")
+            rows = self._rows
+        self._report(f"copying tables: {share} %, {rows} rows, {rate:.0f} MB/s")
 
-    def finished(self) -> None:
+    def finished(self, counts: Counts) -> None:
         with self._lock:
             self._done += 1
+            self._rows += counts.rows
 
 
 def copy_tables(
@@ -121,11 +134,7 @@ def copy_tables(
 
     finish: what is to be done on the target in the transaction that says so.
     """
-    failpoint("copy.before-begin")
-    with open_target(connector, link, "copy") as target:
-        known = progress.tables(target, link.install, link.sync.name, link.source.name)
-        positions = {pair.name: _begin(target, link, pair, known.get(pair.name), snapshot) for pair in pairs}
-    failpoint("copy.after-begin")
+    positions = begin(connector, link, pairs, snapshot)
     units = list(_units(pairs, positions))
     expected = sum(ranges.size(snapshot.connection, pair.source) for pair in pairs)
     meter = _Meter(report, stop, len(units), expected)
@@ -142,16 +151,39 @@ def copy_tables(
     return counts
 
 
+def begin(
+    connector: Connector, link: Link, pairs: Sequence[Pair], snapshot: Exported
+) -> dict[TableName, TablePosition]:
+    """Note that tables are to be copied, and in which ranges. One whose copy was begun before stays as it is."""
+    failpoint("copy.before-begin")
+    with open_target(connector, link, "copy") as target:
+        known = progress.tables(target, link.install, link.sync.name, link.source.name)
+        positions = {pair.name: _begin(target, link, pair, known.get(pair.name), snapshot) for pair in pairs}
+    failpoint("copy.after-begin")
+    return positions
+
+
+def repeatable(link: Link, pair: Pair) -> bool:
+    """Whether changes may arrive twice, so that a copy that was broken off can go on where it was.
+
+    Not in a swap where rows have no key, or counters add up. There all is compared anew under the new snapshot, from
+    which changes then continue.
+    """
+    return not link.mutual or bool(pair.source.key and not pair.captured.counters)
+
+
 def _begin(
     target: Connection, link: Link, pair: Pair, known: TablePosition | None, snapshot: Exported
 ) -> TablePosition:
-    if known and known.state is TableState.COPYING and known.capture == pair.captured.id:
+    going_on = known and known.state is TableState.COPYING and known.capture == pair.captured.id
+    if known and going_on and repeatable(link, pair):
         return known
     bounds = ranges.cut(snapshot.connection, pair.source)
     position = TablePosition(TableState.COPYING, pair.captured.id, snapshot.snapshot, bounds)
     with target.transaction():
         progress.save_table(target, link, pair.name, position)
-        park.drop_all(target, link, pair.name)
+        # In a swap those of other masters too: what they hold is in the copy, or comes again.
+        park.drop_all(target, link, pair.name, of_all=link.mutual)
     return position
 
 
@@ -177,8 +209,9 @@ def _run(connector: Connector, link: Link, units: Sequence[_Unit], snapshot: Exp
         futures = [pool.submit(work, unit) for unit in units]
         try:
             for future in as_completed(futures):
-                counts += future.result()
-                meter.finished()
+                done = future.result()
+                counts += done
+                meter.finished(done)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

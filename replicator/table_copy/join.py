@@ -24,7 +24,7 @@ from replicator.postgres import Connection, Connector, fetch_one
 from replicator.progress import TablePosition, TableState
 from replicator.relations import Relation
 from replicator.signals import Stop
-from replicator.table_copy.copy import Exported, Pair, Report, copy_tables, exported
+from replicator.table_copy.copy import Exported, Pair, Report, begin, copy_tables, exported, holds
 from replicator.table_copy.masters import known_positions, logs_by_table, note_positions, take_over
 
 
@@ -60,28 +60,32 @@ def join(
                 hint=f"Let the herd live on {link.target.name}, or fill {link.source.name} first.",
             )
         known = known_positions(here, link, thirds)
+        # Once changes flow, both sides may hold rows: what was chosen must be on record by then.
+        copied = [pair for pair in forward if pair.name in to_target]
+        copied_back = [pair for pair in back if pair.name in to_source]
+        begin(connector, link, copied, here)
+        begin(connector, way_back, copied_back, there)
         failpoint("join.before-way-back")
-        _open(connector, way_back, [p for p in back if p.name not in to_source], there)
+        _open(connector, way_back, [p for p in back if p.name not in to_source], there, anew=overwrite)
         failpoint("join.after-way-back")
-        copied = [p for p in forward if p.name in to_target]
+        opened = [p for p in forward if p.name not in to_target]
         with open_target(connector, link, "join") as target:
-            with target.transaction():
-                note_positions(target, link, [pair.name for pair in forward], known)
-                failpoint("join.before-thirds")
-            failpoint("join.after-thirds")
             log_of = logs_by_table(logs(target, link.install))
+            # At once, and before the copy: what is equal now may be written on both sides while the rest is copied.
+            with target.transaction():
+                note_positions(target, link, forward, known)
+                failpoint("join.before-opening")
+                _take_as_equal(target, link, opened, here, anew=overwrite)
+                if thirds and opened:
+                    take_over(here, target, link, opened, log_of)
+            failpoint("join.after-opening")
 
         def finish(target: Connection) -> None:
             take_over(here, target, link, copied, log_of)
 
         counts = copy_tables(connector, link, copied, here, report, stop, finish)
         failpoint("join.after-copy")
-        opened = [p for p in forward if p.name not in to_target]
-        _open(connector, link, opened, here)
-        if thirds and opened:
-            with open_target(connector, link, "join") as target, target.transaction():
-                take_over(here, target, link, opened, log_of)
-        return counts + copy_tables(connector, way_back, [p for p in back if p.name in to_source], there, report, stop)
+        return counts + copy_tables(connector, way_back, copied_back, there, report, stop)
 
 
 def _choose(
@@ -132,9 +136,17 @@ def _digest(side: Exported, relation: Relation) -> tuple[object, ...]:
         return tuple(fetch_one(side.connection, query))
 
 
-def _open(connector: Connector, link: Link, pairs: Sequence[Pair], snapshot: Exported) -> None:
+def _open(connector: Connector, link: Link, pairs: Sequence[Pair], snapshot: Exported, *, anew: bool) -> None:
     """Let changes flow in one direction from a snapshot on."""
     with open_target(connector, link, "join") as target, target.transaction():
-        for pair in pairs:
-            position = TablePosition(TableState.COPIED, pair.captured.id, snapshot.snapshot)
-            progress.save_table(target, link, pair.name, position)
+        _take_as_equal(target, link, pairs, snapshot, anew=anew)
+
+
+def _take_as_equal(target: Connection, link: Link, pairs: Sequence[Pair], snapshot: Exported, *, anew: bool) -> None:
+    """anew: even where changes flow already, since a join that was broken off; there nothing must be left out."""
+    position = progress.read(target, link.install, link.sync.name, link.source.name)
+    known = progress.tables(target, link.install, link.sync.name, link.source.name)
+    for pair in pairs:
+        if anew or not holds(known.get(pair.name), pair, position.snapshot if position else None):
+            at = TablePosition(TableState.COPIED, pair.captured.id, snapshot.snapshot)
+            progress.save_table(target, link, pair.name, at)

@@ -20,7 +20,7 @@ from replicator.model import Database, Link, TableName
 from replicator.postgres import Connection, fetch_one
 from replicator.progress import TablePosition, TableState
 from replicator.snapshot import NOTHING
-from replicator.table_copy.copy import Exported, Pair
+from replicator.table_copy.copy import Exported, Pair, repeatable
 
 Known = Mapping[TableName, Mapping[str, TablePosition]]
 """By table and third master: where the source was with it."""
@@ -39,20 +39,22 @@ def known_positions(source: Exported, link: Link, thirds: Sequence[Database]) ->
     return found
 
 
-def note_positions(target: Connection, link: Link, names: Sequence[TableName], known: Known) -> None:
-    """Set where the target will go on with each third master once it has the tables; what was begun stays begun.
+def note_positions(target: Connection, link: Link, pairs: Sequence[Pair], known: Known) -> None:
+    """Set where the target will go on with each third master once it has the tables. A copy that goes on changes none.
 
     Their logs are kept from here on. In a transaction.
     """
-    for third in {third for name in names for third in known.get(name, {})}:
+    for third in {third for pair in pairs for third in known.get(pair.name, {})}:
         progress.read(target, link.install, link.sync.name, third, lock=True)
         there = progress.tables(target, link.install, link.sync.name, third)
-        for name in names:
-            position = known.get(name, {}).get(third)
-            begun = there.get(name)
-            if position is None or (begun and begun.state is TableState.COPYING and begun.capture == position.capture):
+        for pair in pairs:
+            position = known.get(pair.name, {}).get(third)
+            begun = there.get(pair.name)
+            if position is None:
                 continue
-            progress.save_table(target, link, name, position, source=third)
+            going_on = begun and begun.state is TableState.COPYING and begun.capture == position.capture
+            if not (going_on and repeatable(link, pair)):
+                progress.save_table(target, link, pair.name, position, source=third)
 
 
 def take_over(

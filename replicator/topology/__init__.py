@@ -8,14 +8,16 @@ What cannot be cleaned up, because a node is down, stays noted and is part of ev
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from replicator import validate
 from replicator.catalog import Catalog
 from replicator.errors import InvalidTopology, Unreachable
-from replicator.model import SyncType, Topology
+from replicator.model import Link, SyncType, Topology
 from replicator.postgres import Connector
+from replicator.topology import leaving
 from replicator.topology.changes import (
     NOUNS,
     Kind,
@@ -27,7 +29,7 @@ from replicator.topology.changes import (
     leftovers,
     users,
 )
-from replicator.topology.cleaning import clean
+from replicator.topology.cleaning import PATIENCE, clean, wait_until_unused
 
 __all__ = ["NOUNS", "Kind", "TopologyChange", "apply", "captured", "changes", "clean", "plan", "users"]
 
@@ -45,25 +47,60 @@ def apply(
     connector: Connector,
     plan_of_changes: Sequence[TopologyChange],
     report: Report = lambda _: None,
+    *,
+    force: bool = False,
 ) -> None:
     """Make a plan so. Raises InvalidTopology (with all problems) and then has changed nothing.
 
+    UnsentChanges likewise, unless `force`: a master leaves a swap with changes that the others do not have.
     Nodes that cannot be cleaned up are reported, a sentence each, and left for the next time.
     """
     current = catalog.topology()
     desired = changed(current, plan_of_changes)
+    leaving.refuse_role_changes(current, desired)
+    departing = [] if force else leaving.departing(current, desired, connector.config.install)
     validate.check(desired, connector, validate.affected(current, desired), report)
     if _unclean(catalog, current, desired):
         clean(catalog, connector, report)
     _refuse(_unclean(catalog, current, desired))
+    leaving.check(catalog, connector, departing, report, leaving.PATIENCE)
     if reborn := _reborn(current, desired):
         rest = _without(current, reborn)
         _write(catalog, current, rest)
         clean(catalog, connector, report)
         _refuse(_unclean(catalog, rest, desired))
         current = rest
+    if departing:
+        current = _let_go(catalog, connector, (current, desired), departing, report)
     _write(catalog, current, desired)
     clean(catalog, connector, report)
+
+
+def _let_go(
+    catalog: Catalog, connector: Connector, step: tuple[Topology, Topology], links: Sequence[Link], report: Report
+) -> Topology:
+    """Declare all of a step but that databases of masters that leave go; what is declared then.
+
+    Once nobody sends any more it is seen whether something was written there last; then all is taken back.
+    """
+    current, desired = step
+    gone = {link.source.name: link.source for link in links if link.source.name not in desired.databases}
+    rest = replace(desired, databases={**desired.databases, **gone})
+    before = {leftover.id for leftover in catalog.leftovers()}
+    _write(catalog, current, rest)
+    deadline = time.monotonic() + PATIENCE
+    try:
+        for sync, node in sorted({(link.sync.name, link.source.name) for link in links}):
+            wait_until_unused(catalog, sync, node, deadline)
+        leaving.check(catalog, connector, links, report, 0.0)
+    except BaseException:
+        with catalog.declaring():
+            for leftover in catalog.leftovers():
+                if leftover.id not in before:
+                    catalog.remove_leftover(leftover.id)
+            _write(catalog, rest, current)
+        raise
+    return rest
 
 
 def _reborn(current: Topology, desired: Topology) -> set[str]:

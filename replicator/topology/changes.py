@@ -65,7 +65,7 @@ class TopologyChange:
 def lines(value: Declared | Leftover) -> Iterator[str]:
     """A value as `key: value` lines, without its name and without what is not set. There are no secrets in it."""
     for key, content in vars(value).items():
-        if key in ("name", "id", "noted_at") or content in (None, "", ()):
+        if key in ("name", "id", "noted_at") or content in (None, "", ()) or (key in SHARED and not _shares(value)):
             continue
         if isinstance(content, Mapping):
             yield from (f"{key}.{name}: {content[name]}" for name in sorted(content))
@@ -75,6 +75,15 @@ def lines(value: Declared | Leftover) -> Iterator[str]:
             yield from (f"{key.removesuffix('s')}: {item}" for item in content)
         else:
             yield f"{key}: {str(content).lower() if isinstance(content, bool) else content}"
+
+
+SHARED = ("sequences", "sequence_step")
+"""What a sync says of numbers; of a herd, the first are its sequences."""
+
+
+def _shares(value: Declared | Leftover) -> bool:
+    """Whether that means something: only masters share numbers."""
+    return not isinstance(value, Sync) or value.type is SyncType.SWAP
 
 
 def captured(topology: Topology) -> dict[str, set[TableName]]:
@@ -167,8 +176,7 @@ def _stale_positions(current: Topology, desired: Topology) -> Iterator[Leftover]
 
 def _stale_logs(current: Topology, desired: Topology) -> Iterator[Leftover]:
     for sync in current.syncs.values():
-        members = current.members(sync)
-        for reader in members if sync.type is SyncType.SWAP else members[:1]:
+        for reader in current.masters(sync):
             before = needs(current, reader.name)
             after = needs(desired, reader.name)
             tables = current.herds[sync.herd].tables

@@ -19,8 +19,10 @@ from replicator.postgres import Connection, Connector, translated
 PATIENCE = 30.0
 """How long controllers may take to follow a change."""
 
+Report = Callable[[str], None]
 
-def clean(catalog: Catalog, connector: Connector, report: Callable[[str], None] = lambda _: None) -> None:
+
+def clean(catalog: Catalog, connector: Connector, report: Report = lambda _: None) -> None:
     """Clean up all that is noted. What cannot be cleaned is reported, a sentence each, and stays noted."""
     deadline = time.monotonic() + PATIENCE
     failed: dict[str, str] = {}
@@ -28,7 +30,7 @@ def clean(catalog: Catalog, connector: Connector, report: Callable[[str], None] 
         name = leftover.database.name
         try:
             if name not in failed:
-                _wait_until_unused(catalog, leftover, deadline)
+                wait_until_unused(catalog, leftover.sync, name, deadline)
                 _clean(catalog, connector, leftover)
                 report(f"cleaned up after sync {leftover.sync} on {name}")
         except ReplicatorError as error:
@@ -38,19 +40,20 @@ def clean(catalog: Catalog, connector: Connector, report: Callable[[str], None] 
             catalog.leftover_failed(leftover.id, failed[name])
 
 
-def _wait_until_unused(catalog: Catalog, leftover: Leftover, deadline: float) -> None:
-    while busy := _still_using(catalog, leftover):
+def wait_until_unused(catalog: Catalog, sync: str, node: str, deadline: float) -> None:
+    """Wait until no controller works on a node by an older topology. Raises ReplicatorError at the (monotonic) end."""
+    while busy := _still_using(catalog, sync, node):
         if time.monotonic() > deadline:
             raise ReplicatorError(f"the controller of sync {busy} did not stop within {PATIENCE:.0f} seconds.")
         time.sleep(0.1)
 
 
-def _still_using(catalog: Catalog, leftover: Leftover) -> str:
+def _still_using(catalog: Catalog, sync_of_old: str, node: str) -> str:
     """A sync whose controller may still work on the node by an older topology; empty when there is none."""
     topology = catalog.topology()
     revision = catalog.revision()
     current = {(state.sync, state.source, state.target) for state in catalog.states() if state.revision >= revision}
-    for name in sorted({leftover.sync, *_members(topology, leftover.database.name)}):
+    for name in sorted({sync_of_old, *_members(topology, node)}):
         sync = topology.syncs.get(name)
         follows = sync and {(name, a.name, b.name) for a, b in topology.pairs(sync)} <= current
         if not follows and catalog.locked("sync", name):

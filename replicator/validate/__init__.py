@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from replicator.errors import InvalidTopology, Refused, ReplicatorError, Unreachable
-from replicator.model import Database, TableName, Topology
+from replicator.model import Database, SyncType, TableName, Topology
 from replicator.postgres import Connector
 from replicator.validate.declared import contradictions
 from replicator.validate.facts import Facts, gather, identity
@@ -53,7 +53,10 @@ def _needs(topology: Topology, name: str) -> set[tuple[object, ...]]:
     places = {(d.name, d.dbname, d.host, d.port, d.user, *sorted(d.options.items())) for d in topology.members(sync)}
     relations = {(relation,) for relation in (*herd.tables, *herd.sequences)}
     conflicts = {("strategy", sync.strategy), *sync.strategies, *(("counter", name) for name in sync.counters)}
-    return places | relations | conflicts | {(sync.type,), (sync.copymethod,), ("lead", herd.database)}
+    roles = {("slave", name) for name in topology.slaves(sync)}
+    numbers = {("numbers", sync.sequences, sync.sequence_step)} if sync.type is SyncType.SWAP else set()
+    others = {(sync.type,), (sync.copymethod,), ("lead", herd.database)}
+    return places | relations | conflicts | roles | numbers | others
 
 
 def problems(

@@ -12,7 +12,9 @@ from itertools import combinations
 from psycopg import ProgrammingError, conninfo
 
 from replicator import conflict
-from replicator.model import Strategy, Sync, SyncType, TableName, Topology
+from replicator.errors import InvalidTopology
+from replicator.model import Numbers, Role, Strategy, Sync, SyncType, TableName, Topology
+from replicator.sequences.shares import share
 
 OWN = ("dbname", "host", "port", "user")
 SECRETS = ("password", "sslpassword")
@@ -31,7 +33,7 @@ def contradictions(topology: Topology) -> list[str]:
     """What cannot be resolved or cannot work, a sentence each; empty when there is nothing."""
     if found := topology.contradictions():
         return [*found, *_bad_databases(topology)]
-    checks = (_bad_databases, _bad_groups, _bad_herds, _bad_syncs, _bad_conflicts, _circles, _rivals)
+    checks = (_bad_databases, _bad_groups, _bad_herds, _bad_syncs, _bad_conflicts, _bad_hooks, _circles, _rivals)
     return [problem for check in checks for problem in check(topology)]
 
 
@@ -56,10 +58,26 @@ def _known_to_libpq(key: str) -> bool:
     return True
 
 
+def _bad_hooks(topology: Topology) -> Iterator[str]:
+    for sync in topology.syncs.values():
+        known = {str(table) for table in topology.herds[sync.herd].tables}
+        for name in _repeated([hook.name for hook in sync.hooks]):
+            yield f"sync {sync.name}: it has two hooks called {name}; give one another name"
+        for hook in sync.hooks:
+            for fault in hook.faults():
+                yield f"sync {sync.name}: hook {hook.name}: {fault}"
+            for table in hook.tables:
+                if table not in known:
+                    yield f"sync {sync.name}: hook {hook.name}: {table} is no table of herd {sync.herd}"
+
+
 def _bad_groups(topology: Topology) -> Iterator[str]:
     for group in topology.dbgroups.values():
         for name in _repeated(group.members):
             yield f"dbgroup {group.name}: it lists {name} twice; once is enough"
+        for name in group.roles:
+            if name not in group.members:
+                yield f"dbgroup {group.name}: it gives {name} a role and does not list it; add it, or drop the role"
 
 
 def _bad_herds(topology: Topology) -> Iterator[str]:
@@ -75,8 +93,39 @@ def _bad_syncs(topology: Topology) -> Iterator[str]:
             yield f"sync {sync.name}: herd {herd.name} is empty; add a table to it first"
         for name in _repeated(sync.targets):
             yield f"sync {sync.name}: it lists target {name} twice; once is enough"
+        yield from _bad_roles(topology, sync)
         if sync.checktime is not None and sync.checktime.total_seconds() <= 0:
             yield f"sync {sync.name}: checktime must be longer than nothing; leave it out to run on changes and kicks"
+
+
+def _bad_roles(topology: Topology, sync: Sync) -> Iterator[str]:
+    """Roles of a sync's dbgroups that cannot be what they say."""
+    source = topology.herds[sync.herd].database
+    groups = [topology.dbgroups[target] for target in sync.targets if target in topology.dbgroups]
+    for group in groups:
+        if group.roles.get(source) is Role.TARGET:
+            yield (
+                f"sync {sync.name}: in dbgroup {group.name} {source} has the role target, and herd {sync.herd}, from"
+                f" which all others are filled, lives on it; give it the role source"
+            )
+        for name, role in group.roles.items():
+            if role is Role.SOURCE and name != source and sync.type is not SyncType.SWAP:
+                yield (
+                    f"sync {sync.name}: in dbgroup {group.name} {name} has the role source, and a {sync.type} has one"
+                    f" source, {source}; give it the role target, or make the sync a swap"
+                )
+            others = [other for other in groups if name in other.members and other.roles.get(name) is not role]
+            if sync.type is SyncType.SWAP and role is Role.TARGET and (others or name in sync.targets):
+                where = f"dbgroup {others[0].name}" if others else "the targets themselves"
+                yield (
+                    f"sync {sync.name}: {name} has the role target in dbgroup {group.name} and another one in {where};"
+                    " name it once"
+                )
+    if sync.type is SyncType.SWAP and len(topology.masters(sync)) < 2:
+        yield (
+            f"sync {sync.name}: {source} is its only master; give another member the role source,"
+            " or make the sync a pushdelta"
+        )
 
 
 def _bad_conflicts(topology: Topology) -> Iterator[str]:
@@ -90,6 +139,7 @@ def _bad_conflicts(topology: Topology) -> Iterator[str]:
                     " take them away, only a swap has conflicts"
                 )
             continue
+        yield from _bad_shares(topology, sync)
         for strategy in dict.fromkeys((sync.strategy, *(own for _, own in sync.strategies))):
             yield from _bad_strategy(topology, sync, strategy)
         for table, _ in sync.strategies:
@@ -106,19 +156,35 @@ def _bad_conflicts(topology: Topology) -> Iterator[str]:
                 )
 
 
+def _bad_shares(topology: Topology, sync: Sync) -> Iterator[str]:
+    """Whether the masters of a swap can have numbers of their own. A database that is new has no number yet."""
+    step = sync.sequence_step
+    if not 2 <= step <= 1024 or step & (step - 1):
+        yield f"sync {sync.name}: sequence_step is {step}; choose a power of two from 2 to 1024"
+        return
+    members = topology.masters(sync)
+    if sync.sequences is Numbers.NONE:
+        return
+    if len(members) > step:
+        yield f"sync {sync.name}: it has {len(members)} masters, and sequence_step is {step}; choose a larger one"
+        return
+    try:
+        for member in members:
+            share(sync, [database for database in members if database.id], member)
+    except InvalidTopology as error:
+        yield str(error)
+
+
 def _bad_strategy(topology: Topology, sync: Sync, text: str) -> Iterator[str]:
     try:
         kind, names = conflict.named(text)
     except ValueError as error:
         yield f"sync {sync.name}: {error}"
         return
-    members = [database.name for database in topology.members(sync)]
+    members = [database.name for database in topology.masters(sync)]
     for name in names if kind is Strategy.ORDER else ():
         if name not in members:
-            yield (
-                f"sync {sync.name}: strategy {text!r}: {name} is neither a strategy ({', '.join(conflict.PLAIN)},"
-                f" sql:..., python:...) nor a database of the sync ({', '.join(members)})"
-            )
+            yield f"sync {sync.name}: strategy {text!r}: {conflict.unknown(name, members)}"
     for twice in _repeated(names) if kind is Strategy.ORDER else ():
         yield f"sync {sync.name}: strategy {text!r} lists {twice} twice; once is enough"
 

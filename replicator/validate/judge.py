@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 from replicator.capture import needs
@@ -73,16 +73,14 @@ def _bad_relations(topology: Topology, sync: Sync, found: Mapping[str, Facts]) -
     for facts in places:
         yield from _missing(herd, facts, facts.database.name == herd.database)
         yield from _bad_rights(topology, sync, facts)
+    slaves = topology.slaves(sync)
     for table in herd.tables:
-        yield from _bad_table(sync, herd, table, places)
+        yield from _bad_table(sync, herd, table, places, slaves)
     yield from _unknown_counters(sync, herd, places)
     for facts in places:
         for function in dict.fromkeys(sql_functions(sync)):
-            if function not in facts.functions:
-                yield (
-                    f"sync {sync.name}: {facts.database.name} has no function {function}(jsonb, jsonb, jsonb), which is"
-                    " to decide conflicts there; create it, or correct its name"
-                )
+            if why := facts.functions.get(function):
+                yield f"sync {sync.name}: strategy sql:{function}: on {facts.database.name} {why}"
 
 
 def _unknown_counters(sync: Sync, herd: Herd, places: list[Facts]) -> Iterator[str]:
@@ -155,7 +153,7 @@ def _missing_privileges(facts: Facts, name: TableName, rights: Rights, wanted: l
         )
 
 
-def _bad_table(sync: Sync, herd: Herd, table: TableName, places: list[Facts]) -> Iterator[str]:
+def _bad_table(sync: Sync, herd: Herd, table: TableName, places: list[Facts], slaves: Sequence[str]) -> Iterator[str]:
     present = {facts.database.name: relation for facts in places if (relation := _table(facts, table))}
     source = present.get(herd.database)
     if source is None:
@@ -165,6 +163,11 @@ def _bad_table(sync: Sync, herd: Herd, table: TableName, places: list[Facts]) ->
         yield (
             f"sync {sync.name}: {table} has no primary key and no unique index on NOT NULL columns on {herd.database},"
             f" which a {sync.type} needs; add a primary key, or move the table to a fullcopy sync"
+        )
+    if sync.type is SyncType.SWAP and slaves and not source.key:
+        yield (
+            f"sync {sync.name}: {table} has no primary key and no unique index on NOT NULL columns on {herd.database},"
+            f" which the slaves of a swap ({', '.join(slaves)}) need; add a primary key, or leave the table out"
         )
     for name, relation in present.items():
         yield from _bad_counters(sync, table, name, relation)

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from replicator.errors import Interrupted, ReplicatorError
-from replicator.model import Install, Link, Sync, SyncType, TableName, Topology
+from replicator.model import Install, Link, Sync, TableName, Topology
 from replicator.postgres import Connection, Connector, translate
 from replicator.relations import Relation, describe, differences
 from replicator.signals import Stop
@@ -92,17 +92,15 @@ def verify_sync(
 def _thirds(topology: Topology, link: Link) -> list[tuple[Link, Link]]:
     """The links to both ends from each other master of a swap."""
     ways = {(way.source.name, way.target.name): way for way in topology.links(link.install, link.sync)}
-    others = [member.name for member in topology.members(link.sync) if member not in (link.source, link.target)]
+    others = [master.name for master in topology.masters(link.sync) if master not in (link.source, link.target)]
     return [(ways[name, link.source.name], ways[name, link.target.name]) for name in others]
 
 
 def pairs(topology: Topology, install: Install, sync: Sync) -> Iterator[tuple[Link, Link | None]]:
     """The links to compare, each with the one that leads back when there is one: a swap's pair is compared once."""
     links = topology.links(install, sync)
-    if sync.type is not SyncType.SWAP:
-        yield from ((link, None) for link in links)
-        return
-    ways = {(link.source.name, link.target.name): link for link in links}
+    yield from ((link, None) for link in links if not link.mutual)
+    ways = {(link.source.name, link.target.name): link for link in links if link.mutual}
     done: set[tuple[str, str]] = set()
     for (source, target), link in ways.items():
         if (target, source) not in done:

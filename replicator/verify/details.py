@@ -9,7 +9,7 @@ from enum import StrEnum
 from psycopg import sql
 
 from replicator import progress
-from replicator.model import Link, SyncType
+from replicator.model import Link
 from replicator.postgres import Connection
 from replicator.verify.digest import Reading
 from replicator.verify.flight import Look
@@ -170,7 +170,7 @@ where (c.sync, c.schema_name, c.table_name) = ({names}) and c.rule in ('skip', '
 
 def left_keys(look: Look, ours: Reading, theirs: Reading) -> frozenset[bytes]:
     """The keys on which either side has noted a conflict that was left alone."""
-    if look.directions[0].link.sync.type is not SyncType.SWAP or not ours.key:
+    if not look.directions[0].link.mutual or not ours.key:
         return frozenset()
     return _left(look.source, ours, look.directions[0].link) | _left(look.target, theirs, look.directions[0].link)
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from psycopg import IsolationLevel, sql
 
 from replicator import columns, progress
+from replicator.capture import housekeeping
 from replicator.capture.needs import Kind
 from replicator.capture.read import unseen
 from replicator.capture.setup import Captured, logs
@@ -30,7 +31,7 @@ from replicator.relations import Relation, describe
 from replicator.snapshot import NOTHING, Snapshot
 from replicator.verify.digest import Reading
 
-PURGE = "purge"
+PURGE = housekeeping.PURGE
 """The part of the advisory lock's name: `Install.lock_key(PURGE)`, on each node."""
 
 
@@ -102,7 +103,7 @@ class Direction:
         return sql.Identifier(self.link.install.schema, self.captured.log)
 
     def _mine(self) -> sql.Composed:
-        sent = "l.origin is null" if self.link.sync.type is SyncType.SWAP else "l.onward"
+        sent = "l.origin is null" if self.link.mutual else "l.onward"
         return sql.SQL("{} and {}").format(self._unseen(), sql.SQL(sent))
 
     def _unseen(self) -> sql.Composed:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from replicator import sequences
 from replicator.model import Link, TableName
 from replicator.relations import describe
+from replicator.sequences import oneway
 from replicator.signals import Stop
 from replicator.verify.compare import TableComparison, Verdict
 from replicator.verify.flight import Ends
@@ -23,10 +23,10 @@ def compare_sequences(ends: Ends, names: Sequence[TableName], stop: Stop, deadli
     present = describe(ends.source, names).keys() & describe(ends.target, names).keys()
     found = {name: _result(ends.link, name, Verdict.DIFFERS, "it does not exist on both") for name in names}
     left = [name for name in names if name in present]
-    first = sequences.read(ends.source, left)
+    first = oneway.read(ends.source, left)
     while left:
-        there = sequences.read(ends.target, left)
-        now = sequences.read(ends.source, left)
+        there = oneway.read(ends.target, left)
+        now = oneway.read(ends.source, left)
         for name in list(left):
             ours, theirs = (first[name], now[name]), there[name]
             if min(ours) <= theirs <= max(ours):

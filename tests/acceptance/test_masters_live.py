@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,7 @@ from tests.fixtures.cli import Program
 from tests.fixtures.daemon import TABLE, World, await_equal, rows
 from tests.fixtures.nodes import Node, NodeFactory
 from tests.fixtures.wait import until
+from tests.fixtures.writers import writing
 
 
 @pytest.fixture
@@ -30,41 +28,6 @@ def world(program: Program, tmp_path: Path, catalog_node: Node, nodes: list[Node
     made = World(program, tmp_path, catalog_node)
     made.databases(*(node.database for node in nodes))
     return made
-
-
-class Writer(threading.Thread):
-    """Updates shared rows and inserts rows of its own, until stopped; what it was told is committed is in `written`."""
-
-    def __init__(self, node: Node, number: int, stop: threading.Event) -> None:
-        super().__init__()
-        self.node, self.number, self._stop_event = node, number, stop
-        self.written: dict[int, str] = {}
-
-    def run(self) -> None:
-        chance, key = random.Random(self.number), self.number * 1_000_000
-        with self.node.connect() as connection:
-            while not self._stop_event.is_set():
-                key += 1
-                value = f"{self.node.name} {key}"
-                with connection.transaction():
-                    connection.execute("insert into t values (%s, %s)", [key, value])
-                    connection.execute("update t set v = %s where id = %s", [value, chance.randint(1, 5)])
-                self.written[key] = value
-                time.sleep(0.01)  # the pace of an application, not a wait
-
-
-@contextmanager
-def writing(nodes: list[Node]) -> Iterator[list[Writer]]:
-    stop = threading.Event()
-    writers = [Writer(node, number, stop) for number, node in enumerate(nodes, 1)]
-    for writer in writers:
-        writer.start()
-    try:
-        yield writers
-    finally:
-        stop.set()
-        for writer in writers:
-            writer.join()
 
 
 def all_equal(nodes: list[Node]) -> None:
@@ -144,8 +107,8 @@ def test_abort_pauses_the_sync_until_told(world: World, nodes: list[Node]) -> No
 def test_a_wrong_strategy_is_refused_in_one_sentence(world: World, nodes: list[Node]) -> None:
     world("add", "herd", "h", "t", "--db", "m1").ok()
     for strategy, why in (
-        ("sideways", "sideways is neither a strategy"),
-        ("sql:nowhere", "m1 has no function nowhere(jsonb, jsonb, jsonb)"),
+        ("sideways", "'sideways' is neither a strategy"),
+        ("sql:nowhere", "on m1 there is no function public.nowhere; create public.nowhere(jsonb, jsonb, jsonb)"),
         ("python:no_such_module:f", "No module named 'no_such_module'"),
     ):
         refused = world("add", "sync", "s", "--type", "swap", "--source", "h", "--target", "m2", "--strategy", strategy)

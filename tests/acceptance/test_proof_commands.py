@@ -168,6 +168,8 @@ def test_purge_shows_what_is_kept_and_for_whom(world: World, source: Node, targe
     world.sync("alpha", "source", "target")
     world.sync("gamma", "source", "target", type=SyncType.SWAP, tables=("t",))
     assert world("purge").ok().out == "There are no change logs.\n"
+    told = world("purge", "--history", "7").ok().out
+    assert told.endswith("Runs moved to the freezer: 0. Days dropped from it: 0.\n")
 
 
 def test_the_daemon_purges_what_has_arrived(world: World, source: Node, target: Node) -> None:

@@ -118,3 +118,28 @@ def test_a_push_becomes_a_copy_and_a_swap(world: World, source: Node, target: No
     target.execute("insert into t values (402, 'from the target')")
     until(lambda: (402, "from the target") in rows(source), 10, "it came back")
     await_equal(source, target)
+
+
+def test_a_table_changes_live(world: World, source: Node, target: Node) -> None:
+    def says(text: str) -> bool:
+        return text in world("status").ok().out
+
+    source.execute("alter table t add column x int default 1; update t set x = 2 where id = 1")
+    until(lambda: says('column "x" is missing on target, it is left out'), 20, "status says what is left out")
+    source.execute("update t set v = 'narrow', x = 3 where id = 2")
+    until(lambda: (2, "narrow") in rows(target), 10, "rows go on flowing")
+    world("update", "sync", "alpha", "--ddl", "newcol").ok()
+    await_equal(source, target, seconds=20)
+    assert (2, "narrow", 3) in rows(target)
+    target.execute("alter table t alter v type varchar(20)")
+    source.execute("update t set v = 'late' where id = 3")
+    words = 'column "v" is text on source and character varying(20) on target'
+    until(lambda: says(f"public.t is parked: {words}"), 20, "status names the difference")
+    (link,) = world("status", "--json").json()["syncs"][0]["links"]
+    assert link["tables"] == [{"table": "public.t", "parked": True, "why": words}]
+    assert f"public.t is parked: {words}" in world.log()
+    source.execute("alter table t alter v type varchar(20)")
+    await_equal(source, target, seconds=20)
+    assert (3, "late", 1) in rows(target)
+    assert world("status", "--json").json()["syncs"][0]["links"][0]["tables"] == []
+    world("verify", "alpha").ok()

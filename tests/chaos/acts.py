@@ -6,8 +6,9 @@ before has left. So the failpoints of an act stand in the order in which they ar
 
 from __future__ import annotations
 
+from tests.chaos.declared import FULL, PUSH, SWAP
 from tests.chaos.engine import PURGE
-from tests.chaos.scene import FULL, PUSH, SWAP, Act
+from tests.chaos.scene import Act
 
 ACTS = (
     Act(
@@ -57,8 +58,8 @@ ACTS = (
         "a master that joins",
         SWAP,
         (
-            *("join.before-choice", "join.before-way-back", "join.after-way-back", "join.before-thirds"),
-            *("join.after-thirds", "join.after-versions", "join.after-floor", "join.after-copy"),
+            *("join.before-choice", "join.before-way-back", "join.after-way-back", "join.before-opening"),
+            *("join.after-opening", "join.after-versions", "join.after-floor", "join.after-copy"),
             *("join.before-third-link", "join.after-third-link"),
         ),
         before=lambda scene: scene.add_master(),

@@ -79,7 +79,8 @@ class Application:
 
     def join(self) -> None:
         """Wait until it has noticed the stop."""
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         try:
@@ -93,10 +94,22 @@ class Application:
     def write(self, connection: Connection) -> None:
         """One of the writes. What the server refuses did not happen."""
         (kind,) = self._chance.choices(self._kinds, self._weights)
+        self._try(kind, connection)
+
+    def _try(self, kind: Callable[[Connection], None], connection: Connection) -> None:
         with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected):
             kind(connection)
             with self._written.lock:
                 self._written.acknowledged += 1
+
+    def stir(self, connection: Connection, code: int) -> None:
+        """Each kind of write once. Where all masters do that at once, with the same code, there are conflicts."""
+        for kind in self._kinds:
+            often = kind not in (self._empty, self._empty_slave) or self._chance.random() < 0.3
+            if often and kind != self._collide:
+                self._try(kind, connection)
+        self._try(lambda connection: self._replace(connection, "t", 1), connection)
+        self._try(lambda connection: self._insert_coded(connection, next(self._numbers), code), connection)
 
     def _value(self) -> str:
         return f"{self.node.name} {next(self._numbers)}"

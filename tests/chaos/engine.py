@@ -51,17 +51,17 @@ def _leave_with_parent() -> None:
 
 
 class Engine:
-    """The running processes, by role: a sync's name, or `PURGE`."""
+    """The running processes, by role: a sync's name, or `PURGE`. bug: how those are broken that start from now on."""
 
     def __init__(self, settings_file: Path, bug: str = "") -> None:
-        self._settings_file, self._bug = settings_file, bug
+        self._settings_file, self.bug = settings_file, bug
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["replicator.controller", "replicator.purge", "replicator.syncrun"])
         self.processes: dict[str, ForkServerProcess] = {}
 
     def start(self, role: str, armed: str = "") -> ForkServerProcess:
         """Start one. armed: the value of PGHERD_FAILPOINT."""
-        process = self._context.Process(target=_be, args=(self._settings_file, role, armed, self._bug), daemon=True)
+        process = self._context.Process(target=_be, args=(self._settings_file, role, armed, self.bug), daemon=True)
         process.start()
         self.processes[role] = process
         return process

@@ -1,4 +1,4 @@
-"""Three masters, a slave of the first, what is declared of them, and an engine that is killed at failpoints."""
+"""Masters, a slave of the first one, what is declared of them, and an engine that is killed at failpoints."""
 
 from __future__ import annotations
 
@@ -8,44 +8,34 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from replicator.catalog import Catalog
 from replicator.config import load
 from replicator.failpoint import Name
-from replicator.model import CopyMethod, DbGroup, Herd, OneTimeCopy, Sync, SyncType, TableName
+from replicator.model import DbGroup, OneTimeCopy
 from replicator.postgres import Connector
-from tests.chaos.applications import SHARED, Application, Written
+from tests.chaos.applications import SHARED, Application, Connection, Written
+from tests.chaos.declared import FULL, ON_SLAVE, PUSH, SWAP, TABLES, declare, settings
 from tests.chaos.engine import PURGE, Engine
 from tests.chaos.judge import SWAPPED, Verdict, judge
 from tests.fixtures.nodes import Node, NodeFactory
 from tests.fixtures.wait import until
 
-TABLES = """
-create table t (id int primary key, v text, n bigint not null default 0);
-create table u (id bigint primary key, code bigint unique, v text);
-create table h (note text);
-create table z (id bigint primary key, v text);
-create table w (id int primary key, v text);
-create table f (id int, v text);
-create sequence q;
-"""
-ON_SLAVE = TABLES + "alter table w add check (v <> 'refused');"
+REACHED = 60.0
+"""Seconds within which a failpoint is reached, on a busy machine too."""
 
-SWAP, PUSH, FULL = "swap", "push", "full"
-"""The syncs: between the masters; from the first one to the slave, by change and as a whole."""
-
-REACHED = 30.0
-"""Seconds within which a failpoint is reached, on a slow machine too."""
+STIR_EVERY = 0.15
 
 
 @dataclass
 class Tally:
-    """What was done: kills by failpoint, and the seconds until each recovery that was awaited."""
+    """What was done: kills by failpoint, how often that was met, the seconds that awaited recoveries took."""
 
     kills: Counter[str] = field(default_factory=Counter)
+    met: Counter[str] = field(default_factory=Counter)
     recoveries: list[float] = field(default_factory=list)
 
 
@@ -66,68 +56,48 @@ class Act:
 
 
 class Scene:
-    """Nodes, declarations, engine. `pace`: seconds between two writes of an application, at most."""
+    """Nodes, declarations, engine. pace: seconds between two writes of an application, at most. bug: see `bugs`."""
 
     def __init__(
-        self, factory: NodeFactory, catalog: Node, folder: Path, *, seed: int = 1, pace: float = 0.02, bug: str = ""
+        self,
+        factory: NodeFactory,
+        catalog: Node,
+        folder: Path,
+        *,
+        masters: int = 3,
+        seed: int = 1,
+        pace: float = 0.02,
+        bug: str = "",
     ) -> None:
         self.seed, self.pace = seed, pace
         self.chance = random.Random(seed)
-        self.masters = [factory(f"m{number}", schema=TABLES) for number in (1, 2, 3)]
+        self.masters = [factory(f"m{number + 1}", schema=TABLES) for number in range(masters)]
         self.slave = factory("slave", schema=ON_SLAVE)
         self.joined: list[Node] = []
         self.written, self.tally = Written(), Tally()
+        self._stirring: list[tuple[Application, Connection]] = []
+        self._stirred = 0
         self._factory, self._round, self._markers, self._kick = factory, 0, 0, 0
-        self._settings = _settings(folder, catalog)
+        self._settings = settings(folder, catalog)
         self.connector = Connector(load(self._settings))
         Catalog.init(self.connector)
-        self._declare()
+        declare(self.connector, self.masters, self.slave)
         self.engine = Engine(self._settings, bug)
         self.masters[0].execute(f"insert into t select i, 'first ' || i from generate_series(1, {SHARED}) i")
 
-    def _declare(self) -> None:
-        swapped = tuple(TableName("public", name) for name in SWAPPED)
-        pushed = tuple(TableName("public", name) for name in ("t", "u", "w"))
-        with Catalog.open(self.connector) as catalog:
-            for node in (*self.masters, self.slave):
-                catalog.add_database(node.database)
-            catalog.add_herd(Herd(name="swapped", database="m1", tables=swapped))
-            catalog.add_herd(Herd(name="pushed", database="m1", tables=pushed, sequences=(TableName("public", "q"),)))
-            catalog.add_herd(Herd(name="whole", database="m1", tables=(TableName("public", "f"),)))
-            catalog.add_dbgroup(DbGroup(name="others", members=("m2", "m3")))
-            catalog.add_sync(
-                Sync(
-                    name=SWAP,
-                    type=SyncType.SWAP,
-                    herd="swapped",
-                    targets=("others",),
-                    counters=("t.n",),
-                    makedelta=True,
-                )
-            )
-            catalog.add_sync(Sync(name=PUSH, type=SyncType.PUSHDELTA, herd="pushed", targets=("slave",)))
-            catalog.add_sync(
-                Sync(
-                    name=FULL,
-                    type=SyncType.FULLCOPY,
-                    herd="whole",
-                    targets=("slave",),
-                    copymethod=CopyMethod.DELETE,
-                )
-            )
+    @property
+    def _others(self) -> tuple[str, ...]:
+        return tuple(node.name for node in self.masters[1:])
 
     # -- what is going on
 
     def begin(self) -> None:
-        """Start the engine, and wait until all masters are filled."""
+        """Start the engine, and wait until the masters have joined: until then only the first may be written."""
         for role in (SWAP, PUSH, FULL, PURGE):
             self.engine.start(role)
-        query = "select count(*) from t where id <= %s"
-        until(
-            lambda: all(node.value(query, [SHARED]) == SHARED for node in (*self.masters, self.slave)),
-            REACHED,
-            "all are filled",
-        )
+        for node in self.masters[1:]:
+            self._await_tables(node)
+        until(lambda: self.slave.value("select count(*) from t"), REACHED, "the slave is filled")
 
     @contextmanager
     def load(self) -> Iterator[None]:
@@ -139,10 +109,18 @@ class Scene:
             Application(node, number, self.written, seed, self.pace, stop)
             for number, node in enumerate(self.masters, 1)
         ]
-        for writer in writers:
-            writer.start()
         try:
-            yield
+            with ExitStack() as stack:
+                self._stirring = [
+                    (
+                        Application(node, number, self.written, seed + 50, self.pace, stop),
+                        stack.enter_context(node.connect()),
+                    )
+                    for number, node in enumerate(self.masters, 1)
+                ]
+                for writer in writers:
+                    writer.start()
+                yield
         finally:
             stop.set()
             for writer in writers:
@@ -152,14 +130,24 @@ class Scene:
 
     def kill_at(self, role: str, name: str, hit: int = 1) -> None:
         """Kill a process, and start it again so that it dies at a failpoint; return when it has."""
-        began = time.monotonic()
         self.engine.kill(role)
         process = self.engine.start(role, f"{name}:{hit}")
-        process.join(REACHED)
-        assert process.exitcode is not None, f"{role} did not reach {name} in {REACHED:g} s"
+
+        def dead() -> bool:
+            self._stir()
+            process.join(STIR_EVERY)
+            return process.exitcode is not None
+
+        until(dead, REACHED, f"{role} reaches {name}")
         assert process.exitcode == -signal.SIGKILL, f"{role} ended with {process.exitcode}, not at {name}"
         self.tally.kills[name] += 1
-        print(f"{time.monotonic() - began:6.2f} {name}")
+        self.tally.met[name] += hit
+
+    def _stir(self) -> None:
+        """Write on all masters at once, so that there is something of every kind to be met."""
+        self._stirred += 1
+        for application, connection in self._stirring:
+            application.stir(connection, -self._stirred)
 
     def recover(self, role: str) -> None:
         """Start a process that died again, whole."""
@@ -203,14 +191,22 @@ class Scene:
         self.joined.append(node)
         with Catalog.open(self.connector) as catalog:
             catalog.add_database(node.database)
-            catalog.update_dbgroup(DbGroup(name="others", members=("m2", "m3", node.name)))
+            catalog.update_dbgroup(DbGroup(name="others", members=(*self._others, node.name)))
         return node
 
     def await_joined(self) -> None:
         """Wait until it has all tables."""
+        self._await_tables(self.joined[-1])
+
+    @staticmethod
+    def _await_tables(node: Node) -> None:
         query = "select count(*) from pgherd.progress_table where sync = %s and source = 'm1' and state <> 'copying'"
-        joining = self.joined[-1]
-        until(lambda: joining.value(query, [SWAP]) == len(SWAPPED), REACHED, f"{joining.name} has all tables")
+        exists = "select to_regclass('pgherd.progress_table') is not null"
+        until(
+            lambda: node.value(exists) and node.value(query, [SWAP]) == len(SWAPPED),
+            REACHED,
+            f"{node.name} has all tables",
+        )
 
     def play(self, act: Act, names: Sequence[Name], *, timed: bool = False) -> None:
         """Kill a process at failpoints of an act, one after the other; then let it go on.
@@ -220,8 +216,10 @@ class Scene:
         self.engine.kill(act.role)
         act.before(self)
         for name in names:
-            self.kill_at(act.role, name, self.chance.randint(1, 8) if timed and act.flowing else 1)
-            if timed and act.flowing:
+            again = timed and act.flowing
+            # What makes links ready is met once by each of them.
+            self.kill_at(act.role, name, self.chance.randint(1, 5) if again and not name.startswith("prepare") else 1)
+            if again:
                 self.time_recovery(act.role)
         self.recover(act.role)
         act.after(self)
@@ -264,12 +262,3 @@ class Scene:
     def close(self) -> None:
         """End the engine."""
         self.engine.close()
-
-
-def _settings(folder: Path, catalog: Node) -> Path:
-    place, path = catalog.database, folder / "replicator.toml"
-    path.write_text(
-        f'run_dir = "run"\nlog_file = "log/replicator.log"\n[catalog]\nhost = "{place.host}"\nport = "{place.port}"\n'
-        f'dbname = "{place.dbname}"\nuser = "{place.user}"\n'
-    )
-    return path

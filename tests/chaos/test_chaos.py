@@ -29,7 +29,8 @@ from tests.fixtures.nodes import Node, NodeFactory
 from tests.fixtures.servers import Server
 from tests.fixtures.wait import until
 
-SECONDS = float(os.environ.get("PGHERD_TEST_CHAOS_SECONDS") or 8)
+SECONDS = float(os.environ.get("PGHERD_TEST_CHAOS_SECONDS") or 16) / 2
+"""The other half is for `test_failpoints`."""
 SEED = int(os.environ.get("PGHERD_TEST_SEED") or 1)
 TABLE = "create table t (id int primary key, v text, n bigint not null default 0)"
 SHARED = 8

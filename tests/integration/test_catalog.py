@@ -15,13 +15,16 @@ from replicator.catalog import Catalog, Leftover, LinkState, State, schema
 from replicator.change import Counts, RunResult
 from replicator.config import Config
 from replicator.errors import AlreadyExists, ConfigError, ConnectionLost, InvalidTopology, NotFound
+from replicator.hook import Hook, Moment
 from replicator.model import (
     CopyMethod,
     Database,
     DbGroup,
     Herd,
     Install,
+    Numbers,
     OneTimeCopy,
+    Role,
     Strategy,
     Sync,
     SyncType,
@@ -36,7 +39,7 @@ T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 MASTER = Database(name="master", dbname="test1", host="10.0.0.1", options={"sslmode": "require"})
 SLAVE = Database(name="slave", dbname="test1", host="10.0.0.2", port=5433, user="rep", active=False)
-HISTORY = DbGroup(name="history", members=("slave", "master"))
+HISTORY = DbGroup(name="history", members=("slave", "master"), roles={"slave": Role.TARGET})
 ALPHA = Herd(
     name="alpha",
     database="master",
@@ -54,7 +57,13 @@ PUSH = Sync(
     checktime=timedelta(seconds=90.5),
     onetimecopy=OneTimeCopy.OFF,
     copymethod=CopyMethod.TRUNCATE,
+    sequences=Numbers.NONE,
+    sequence_step=64,
     paused=True,
+    hooks=(
+        Hook(name="one", moment=Moment.AFTER_SYNC, call="sql:note"),
+        Hook(name="two", moment=Moment.AFTER_ROWS, call="python:m:f", tables=("public.a",), seconds=2.5),
+    ),
 )
 
 
@@ -109,7 +118,8 @@ INTROSPECTION = (
               obj_description(c.oid, 'pg_class')
        from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
        left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
-       where c.relnamespace = 'catalog'::regnamespace order by c.relname, a.attnum""",
+       where c.relnamespace in ('catalog'::regnamespace, 'bucardo'::regnamespace)
+       order by c.oid::regclass::text, a.attnum""",
     """select conrelid::regclass, conname, pg_get_constraintdef(oid) from pg_constraint
        where connamespace = 'catalog'::regnamespace order by 1::text, 2""",
     "select indexrelid::regclass, pg_get_indexdef(indexrelid) from pg_index where indexrelid::regclass::text like"

@@ -180,6 +180,30 @@ def test_list_tables_tells_of_missing_tables_and_keys(declared: Site):
     assert "none" in out
 
 
+def test_members_of_a_dbgroup_have_roles(declared: Site):
+    declared("add dbgroup g master:source slave:target").ok()
+    listed = "g     master:source, slave:target"
+    assert listed in declared("list dbgroups").ok().out
+    (row,) = declared.json("list dbgroups g")
+    assert (row["databases"], row["roles"]) == (["master", "slave"], {"master": "source", "slave": "target"})
+    assert "+ roles.master2: source" in declared("update dbgroup g add master2:source").ok().out
+    assert "- roles.slave: target" in declared("update dbgroup g remove slave").ok().out
+    wrong = declared("update dbgroup g add slave:both").exits(2)
+    assert "'both' is not a role; write slave:source or slave:target" in wrong.err
+
+
+def test_a_node_is_not_awaited_when_nobody_works(declared: Site):
+    refused = declared("add-node push master2").exits(1)
+    assert "`replicator start`" in refused.err and "--no-wait" in refused.err
+    assert declared.json("list syncs push")[0]["targets"] == ["slave"]
+    assert "+ target: master2" in declared("add-node push master2 --no-wait").ok().out
+    declared("update sync push --paused").ok()
+    assert "sync push is paused" in declared("add-node push master2").exits(2).err
+    out = declared("remove-node push master2").ok().out
+    assert "- target: master2" in out and "Nothing of it is left on master2." in out
+    assert "slave is the only target" in declared("remove-node push slave").exits(2).err
+
+
 def test_nothing_to_change_says_so(declared: Site):
     assert declared("update sync push strategy=latest").ok().out == "Nothing to change: it is so already.\n"
 
@@ -240,6 +264,31 @@ BAD = (
     ("remove table history", "no herd lists a table public.history."),
     ("remove table branches accounts", "sync push: herd alpha is empty; add a table to it first"),
 )
+
+
+def test_hooks_of_a_sync(declared: Site, tmp_path: Path):
+    assert declared("list hooks").ok().out == "There are no hooks in the catalog.\n"
+    declared("add hook audit --sync push --when after_sync --call sql:audit.note").ok()
+    declared("add hook check sync=push whenrun=after_trigger_enable call=sql:check table=accounts timeout=5s").ok()
+    (audit, check) = declared.json("list hooks")
+    assert (audit["moment"], audit["tables"], audit["seconds"]) == ("after_sync", [], 30)
+    assert (check["moment"], check["tables"], check["seconds"]) == ("after_rows", ["public.accounts"], 5)
+    changed = declared("update hook audit --sync push --timeout 1m").ok().out
+    assert "+ hook: audit: after_sync: sql:audit.note within 60 s" in changed
+    missing = tmp_path / "missing.py"
+    for line, why in (
+        ("add hook audit --sync push --when after_sync --call sql:f", "has a hook audit already"),
+        ("add hook x --sync push --when conflict --call sql:f", "decided by a strategy"),
+        ("add hook x --sync push --when whenever --call sql:f", "expected one of before_sync"),
+        ("add hook x --sync push --when after_sync --call perl:f", "expected sql:FUNCTION"),
+        ("add hook x --sync push --when after_txn --call sql:f --table nowhere", "no table of herd alpha"),
+        (f"add hook x --sync push --when after_sync --call python:{missing}:f", "correct it"),
+        ("add hook x --sync nobody --when after_sync --call sql:f", "no sync is called 'nobody'"),
+        ("remove hook nobody --sync push", "no hook of sync push is called 'nobody'"),
+    ):
+        assert why in declared(line).exits(2).err
+    declared("remove hook audit check --sync push").ok()
+    assert declared.json("list hooks") == []
 
 
 def test_bad_input_gets_a_sentence_and_changes_nothing(declared: Site):

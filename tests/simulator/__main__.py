@@ -7,7 +7,7 @@ import random
 import sys
 import time
 
-from tests.simulator.history import RULES, draw, play, report
+from tests.simulator.history import RULES, draw, play, report, with_rows
 
 
 def main() -> int:
@@ -23,10 +23,10 @@ def main() -> int:
     for strategy in options.strategy or RULES:
         began = time.monotonic()
         for number, seed in enumerate(seeds, 1):
-            history = draw(seed, strategy)
-            if problem := play(history):
-                print(report(history, problem))
-                return 1
+            for history in (drawn := draw(seed, strategy), with_rows(drawn)):
+                if problem := play(history):
+                    print(report(history, problem))
+                    return 1
             if time.monotonic() - began > 2 and sys.stdout.isatty():
                 print(f"\r{strategy}: {number} of {len(seeds)}", end="", flush=True)
         seconds = time.monotonic() - began

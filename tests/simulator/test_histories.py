@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from replicator import conflict
-from tests.simulator.history import RULES, History, draw, play, report, shrink
+from tests.simulator.history import RULES, History, draw, play, report, shrink, with_rows
 from tests.simulator.world import Rules
 
 FIRST = int(os.environ.get("PGHERD_TEST_SEED") or 1)
@@ -22,6 +22,27 @@ def test_all_masters_come_to_the_same_and_nothing_is_lost(strategy: str, part: i
         history = draw(seed, strategy)
         if problem := play(history):
             pytest.fail(report(history, problem), pytrace=False)
+
+
+@pytest.mark.parametrize("strategy", RULES)
+def test_counters_of_rows_that_are_not_everywhere_yet_add_up(strategy: str) -> None:
+    for seed in range(FIRST, FIRST + HISTORIES // 10):
+        history = with_rows(draw(seed, strategy))
+        if problem := play(history):
+            pytest.fail(report(history, problem), pytrace=False)
+
+
+ROWS_NEED = {
+    "waiting for the row": Rules(early=False),
+    "leaving out what others gained": Rules(own_part=False),
+}
+
+
+@pytest.mark.parametrize("rule", ROWS_NEED)
+def test_a_row_that_is_new_needs_each_rule(rule: str) -> None:
+    for strategy in ("latest", "order", "random", "source"):
+        histories = [with_rows(draw(seed, strategy)) for seed in range(1, 40)]
+        assert any("counter 1" in play(history, rules=ROWS_NEED[rule]) for history in histories), strategy
 
 
 KNOWN_TO_NEED = {

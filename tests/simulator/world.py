@@ -17,6 +17,9 @@ from replicator.model import Strategy
 from replicator.purge.rule import Generations, Reader, horizon
 from replicator.snapshot import NOTHING, Snapshot
 
+MADE, INITIAL = 1000, 100
+"""Keys from here on are of rows that histories make, one master each; where their counters begin."""
+
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,6 +31,8 @@ class Rules:
 
     floor: bool = True  # a node's clock is never behind what it has applied or purged
     reread: bool = True  # versions are compared once the rows are locked
+    early: bool = True  # what is counted on a row waits where the row is yet to come
+    own_part: bool = True  # a row's maker sends what it has counted itself, and no more
     generations: bool = True  # versions stay for two generations
 
 
@@ -65,7 +70,12 @@ class Transaction:
 
 @dataclass(slots=True)
 class Staged:
-    """A key of a batch: its version, its row (None: gone) and write, and what its counter gained."""
+    """A key of a batch: its version, its row (None: gone) and write, and what its counter gained.
+
+    Of a row that histories make: value: the counter there; others: how much of it others have gained since it was made;
+    made: by the sender, in this batch, so that the value counts and not the gain; early: the target has yet to see it
+    made.
+    """
 
     key: int
     version: Version | None
@@ -76,6 +86,10 @@ class Staged:
     write: int
     add: int = 0
     xid: int = 0
+    value: int = 0
+    others: int = 0
+    made: bool = False
+    early: bool = False
 
 
 @dataclass(slots=True)
@@ -86,6 +100,7 @@ class Decision:
     outcome: Outcome
     at: datetime = EARLIEST
     author: int = 0
+    merged: int = 0
 
 
 @dataclass
@@ -106,7 +121,10 @@ class Batch:
 
 @dataclass
 class Node:
-    """A master. writes: the write that made each key's present state, a deletion too. changed: when, by event."""
+    """A master. writes: the write that made each key's present state, a deletion too. changed: when, by event.
+
+    held: what sources' counters gained on keys that are yet to come.
+    """
 
     id: int
     skew: timedelta = timedelta()
@@ -125,6 +143,7 @@ class Node:
     knows: dict[int, dict[int, Snapshot]] = field(default_factory=dict)
     ledger: list[tuple[int, int, bool]] = field(default_factory=list)
     left: set[int] = field(default_factory=set)
+    held: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def snapshot(self) -> Snapshot:
         """Which transactions have ended."""
@@ -174,6 +193,8 @@ class World:
         self.rules = rules
         self.rule = rule
         self.decide = decide or rule.wins
+        self.merges = False
+        self.merged: dict[frozenset[int], int] = {}
         self.now = BEGIN
         self.events = 0
         self.keys = keys
@@ -185,6 +206,7 @@ class World:
             node.writes = dict.fromkeys(range(keys), 0)
             node.counters = dict.fromkeys(range(keys), 0)
         self.total = dict.fromkeys(range(keys), 0)
+        self.made: list[int] = []
         self.members = list(self.nodes)
         self.batches: dict[tuple[int, int], Batch] = {}
         self.cut: set[tuple[int, int]] = set()
@@ -282,6 +304,21 @@ class World:
             node.changed[row.key] = self.events
         self._end(node, transaction)
 
+    def make(self, number: int) -> None:
+        """Insert a row under a key of its own, with a counter that begins at INITIAL."""
+        if number in self.members:
+            key = MADE + len(self.made)
+            self.made.append(key)
+            self.total[key] = self.nodes[number].counters[key] = INITIAL
+            self.write(number, 9, key, "write")
+
+    def on_made(self, number: int, which: int, op: str, add: int = 0) -> None:
+        """Change a row that was made, where it has arrived."""
+        if self.made and number in self.members:
+            key = self.made[which % len(self.made)]
+            if self.nodes[number].table.get(key) is not None:
+                self.write(number, 9, key, op, add=add)
+
     def abort(self, number: int, place: int) -> None:
         """Roll the open transaction of that place back."""
         node = self.nodes[number]
@@ -312,24 +349,48 @@ class World:
             return
         here, there = self.nodes[source], self.nodes[target]
         position = there.positions[source]
-        staged = [row for key in here.log if (row := self._staged(here, key, position))]
+        held = {key for origin, key in there.held if origin == source}
+        staged = [row for key in here.log if (row := self._staged(here, key, position, again=key in held))]
+        for row in staged:
+            self._look_at_made(row, here, there, target)
         self.batches[pair] = Batch(here.snapshot(), position, dict(here.positions), staged)
         if not self.rules.reread:
             self._decide(pair)
 
     @staticmethod
-    def _staged(node: Node, key: int, position: Snapshot) -> Staged | None:
+    def _staged(node: Node, key: int, position: Snapshot, *, again: bool = False) -> Staged | None:
         mine = [row for row in node.log[key] if row.origin is None and not position.sees(row.xid)]
-        if not mine:
+        if not mine and not again:
             return None
         add = sum(row.add for row in mine)
         newest = node.newest(key)
         row, write = node.table.get(key), node.writes.get(key, 0)
-        if newest is None or newest[0].origin is not None or not any(other.op != "+" for other in mine):
-            return Staged(key, None, node.id, False, "+", row, write, add) if add else None
+        if newest is None or newest[0].origin is not None or not (again or any(other.op != "+" for other in mine)):
+            return Staged(key, None, node.id, False, "+", row, write, add) if add or again else None
         last, version = newest
         author = last.author or node.id
         return Staged(key, version, author, last.author is not None, last.op, row, write, add, last.xid)
+
+    def _look_at_made(self, staged: Staged, here: Node, there: Node, target: int) -> None:
+        """What comes with a key that was made in a history, and so is not everywhere from the beginning."""
+        if staged.key < MADE:
+            return
+        log = here.log[staged.key]
+        mine = [row.seq for row in log if row.op == "I" and row.origin is None]
+        position = there.positions[here.id]
+        staged.made = any(row.op == "I" and row.origin is None and not position.sees(row.xid) for row in log)
+        staged.value = here.counters[staged.key]
+        if staged.made:
+            staged.op = "I"  # whatever was done to it since, the target sees it made
+        if staged.made and self.rules.own_part:
+            staged.others = sum(row.add for row in log if row.origin is not None and row.seq > max(mine))
+        makings = [
+            (row.origin, row.source_xid)
+            for row in log
+            if row.op in ("I", "D") and row.origin not in (None, target) and row.source_xid is not None
+        ]
+        had = {number: at for number, at in there.positions.items() if number != here.id}
+        staged.early = self.rules.early and conflict.early(makings, had)  # type: ignore[arg-type]
 
     def lock(self, source: int, target: int) -> None:
         """Lock the batch's rows on the target, and decide."""
@@ -366,6 +427,9 @@ class World:
         incoming = Claim(staged.version, staged.author, staged.settled)
         local = Claim(version, row.author or version.node, row.author is not None)
         same = staged.write == there.writes[staged.key]
+        settled = incoming.settled and local.settled
+        if self.merges and not same and (not settled or conflict.merges_again(incoming, local, there.id)):
+            return self._merge(there, staged, conflict.anew(staged.version, version))
         wins = staged.version > version if same else self.decide(incoming, local, str(staged.key))
         found = conflict.outcome(wins, staged.version, version)
         taken = found in (Outcome.TAKE, Outcome.TAKE_ANEW)
@@ -379,6 +443,22 @@ class World:
             there.ledger.append((staged.key, there.writes[staged.key] if taken else staged.write, taken))
         at = staged.version.at if found is Outcome.TAKE else conflict.anew(staged.version, version)
         return Decision(staged, found, at, incoming.author if taken else local.author)
+
+    def _merge(self, there: Node, staged: Staged, at: datetime) -> Decision:
+        """Make a third row of a staged one and the one that is there."""
+        pair = frozenset((staged.write, there.writes[staged.key]))
+        absorbing = [write for write in pair if pair - {write} <= self._ancestors(write)]
+        number = absorbing[0] if absorbing else self.merged.setdefault(pair, len(self.parents))
+        self.parents.setdefault(number, set(pair))
+        return Decision(staged, Outcome.MERGE, at, there.id, number)
+
+    def _ancestors(self, write: int) -> set[int]:
+        found, todo = set[int](), [write]
+        while todo:
+            new = self.parents[todo.pop()] - found
+            found |= new
+            todo += new
+        return found
 
     def _known(
         self, pair: tuple[int, int], batch: Batch, there: Node, staged: Staged, row: LogRow, version: Version
@@ -412,7 +492,15 @@ class World:
     def _apply(self, here: Node, there: Node, xid: int, decision: Decision) -> Iterator[LogRow]:
         staged, outcome = decision.staged, decision.outcome
         key = staged.key
-        if staged.add:
+        if key >= MADE:
+            staged.add += there.held.pop((here.id, key), 0)
+            if staged.early and staged.version is None and there.table.get(key) is None:
+                there.held[here.id, key] = staged.add
+                return
+            self._count_on_made(here, there, decision)
+            if staged.add and not staged.made and there.table.get(key) is not None:
+                yield LogRow(there.take_number(), xid, key, EPOCH, "+", here.id, add=staged.add)
+        elif staged.add:
             there.counters[key] += staged.add
             yield LogRow(there.take_number(), xid, key, EPOCH, "+", here.id, add=staged.add)
         if outcome is Outcome.KEEP:
@@ -420,6 +508,8 @@ class World:
         if outcome in (Outcome.TAKE, Outcome.TAKE_ANEW):
             there.table[key] = staged.row
             there.writes[key] = staged.write
+        if outcome is Outcome.MERGE:
+            there.table[key] = there.writes[key] = decision.merged
         number = there.take_number()
         if outcome in (Outcome.TAKE, Outcome.LEAVE):
             assert staged.version is not None
@@ -431,6 +521,19 @@ class World:
             yield LogRow(number, xid, key, at, staged.op, None, decision.author)
         if self.rules.floor:
             there.floor = conflict.raised(there.floor, at, self.clock(there))
+
+    @staticmethod
+    def _count_on_made(here: Node, there: Node, decision: Decision) -> None:
+        """As `apply.counters`: a row that is new brings its counter, to others a gain is added."""
+        staged, key = decision.staged, decision.staged.key
+        taken = decision.outcome in (Outcome.TAKE, Outcome.TAKE_ANEW)
+        if there.table.get(key) is None:
+            if taken:
+                there.counters[key] = staged.value - staged.others
+        elif staged.made and taken:
+            there.counters[key] = staged.value
+        elif not staged.made:
+            there.counters[key] += staged.add
 
     def drop(self, source: int, target: int) -> None:
         """Lose a batch, before its commit."""

@@ -158,7 +158,7 @@ def test_json_has_plain_values(capsys):
     [
         ("frob", "No such command 'frob'."),
         ("--frob", "No such option: --frob"),
-        ("list", "say what to list: dbs, dbgroups, herds, tables, sequences, syncs, leftovers."),
+        ("list", "say what to list: dbs, dbgroups, herds, tables, sequences, syncs, hooks, leftovers."),
         ("add sync", "Missing argument 'NAME'."),
         ("add sync s", "Missing option '--type'. Choose from: pushdelta, fullcopy, swap"),
         (

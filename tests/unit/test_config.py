@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ passfile = "passwords"
 run_dir = "run"
 log_file = "/var/log/x.log"
 unit = "pgherd-replicator"
+warn_behind = "12h"
+warn_kept = "500MB"
 
 [catalog]
 dbname = "pgherd"
@@ -46,6 +49,7 @@ def test_all_settings_are_read(tmp_path: Path) -> None:
     assert loaded.run_dir == tmp_path / "run"
     assert loaded.log_file == Path("/var/log/x.log")
     assert loaded.unit == "pgherd-replicator"
+    assert (loaded.warn_behind, loaded.warn_kept) == (timedelta(hours=12), 500 * 1024**2)
 
 
 def test_only_the_catalog_is_needed(tmp_path: Path) -> None:
@@ -53,6 +57,7 @@ def test_only_the_catalog_is_needed(tmp_path: Path) -> None:
     assert loaded.install.name == "pgherd"
     assert loaded.passfile is None
     assert loaded.unit == ""
+    assert (loaded.warn_behind, loaded.warn_kept) == (timedelta(days=1), 10 * 1024**3)
     assert loaded.run_dir == config.Config.run_dir
 
 
@@ -76,6 +81,8 @@ def test_paths_do_not_depend_on_the_working_directory(home: Path) -> None:
         ('run_dir = ""\n[catalog]\ndbname = "x"', "run_dir must be a path"),
         ('passfile = 3\n[catalog]\ndbname = "x"', "passfile must be a path"),
         ('unit = "a b"\n[catalog]\ndbname = "x"', "unit: 'a b' is not the name of a service"),
+        ('warn_behind = "soon"\n[catalog]\ndbname = "x"', "warn_behind: 'soon' is not a duration"),
+        ('warn_kept = 7\n[catalog]\ndbname = "x"', "warn_kept: '7' is not a size such as 500MB"),
         ("[catalog\n", "line 1"),
     ],
 )

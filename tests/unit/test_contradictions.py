@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from replicator.hook import Hook, Moment
 from replicator.model import Database, DbGroup, Herd, Sync, SyncType, TableName, Topology
 from replicator.validate import affected, contradictions
 
@@ -182,17 +184,34 @@ def test_only_syncs_that_need_more_of_a_server_are_affected():
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"strategy": "b, d"}, "d is neither a strategy"),
+        ({"strategy": "b, d"}, "'d' is neither a strategy"),
+        ({"strategy": "lattest"}, "do you mean latest?"),
         ({"strategy": "b, a, b"}, "lists b twice"),
         ({"strategy": "perl:f"}, "'perl:f' is no strategy"),
         ({"strategies": ((U, "source"),)}, "a strategy for public.u, which is not in herd ha"),
         ({"strategies": ((T, "python:f"),)}, "does not name a Python function"),
         ({"counters": ("u.n",)}, "counter u.n is of a table that is not in herd ha"),
         ({"type": SyncType.PUSHDELTA, "counters": ("n",)}, "only a swap has conflicts"),
+        ({"sequence_step": 24}, "sequence_step is 24; choose a power of two from 2 to 1024"),
+        ({"sequence_step": 2, "targets": ("b", "c", "d")}, "it has 4 masters, and sequence_step is 2"),
     ],
 )
 def test_what_a_sync_says_of_conflicts_must_be_possible(fields: dict[str, object], why: str):
     (problem,) = contradictions(topology(replace(swap("s", "ha", "b"), **fields), ha="a"))
+    assert why in problem
+
+
+@pytest.mark.parametrize(
+    ("hooks", "why"),
+    [
+        ([{"call": "perl:f"}], "hook h: found 'perl:f', expected sql:FUNCTION"),
+        ([{"tables": ("public.u",), "moment": Moment.AFTER_TXN}], "hook h: public.u is no table of herd ha"),
+        ([{}, {}], "it has two hooks called h"),
+    ],
+)
+def test_hooks_must_be_possible(hooks: list[dict[str, Any]], why: str):
+    made = tuple(Hook(**{"name": "h", "moment": Moment.AFTER_SYNC, "call": "sql:f", **fields}) for fields in hooks)
+    (problem,) = contradictions(topology(replace(push("s", "ha", "b"), hooks=made), ha="a"))
     assert why in problem
 
 

@@ -18,6 +18,7 @@ from provision.inventory import (
     HostKeys,
     Inventory,
     MakeDelta,
+    Numbers,
     OneTimeCopy,
     SecretSource,
     Source,
@@ -25,6 +26,7 @@ from provision.inventory import (
     hba_rules,
     runner,
 )
+from provision.inventory.settings import HookSettings, Moment
 
 SHIPPED = Path(__file__).parents[2] / "inventories"
 
@@ -71,7 +73,7 @@ def test_shipped_inventories_declare_the_three_nodes(name: str) -> None:
         "benchcopybeta": (SyncType.FULLCOPY, "beta", ("test1_history",)),
         "benchswapgamma": (SyncType.SWAP, "gamma", ("test1_master",)),
     }
-    assert declared.dbgroups == {"test1_history": ("test1_slave", "test1_master2")}
+    assert declared.dbgroups == {"test1_history": {"test1_slave": None, "test1_master2": None}}
     assert declared.syncs["benchswapgamma"].makedelta is MakeDelta.YES
     assert declared.syncs["benchdeltaalpha"].makedelta is MakeDelta.AUTO
     assert found.node("test1_master2").name == "master2"
@@ -354,6 +356,14 @@ all:
         ("strategies: {notes: sql:s.f}", "strategies", {"notes": "sql:s.f"}),
         ("counters: n", "counters", ("n",)),
         ("counters: [n, t.m]", "counters", ("n", "t.m")),
+        (
+            "hooks: {h: {when: after_sync, call: sql:f, tables: t, timeout: 5s}}",
+            "hooks",
+            {"h": HookSettings(when=Moment.AFTER_SYNC, call="sql:f", tables=("t",), timeout=timedelta(seconds=5))},
+        ),
+        ("sequences: none", "sequences", Numbers.NONE),
+        ("autokick: yes", "sequences", Numbers.INTERLEAVE),
+        ("sequence_step: 64", "sequence_step", 64),
         ("autokick: no", "autokick", False),
         ("paused: true", "paused", True),
     ],

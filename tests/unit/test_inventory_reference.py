@@ -25,6 +25,7 @@ TABLED: list[type[Section]] = [
     settings.DatabaseSettings,
     settings.HerdSettings,
     settings.SyncSettings,
+    settings.HookSettings,
 ]
 INLINE: list[type[Section]] = [settings.InitdbSettings, settings.CatalogSettings]
 
@@ -53,10 +54,17 @@ def test_small_sections_are_named_in_the_text() -> None:
 
 
 def test_every_choice_is_named() -> None:
-    kinds = [settings.Auth, settings.Source, settings.SyncType, settings.STRATEGIES, settings.CopyMethod]
+    kinds = [
+        settings.Auth,
+        settings.Source,
+        settings.SyncType,
+        settings.STRATEGIES,
+        settings.CopyMethod,
+        settings.Numbers,
+    ]
     missing = [
         value
-        for kind in [*kinds, settings.OneTimeCopy, settings.MakeDelta]
+        for kind in [*kinds, settings.OneTimeCopy, settings.MakeDelta, settings.Moment]
         for value in kind
         if f"`{value}`" not in TEXT
     ]

@@ -9,6 +9,7 @@ import pytest
 
 from replicator import pacing
 from replicator.errors import ConnectionLost, LockedOut, Refused, ReplicatorError, ServerError, Unreachable
+from replicator.habits import Rhythm
 from replicator.model import Sync, SyncType
 from replicator.pacing import Pace, Step
 
@@ -63,7 +64,7 @@ def test_looks_become_rare_when_nothing_happens_and_frequent_after_a_run() -> No
         clock.now += clock.rest
     assert rests[0] == pytest.approx(pacing.SOON)
     assert rests == sorted(rests)
-    assert rests[-1] == pytest.approx(pacing.LATE)
+    assert rests[-1] == pytest.approx(Rhythm().late)
     clock.run()
     assert clock.rest == pytest.approx(pacing.SOON)
 
@@ -77,7 +78,7 @@ def test_a_run_that_finds_nothing_after_all_does_not_make_a_busy_loop() -> None:
         clock.now += clock.rest
     clock.pace.looked(True, clock.now)
     clock.run(empty=True)
-    assert clock.rest == pytest.approx(pacing.LATE)
+    assert clock.rest == pytest.approx(Rhythm().late)
 
 
 def test_a_sync_without_autokick_never_looks() -> None:
@@ -141,7 +142,7 @@ def test_passing_errors_back_off_to_ten_seconds_and_start_over_after_success() -
     clock = Clock().ready()
     waits = [clock.fail(Unreachable())[:2] for _ in range(9)]
     assert waits[:3] == [("retrying", 0.2), ("retrying", 0.4), ("retrying", 0.8)]
-    assert waits[-1] == ("retrying", pacing.LAST_RETRY)
+    assert waits[-1] == ("retrying", Rhythm().last_retry)
     clock.now += 10
     clock.ready()
     clock.pace.looked(False, clock.now)
@@ -157,7 +158,7 @@ def test_back_off_grows_while_looks_succeed_and_runs_fail() -> None:
         waits.append(clock.fail(LockedOut())[1])
         clock.ready()
     assert waits == sorted(waits)
-    assert waits[-1] == pacing.LAST_CONTENDED
+    assert waits[-1] == Rhythm().last_contended
 
 
 def test_jitter_only_shortens() -> None:
@@ -180,8 +181,8 @@ def test_what_a_person_must_mend_is_looked_at_every_ten_seconds_or_when_told() -
 def test_a_run_that_fails_is_looked_into_once_at_once() -> None:
     clock = Clock().ready()
     clock.pace.looked(True, clock.now)
-    assert clock.fail(ServerError())[:2] == ("waiting", pacing.FIRST_RETRY)
-    clock.now += pacing.FIRST_RETRY
+    assert clock.fail(ServerError())[:2] == ("waiting", Rhythm().first_retry)
+    clock.now += Rhythm().first_retry
     clock.ready()
     clock.pace.looked(True, clock.now)
     assert clock.fail(ServerError())[:2] == ("waiting", pacing.LOOK_AGAIN)

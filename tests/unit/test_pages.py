@@ -14,6 +14,7 @@ import typer
 
 import provision.cli
 import replicator.cli
+from replicator.bucardo import VERBS, grammar
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -53,6 +54,13 @@ def test_a_command_that_a_page_shows_exists(page: str, line: str) -> None:
         assert not word.startswith("--") or word.split("=")[0] in known, f"there is no {word} here"
     required = [one for one in command.params if one.param_type_name == "argument" and one.required]
     assert len([word for word in words if not word.startswith("-")]) >= len(required)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lines_of_bucardo_ctl_that_a_page_shows_can_be_parsed(page: Path) -> None:
+    for line in typed(page):
+        if line.startswith("bucardo_ctl "):
+            assert grammar.parse(shlex.split(line)[1:]).verb in VERBS, line
 
 
 def test_there_are_such_commands() -> None:

@@ -20,9 +20,11 @@ from provision.tasks.postgresql import shared
 from provision.tasks.replication import Rebuild
 from provision.tasks.replication.declared import topology
 from provision.tasks.replication.proof import writers
+from provision.tasks.replication.settings import Settings
 from provision.tasks.starts import replicated, starts_with_data
 from replicator.errors import ReplicatorError
 from replicator.model import Database, SyncType, TableName
+from replicator.validate import contradictions
 
 SHIPPED = Path(__file__).parents[2] / "inventories"
 
@@ -182,7 +184,7 @@ def test_rights_are_wanted_for_what_syncs_touch(local: Callable[..., Inventory])
 # -- the replicator's nouns
 
 
-def no_tables(_database: Database) -> list[TableName]:
+def no_tables(_database: Database, _kind: str) -> list[TableName]:
     raise AssertionError("nothing asks for all tables")
 
 
@@ -213,20 +215,56 @@ def test_makedelta_auto_is_yes_where_another_sync_reads(local: Callable[..., Inv
     assert not found.syncs["benchdeltaalpha"].makedelta, "nobody reads on the slave"
 
 
+def with_roles(variables: dict[str, Any]) -> None:
+    declared = variables["replication"]
+    declared["dbgroups"]["shop"] = {"test1_master": "source", "test1_slave": "target", "test1_master2": None}
+    declared["syncs"] = {"shop": {"type": "swap", "source": "gamma", "targets": "shop"}}
+    declared["warn_behind"], declared["warn_kept"] = "2h", "500MB"
+
+
+def test_members_of_a_dbgroup_may_have_roles(local: Callable[..., Inventory]) -> None:
+    inventory = local(with_roles)
+    assert inventory.replication
+    found = topology(inventory, inventory.replication, no_tables)
+    assert contradictions(found) == []
+    sync = found.syncs["shop"]
+    assert [master.name for master in found.masters(sync)] == ["test1_master2", "test1_master"]
+    assert found.slaves(sync) == ("test1_slave",)
+
+
+def test_a_slave_is_no_way_back_for_masters(local: Callable[..., Inventory]) -> None:
+    """Were all masters wiped, they would be filled from the first of them, which is empty."""
+    site = Site.of(local(with_roles))
+    assert [line for line in Rebuild(site, ["master2", "master"]).refusals() if "is on no other host" in line]
+    assert Rebuild(site, ["slave"]).refusals() == []
+
+
+def test_limits_of_warnings_are_passed_on(local: Callable[..., Inventory]) -> None:
+    settings = Settings(Site.of(local(with_roles)))
+    assert 'warn_behind = "7200s"\nwarn_kept = "500MB"\n' in settings.text
+    assert "warn_" not in Settings(Site.of(local())).text
+
+
 def test_all_tables_are_asked_for_and_some_left_out(local: Callable[..., Inventory]) -> None:
     def everything(variables: dict[str, Any]) -> None:
-        variables["replication"]["herds"]["beta"] = {"database": "test1_master", "tables": "all", "exclude": ["a.big"]}
+        variables["replication"]["herds"]["beta"] = {
+            **{"database": "test1_master", "tables": "all", "sequences": "all"},
+            "exclude": ["a.big"],
+        }
 
     inventory = local(everything)
     assert inventory.replication
     asked: list[str] = []
 
-    def resolve(database: Database) -> list[TableName]:
-        asked.append(database.name)
+    def resolve(database: Database, kind: str) -> list[TableName]:
+        asked.append(f"{kind} of {database.name}")
+        if kind == "sequences":
+            return [TableName("public", "s")]
         return [TableName("public", "t"), TableName("a", "big"), TableName("a", "small")]
 
     found = topology(inventory, inventory.replication, resolve)
-    assert asked == ["test1_master"]
+    assert asked == ["tables of test1_master", "sequences of test1_master"]
+    assert found.herds["beta"].sequences == (TableName("public", "s"),)
     assert found.herds["beta"].tables == (TableName("public", "t"), TableName("a", "small"))
 
 
@@ -234,7 +272,7 @@ def test_what_cannot_be_asked_is_not_taken_for_empty(local: Callable[..., Invent
     def everything(variables: dict[str, Any]) -> None:
         variables["replication"]["herds"]["beta"] = {"database": "test1_master", "tables": "all"}
 
-    def silent(_database: Database) -> list[TableName]:
+    def silent(_database: Database, _kind: str) -> list[TableName]:
         raise ReplicatorError("it does not answer")
 
     inventory = local(everything)

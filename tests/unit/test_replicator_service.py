@@ -16,8 +16,18 @@ from provision.errors import HostFailed
 from provision.facts import Facts, NotYet, PathFact, text_of
 from provision.inventory import Inventory, load
 from provision.plan import items
-from provision.resources import Daemon, Environment, Former, Gone, Interpreter, NoDaemon, NoPackages, OnlyCurrent
-from provision.resources.daemons import DaemonFact
+from provision.resources import (
+    Daemon,
+    Environment,
+    Former,
+    Gone,
+    Interpreter,
+    NoDaemon,
+    NoPackages,
+    OnlyCurrent,
+    Timer,
+)
+from provision.resources.daemons import DaemonFact, TimerFact
 from provision.resources.environment import PYTHON
 from provision.tasks import Site, replicator
 from provision.tasks.service import Service
@@ -68,6 +78,7 @@ def test_the_first_master_has_it_all(site: Site) -> None:
         "account pgherd",
         "programs in /opt/pgherd",
         "file /usr/local/bin/replicator",
+        "file /usr/local/bin/bucardo_ctl",
         "file /etc/sudoers.d/pgherd",
         "folder /etc/pgherd",
         "file /etc/pgherd/replicator.toml",
@@ -76,6 +87,9 @@ def test_the_first_master_has_it_all(site: Site) -> None:
         "file /etc/systemd/system/pgherd-replicator.service",
         "service pgherd-replicator",
         "nothing old in /opt/pgherd",
+        "file /etc/systemd/system/pgherd-purge.service",
+        "file /etc/systemd/system/pgherd-purge.timer",
+        "timer pgherd-purge",
     ]
 
 
@@ -209,6 +223,22 @@ def test_what_systemd_says_of_a_daemon() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("UnitFileState=\nActiveState=inactive\nNeedDaemonReload=no\n", ["start the timer x now and at boot"]),
+        ("UnitFileState=enabled\nActiveState=active\nNeedDaemonReload=no\n\nNeedDaemonReload=no\n", []),
+        (
+            "UnitFileState=enabled\nActiveState=active\nNeedDaemonReload=no\n\nNeedDaemonReload=yes\n",
+            ["start the timer x by its new files"],
+        ),
+    ],
+)
+def test_a_timer_goes_off_as_its_files_say(said: str, expected: list[str]) -> None:
+    timer = Timer("x")
+    assert summaries(timer, {timer.state: TimerFact.parse(said)}) == expected
+
+
+@pytest.mark.parametrize(
     ("fact", "expected"),
     [
         (DaemonFact(), []),
@@ -256,7 +286,7 @@ def test_what_is_another_sites_stays(text: str | None, expected: list[str]) -> N
 def test_destroy_leaves_nothing_on_the_host_that_runs_it(site: Site) -> None:
     nodes = {host.name: site.node(host) for host in site.inventory.hosts}
     names = [resource.name for resource in replicator.removed(nodes["master"])]
-    assert names[0] == "no service pgherd-replicator"
+    assert names[:2] == ["no service pgherd-replicator", "no service pgherd-purge.timer"]
     assert names[-2:] == ["no /etc/pgherd", "no account pgherd of ours"], "what says whose it is goes last"
     assert len(list(replicator.removed(nodes["slave"]))) == 1
 

@@ -108,6 +108,7 @@ def test_a_creation_shows_all_lines():
         "autokick: true",
         "onetimecopy: empty",
         "copymethod: diff",
+        "ddl: none",
         "paused: false",
     )
 

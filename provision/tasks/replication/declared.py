@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from provision.inventory import HerdSettings, Inventory, MakeDelta, ReplicationSettings, SyncSettings
+from provision.inventory import HerdSettings, HookSettings, Inventory, MakeDelta, ReplicationSettings, SyncSettings
 from provision.tasks import tls
-from provision.tasks.starts import members
+from provision.tasks.starts import members, slaves
+from replicator.hook import Hook, Moment
 from replicator.model import (
     CopyMethod,
     Database,
     DbGroup,
     Ddl,
     Herd,
+    Numbers,
     OneTimeCopy,
+    Role,
     Strategy,
     Sync,
     SyncType,
@@ -22,8 +25,8 @@ from replicator.model import (
     Topology,
 )
 
-Resolve = Callable[[Database], list[TableName]]
-"""All tables of a database, asked live: what `tables: all` stands for."""
+Resolve = Callable[[Database, str], list[TableName]]
+"""All of a kind (`tables`, `sequences`) in a database, asked live: what `tables: all` stands for."""
 
 
 def topology(inventory: Inventory, declared: ReplicationSettings, resolve: Resolve) -> Topology:
@@ -33,7 +36,7 @@ def topology(inventory: Inventory, declared: ReplicationSettings, resolve: Resol
     syncs = {name: _sync(name, settings) for name, settings in declared.syncs.items()}
     found = Topology(
         databases=databases,
-        dbgroups={name: DbGroup(name=name, members=tuple(group)) for name, group in declared.dbgroups.items()},
+        dbgroups={name: _dbgroup(name, group) for name, group in declared.dbgroups.items()},
         herds=herds,
         syncs=syncs,
     )
@@ -56,18 +59,26 @@ def _databases(inventory: Inventory, declared: ReplicationSettings) -> dict[str,
     return found
 
 
+def _dbgroup(name: str, members: Mapping[str, str | None]) -> DbGroup:
+    roles = {member: Role(role) for member, role in members.items() if role}
+    return DbGroup(name=name, members=tuple(members), roles=roles)
+
+
 def _herd(name: str, settings: HerdSettings, databases: Mapping[str, Database], resolve: Resolve) -> Herd:
     excluded = {TableName.parse(table) for table in settings.exclude}
     if settings.tables == "all":
-        tables = resolve(databases[settings.database])
+        tables = resolve(databases[settings.database], "tables")
     else:
         tables = [TableName.parse(table) for table in settings.tables]
-    sequences = () if settings.sequences == "all" else settings.sequences
+    if settings.sequences == "all":
+        sequences = resolve(databases[settings.database], "sequences")
+    else:
+        sequences = [TableName.parse(sequence) for sequence in settings.sequences]
     return Herd(
         name=name,
         database=settings.database,
         tables=tuple(table for table in tables if table not in excluded),
-        sequences=tuple(TableName.parse(sequence) for sequence in sequences),
+        sequences=tuple(sequences),
     )
 
 
@@ -81,12 +92,25 @@ def _sync(name: str, settings: SyncSettings) -> Sync:
         strategy=settings.strategy or Strategy.LATEST,
         strategies=tuple(sorted(own.items())),
         counters=tuple(settings.counters),
+        sequences=Numbers(settings.sequences),
+        sequence_step=settings.sequence_step,
         autokick=settings.autokick,
         checktime=settings.checktime,
         onetimecopy=OneTimeCopy(settings.onetimecopy),
         copymethod=CopyMethod(settings.copymethod),
         ddl=Ddl(settings.ddl),
+        hooks=tuple(_hook(name, hook) for name, hook in settings.hooks.items()),
         paused=settings.paused,
+    )
+
+
+def _hook(name: str, settings: HookSettings) -> Hook:
+    return Hook(
+        name=name,
+        moment=Moment(settings.when),
+        call=settings.call,
+        tables=tuple(str(TableName.parse(table)) for table in settings.tables),
+        seconds=settings.timeout.total_seconds(),
     )
 
 
@@ -98,7 +122,7 @@ def _flows_onward(found: Topology, declared: ReplicationSettings, name: str) -> 
     tables = set(found.herds[found.syncs[name].herd].tables)
     written = _written(found, declared, name)
     return any(
-        _read(found, declared, other) & written and tables & set(found.herds[found.syncs[other].herd].tables)
+        _read(declared, other) & written and tables & set(found.herds[found.syncs[other].herd].tables)
         for other in found.syncs
         if other != name
     )
@@ -109,6 +133,5 @@ def _written(found: Topology, declared: ReplicationSettings, name: str) -> set[s
     return {source, *targets} if found.syncs[name].type is SyncType.SWAP else set(targets)
 
 
-def _read(found: Topology, declared: ReplicationSettings, name: str) -> set[str]:
-    source, *targets = members(declared, name)
-    return {source, *targets} if found.syncs[name].type is SyncType.SWAP else {source}
+def _read(declared: ReplicationSettings, name: str) -> set[str]:
+    return set(members(declared, name)) - slaves(declared, name)

@@ -7,6 +7,7 @@ runs the replicator, its files are that host's task `replicator`; only its daemo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from provision.change import Change, Note
 from provision.inventory import runner
@@ -22,7 +23,7 @@ from replicator.errors import ConfigError
 from replicator.model import Database, TableName, Topology
 from replicator.pidfile import PidFile
 from replicator.postgres import Connector
-from replicator.relations import user_tables
+from replicator.relations import user_sequences, user_tables
 from replicator.topology import TopologyChange
 
 
@@ -50,7 +51,7 @@ class Handover:
 
     def bare(self) -> list[Change]:
         """The changes that a site without anything would take."""
-        desired = topology(self._site.inventory, self._settings.declared, lambda _: [])
+        desired = topology(self._site.inventory, self._settings.declared, lambda *_: [])
         everything = topologies.changes(Topology(), desired)
         summaries = ["create the replicator's catalog", _summary(everything), self._starting]
         shown = [None, _shown(everything), None]
@@ -100,7 +101,7 @@ class Handover:
             Catalog.init(self._reach.connector())
 
     def _desired(self, connector: Connector) -> Topology:
-        return topology(self._site.inventory, self._settings.declared, lambda database: _tables(connector, database))
+        return topology(self._site.inventory, self._settings.declared, partial(_relations, connector))
 
     def _declare(self, differences: Sequence[TopologyChange]) -> Change:
         gone = [line for difference in differences for line in _lines(difference, difference.before_lines)]
@@ -141,9 +142,9 @@ class Handover:
             daemon.restart(config)
 
 
-def _tables(connector: Connector, database: Database) -> list[TableName]:
+def _relations(connector: Connector, database: Database, kind: str) -> list[TableName]:
     with connector.open(database, "provision", autocommit=True) as connection:
-        return user_tables(connection)
+        return user_tables(connection) if kind == "tables" else user_sequences(connection)
 
 
 def _summary(differences: Sequence[TopologyChange]) -> str:

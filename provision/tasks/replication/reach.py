@@ -18,7 +18,7 @@ from provision.tasks.node import Site
 from provision.tasks.replication.settings import Settings
 from provision.tasks.service import catalog_parameters
 from provision.transport import Transport, Tunnel, connect
-from replicator.config import Config, load
+from replicator.config import Config, load, size_of
 from replicator.errors import Unreachable
 from replicator.model import Install
 from replicator.postgres import Connector
@@ -50,10 +50,13 @@ class Reach:
         settings = Settings(self._site)
         if runner(self._site.inventory) is None:
             return Connector(load(settings.file))
+        declared = settings.declared
         config = Config(
-            install=Install(settings.declared.install),
-            catalog=catalog_parameters(self._site, settings.declared),
+            install=Install(declared.install),
+            catalog=catalog_parameters(self._site, declared),
             run_dir=settings.folder / "run",
+            warn_behind=declared.warn_behind or Config.warn_behind,
+            warn_kept=size_of(declared.warn_kept) if declared.warn_kept else Config.warn_kept,
         )
         return Connector(config, self._route)
 

@@ -12,7 +12,7 @@ from provision.tasks.node import Site
 from provision.tasks.replication.catchup import caught_up
 from provision.tasks.replication.daemons import stop_daemon, told_as_ours
 from provision.tasks.replication.reach import Reach
-from provision.tasks.starts import members
+from provision.tasks.starts import members, slaves
 from replicator import progress
 from replicator.catalog import Catalog
 from replicator.errors import ConfigError
@@ -66,7 +66,8 @@ class Rebuild:
     def _kept_elsewhere(self, declared: ReplicationSettings, sync: str) -> list[str]:
         """The databases of a sync that can be brought back from another that stays."""
         source, *targets = members(declared, sync)
-        stays = {name for name in (source, *targets) if declared.databases[name].host not in self._hosts}
+        masters = {source, *targets} - slaves(declared, sync)
+        stays = {name for name in masters if declared.databases[name].host not in self._hosts}
         if declared.syncs[sync].type is SyncType.SWAP:
             return [source, *targets] if stays else []
         return targets if source in stays else []

@@ -40,14 +40,15 @@ class Summary:
     """The replicator in short.
 
     pointed: whether `replicator` finds the configuration by itself. pid: of the daemon, None when it does not run.
-    trouble: why syncs are not known. host: where it is a service, empty for this machine; unit: what systemd says of
-    it.
+    late: sentences on nodes for which much is kept. trouble: why syncs are not known. host: where it is a service,
+    empty for this machine; unit: what systemd says of it.
     """
 
     config: str
     pointed: bool
     pid: int | None
     syncs: tuple[SyncLine, ...] = ()
+    late: tuple[str, ...] = ()
     trouble: str = ""
     host: str = ""
     unit: str = ""
@@ -63,7 +64,9 @@ def summary(site: Site) -> Summary:
         with Reach(site) as reach:
             connector = reach.connector()
             with Catalog.open(connector, "status") as catalog:
-                return replace(found, syncs=tuple(_line(sync) for sync in overview(catalog, connector).syncs))
+                seen = overview(catalog, connector)
+            late = tuple(f"{burden.sync}: {burden}" for burden in seen.late)
+            return replace(found, syncs=tuple(_line(sync) for sync in seen.syncs), late=late)
     except ConfigError:
         return replace(found, trouble=NOT_SET_UP)
     except ReplicatorError as error:

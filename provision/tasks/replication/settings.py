@@ -12,7 +12,7 @@ from provision.inventory import ReplicationSettings
 from provision.secrets import MASK, passfile, write_private
 from provision.tasks import tls
 from provision.tasks.node import Site
-from provision.tasks.service import catalog_section, toml
+from provision.tasks.service import catalog_section, toml, warning_lines
 from replicator.config import Config, load, search_path
 
 
@@ -63,7 +63,9 @@ class Settings:
             f"install = {toml(self.declared.install)}\n"
             f"passfile = {toml(str(self.passfile))}\n"
             f"run_dir = {toml(str(self.folder / 'run'))}\n"
-            f"log_file = {toml(str(self.folder / 'replicator.log'))}\n" + catalog_section(self.site, self.declared)
+            f"log_file = {toml(str(self.folder / 'replicator.log'))}\n"
+            + warning_lines(self.declared)
+            + catalog_section(self.site, self.declared)
         )
 
     @cached_property

@@ -9,7 +9,8 @@ select i.revision,
                  from catalog.db d), '[]'),
        coalesce((select jsonb_agg(jsonb_build_object(
                      'name', g.name,
-                     'members', coalesce((select jsonb_agg(m.db order by m.ordinal) from catalog.dbgroup_member m
+                     'members', coalesce((select jsonb_agg(jsonb_build_array(m.db, m.role) order by m.ordinal)
+                                          from catalog.dbgroup_member m
                                           where m.dbgroup = g.name), '[]')) order by g.name)
                  from catalog.dbgroup g), '[]'),
        coalesce((select jsonb_agg(jsonb_build_object(
@@ -24,7 +25,8 @@ select i.revision,
                      'makedelta', s.makedelta, 'autokick', s.autokick,
                      'checktime', extract(epoch from s.checktime), 'onetimecopy', s.onetimecopy,
                      'copymethod', s.copymethod, 'paused', s.paused,
-                     'strategies', s.strategies, 'counters', s.counters, 'ddl', s.ddl,
+                     'strategies', s.strategies, 'counters', s.counters, 'ddl', s.ddl, 'hooks', s.hooks,
+                     'sequences', s.sequences, 'sequence_step', s.sequence_step,
                      'targets', coalesce((select jsonb_agg(coalesce(t.db, t.dbgroup) order by t.ordinal)
                                           from catalog.sync_target t where t.sync = s.name), '[]')) order by s.name)
                  from catalog.sync s), '[]')
@@ -62,8 +64,9 @@ delete from catalog.dbgroup where name = %(name)s
 delete from catalog.dbgroup_member where dbgroup = %(name)s
 
 -- add_dbgroup_members --
-insert into catalog.dbgroup_member (dbgroup, db, ordinal)
-select %(name)s, m.db, m.ordinal from unnest(%(members)s::text[]) with ordinality m (db, ordinal)
+insert into catalog.dbgroup_member (dbgroup, db, ordinal, role)
+select %(name)s, m.db, m.ordinal, m.role
+from unnest(%(members)s::text[], %(roles)s::text[]) with ordinality m (db, role, ordinal)
 
 -- add_herd --
 insert into catalog.herd (name, db) values (%(name)s, %(database)s)
@@ -86,15 +89,15 @@ from unnest(%(kinds)s::text[], %(ordinals)s::int[], %(schemas)s::text[], %(names
 -- add_sync --
 insert into catalog.sync
     (name, type, herd, strategy, makedelta, autokick, checktime, onetimecopy, copymethod, paused, strategies, counters,
-     ddl)
+     ddl, sequences, sequence_step, hooks)
 values (%(name)s, %(type)s, %(herd)s, %(strategy)s, %(makedelta)s, %(autokick)s, %(checktime)s, %(onetimecopy)s,
-        %(copymethod)s, %(paused)s, %(strategies)s, %(counters)s, %(ddl)s)
+        %(copymethod)s, %(paused)s, %(strategies)s, %(counters)s, %(ddl)s, %(sequences)s, %(sequence_step)s, %(hooks)s)
 
 -- update_sync --
 update catalog.sync set type = %(type)s, herd = %(herd)s, strategy = %(strategy)s, makedelta = %(makedelta)s,
        autokick = %(autokick)s, checktime = %(checktime)s, onetimecopy = %(onetimecopy)s,
        copymethod = %(copymethod)s, paused = %(paused)s, strategies = %(strategies)s, counters = %(counters)s,
-       ddl = %(ddl)s
+       ddl = %(ddl)s, sequences = %(sequences)s, sequence_step = %(sequence_step)s, hooks = %(hooks)s
 where name = %(name)s
 
 -- remove_sync --
@@ -131,13 +134,13 @@ on conflict (kick, source, target) do nothing
 select kick, source, target, done_at, error from catalog.kick_result where kick = %(kick)s order by source, target
 
 -- record_run --
--- A failure that repeats is counted in the row of its first time, so that an outage of days leaves one row. A run of a
--- sync that has been removed meanwhile leaves none.
+-- A failure that repeats is counted in the row of its first time (unless that is in the freezer), so that an outage of
+-- days leaves one row. A run of a sync that has been removed meanwhile leaves none.
 with known as (
     select name from catalog.sync where name = %(sync)s for key share
 ), repeated as (
     update catalog.run set finished_at = %(finished)s, attempts = attempts + 1
-    where error = %(error)s and id = (
+    where error = %(error)s and not frozen and id = (
         select r.id from catalog.run r
         where r.sync = %(sync)s and r.source = %(source)s and r.target = %(target)s
         order by r.id desc limit 1)
@@ -173,6 +176,12 @@ where r.sync = %(sync)s
   and (r.id <= (select k.id from catalog.run k where k.sync = %(sync)s order by k.id desc
                 offset (select value from catalog.setting where name = 'runs_kept') limit 1)
        or r.finished_at < now() - (select value from catalog.setting where name = 'days_kept') * interval '1 day')
+
+-- freeze_runs --
+select bucardo.bucardo_purge_q_table(%(older_than)s)
+
+-- drop_frozen --
+select freezer.drop_days(%(older_than)s)
 
 -- runs --
 select id, sync, source, target, started_at, finished_at, inserted, updated, deleted, conflicts, parked, copied, error,
@@ -226,3 +235,47 @@ select exists (
     where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 and l.granted
       and l.classid::bigint = (%(key)s::bigint >> 32) & 4294967295
       and l.objid::bigint = %(key)s::bigint & 4294967295)
+
+-- bucardo_settings --
+select setting, value from catalog.bucardo_config order by setting
+
+-- set_bucardo --
+insert into catalog.bucardo_config (setting, value) values (%(setting)s, %(value)s)
+on conflict (setting) do update set value = excluded.value
+
+-- add_goat --
+insert into catalog.goat (db, schemaname, tablename, reltype, pkey, pkeytype, standard_conflict)
+values (%(db)s, %(schema)s, %(name)s, %(kind)s, %(key)s, %(types)s, %(conflict)s)
+on conflict (db, schemaname, tablename) do nothing
+returning id
+
+-- goats --
+select db, schemaname, tablename, reltype, pkey, pkeytype, standard_conflict from catalog.goat order by id
+
+-- set_goat_conflict --
+update catalog.goat set standard_conflict = %(conflict)s
+where db = %(db)s and schemaname = %(schema)s and tablename = %(name)s
+
+-- remove_goat --
+delete from catalog.goat where db = %(db)s and schemaname = %(schema)s and tablename = %(name)s
+
+-- set_habit --
+insert into catalog.habit (noun, name, key, value) values (%(noun)s, %(name)s, %(key)s, %(value)s)
+on conflict (noun, name, key) do update set value = excluded.value
+
+-- habits --
+select noun, name, key, value from catalog.habit order by noun, name, key
+
+-- forget_habits --
+delete from catalog.habit where noun = %(noun)s and name = %(name)s
+
+-- touch_revision --
+update catalog.install set revision = revision + 1
+
+-- last_run --
+select coalesce(max(id), 0) from catalog.run
+
+-- failures --
+select id, sync, source, target, started_at, finished_at, inserted, updated, deleted, conflicts, parked, copied, error,
+       attempts
+from catalog.run where error is not null and id > %(after)s order by id limit 100

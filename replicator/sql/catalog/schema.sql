@@ -62,6 +62,8 @@ create table catalog.dbgroup_member (
              constraint dbgroup_member_is_db references catalog.db (name),
     ordinal  int  not null
              constraint dbgroup_member_ordinal_valid check (ordinal > 0),
+    role     text
+             constraint dbgroup_member_role_known check (role in ('source', 'target')),
     constraint dbgroup_member_pkey primary key (dbgroup, db),
     constraint dbgroup_member_ordinal_once unique (dbgroup, ordinal)
 );
@@ -69,6 +71,7 @@ comment on table  catalog.dbgroup_member is 'Which databases a group lists';
 comment on column catalog.dbgroup_member.dbgroup is 'The group';
 comment on column catalog.dbgroup_member.db is 'The database';
 comment on column catalog.dbgroup_member.ordinal is 'Its place in the list, from 1';
+comment on column catalog.dbgroup_member.role is 'source: it is read too; target: only written; null: as the sync says';
 
 create table catalog.herd (
     name  text not null constraint herd_pkey primary key
@@ -123,7 +126,13 @@ create table catalog.sync (
                  constraint sync_strategies_are_a_list check (jsonb_typeof(strategies) = 'array'),
     counters     text[]   not null,
     ddl          text     not null
-                 constraint sync_ddl_known check (ddl in ('none', 'newcol'))
+                 constraint sync_ddl_known check (ddl in ('none', 'newcol')),
+    sequences    text     not null
+                 constraint sync_sequences_known check (sequences in ('interleave', 'none')),
+    sequence_step int     not null
+                 constraint sync_sequence_step_valid check (sequence_step between 2 and 1024),
+    hooks        jsonb    not null
+                 constraint sync_hooks_are_a_list check (jsonb_typeof(hooks) = 'array')
 );
 comment on table  catalog.sync is 'Moves a herd from its database to targets';
 comment on column catalog.sync.name is 'The sync''s name';
@@ -139,6 +148,9 @@ comment on column catalog.sync.paused is 'Declared off';
 comment on column catalog.sync.strategies is 'The same of tables that have their own: triples of schema, name, strategy';
 comment on column catalog.sync.counters is 'Columns that concurrent changes add up in: column, or table.column';
 comment on column catalog.sync.ddl is 'Which changes of definitions it makes on its targets by itself';
+comment on column catalog.sync.sequences is 'How masters of a swap come by different numbers from sequences';
+comment on column catalog.sync.sequence_step is 'How many masters may share the numbers';
+comment on column catalog.sync.hooks is 'What it runs at moments of its runs: name, moment, call, tables, seconds';
 
 create table catalog.sync_target (
     sync     text not null
@@ -251,6 +263,7 @@ create table catalog.run (
     copied       text[]      not null,
     error        text,
     attempts     int         not null default 1,
+    frozen       boolean     not null default false,
     constraint run_ends_after_start check (finished_at >= started_at),
     constraint run_counts_valid check (least(inserted, updated, deleted, conflicts, parked) >= 0),
     constraint run_attempts_valid check (attempts > 0)
@@ -271,6 +284,7 @@ comment on column catalog.run.parked is 'Keys set aside because the target refus
 comment on column catalog.run.copied is 'Tables that were copied whole first';
 comment on column catalog.run.error is 'Why it failed; null: it succeeded';
 comment on column catalog.run.attempts is 'How often the same failure came in a row';
+comment on column catalog.run.frozen is 'Whether freezer holds a copy: it has left the view q';
 
 create table catalog.link_total (
     sync          text        not null
@@ -361,3 +375,86 @@ comment on column catalog.leftover.source is 'Whose positions to forget here; nu
 comment on column catalog.leftover.tables is 'The tables, as pairs of schema and name; null: all of the sync''s';
 comment on column catalog.leftover.noted_at is 'When it was noted';
 comment on column catalog.leftover.error is 'Why it could not be cleaned so far';
+
+-- What bucardo_ctl was told and the topology has no place for: its settings, its list of tables, options without effect.
+
+create table catalog.bucardo_config (
+    setting  text not null constraint bucardo_config_pkey primary key,
+    value    text not null
+);
+comment on table  catalog.bucardo_config is 'The settings of bucardo_ctl that differ from their defaults';
+comment on column catalog.bucardo_config.setting is 'The setting''s name';
+comment on column catalog.bucardo_config.value is 'Its value, as it was typed';
+
+create trigger bump_revision after insert or update or delete or truncate on catalog.bucardo_config
+    for each statement execute procedure catalog.bump_revision();
+
+create table catalog.goat (
+    id                 int  not null generated always as identity constraint goat_pkey primary key,
+    db                 text not null
+                       constraint goat_lives_on_db references catalog.db (name) on delete cascade,
+    schemaname         text not null,
+    tablename          text not null,
+    reltype            text not null
+                       constraint goat_reltype_known check (reltype in ('table', 'sequence')),
+    pkey               text not null default '',
+    pkeytype           text not null default '',
+    standard_conflict  text
+                       constraint goat_standard_conflict_known check (standard_conflict in
+                           ('source', 'target', 'skip', 'random', 'latest', 'abort', 'lowest', 'highest')),
+    constraint goat_once unique (db, schemaname, tablename)
+);
+comment on table  catalog.goat is 'Tables and sequences that bucardo_ctl was told of, whether a herd lists them or not';
+comment on column catalog.goat.id is 'The order in which they were added';
+comment on column catalog.goat.db is 'The database that it lives on';
+comment on column catalog.goat.schemaname is 'The relation''s schema, unquoted';
+comment on column catalog.goat.tablename is 'The relation''s name, unquoted';
+comment on column catalog.goat.reltype is 'table or sequence';
+comment on column catalog.goat.pkey is 'The columns of its key, by |; empty: it has none';
+comment on column catalog.goat.pkeytype is 'Their types, by |';
+comment on column catalog.goat.standard_conflict is 'Who wins a conflict of a swap that moves it; null: the sync says';
+
+create function catalog.follow_goat() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update catalog.sync s set strategies =
+        (select coalesce(jsonb_agg(own.value order by own.ordinality), '[]')
+         from jsonb_array_elements(s.strategies) with ordinality own
+         where own.value ->> 0 <> new.schemaname or own.value ->> 1 <> new.tablename)
+        || case when new.standard_conflict is null then jsonb_build_array() else
+               jsonb_build_array(jsonb_build_array(new.schemaname, new.tablename, new.standard_conflict)) end
+    from catalog.herd h
+    join catalog.herd_member m on m.herd = h.name
+    where h.name = s.herd and s.type = 'swap' and h.db = new.db and m.kind = 'table' and new.reltype = 'table'
+      and m.schema_name = new.schemaname and m.relation_name = new.tablename;
+    return null;
+end
+$$;
+comment on function catalog.follow_goat() is 'Gives the swaps that move a table the conflict rule that its goat was given';
+
+create trigger follow_goat after update of standard_conflict on catalog.goat
+    for each row when (old.standard_conflict is distinct from new.standard_conflict)
+    execute procedure catalog.follow_goat();
+
+create table catalog.habit (
+    noun   text not null,
+    name   text not null,
+    key    text not null,
+    value  text not null,
+    constraint habit_pkey primary key (noun, name, key)
+);
+comment on table  catalog.habit is 'Options that bucardo_ctl takes and shows, and that have no effect here';
+comment on column catalog.habit.noun is 'db, table, sequence, herd or sync';
+comment on column catalog.habit.name is 'The object''s name; of a table or sequence its database, schema and name';
+comment on column catalog.habit.key is 'The option';
+comment on column catalog.habit.value is 'Its value, as it was typed';
+
+-- Written with psql, as the how-tos of Bucardo have it. A database that holds Bucardo's own tables keeps those.
+do $do$
+begin
+    if to_regclass('bucardo.goat') is null then
+        create schema if not exists bucardo;
+        create view bucardo.goat as select * from catalog.goat;
+    end if;
+end
+$do$;

@@ -5,12 +5,29 @@ create schema {schema};
 comment on schema {schema} is 'pgherd: change logs and positions; managed by the replicator';
 
 -- One row: who this node is. `uuid` is new with every creation, so a target notices a source that was made anew.
--- `floor`: no local change counts as older than this (see replicator/conflict.py).
+-- `floor`: no local change counts as older than this (see replicator/conflict.py). The triggers read it from the sequence.
 create table {schema}.node (
     uuid    uuid primary key,
     version int not null,
     floor   timestamptz not null default '-infinity'
 );
+
+-- The floor in microseconds since 1970, as a sequence: what it shows is of this moment, also to a transaction whose
+-- snapshot is older. It is raised while the row of `node` is locked, and never goes back.
+create sequence {schema}.floor as bigint minvalue 0 start 0 cache 1;
+create function {schema}.raise_floor() returns trigger
+    language plpgsql set search_path = pg_catalog, pg_temp as
+$$
+begin
+    perform setval('{schema}.floor', greatest(s.last_value,
+        extract(epoch from date_trunc('second', new.floor))::bigint * 1000000
+        + extract(microseconds from new.floor)::bigint % 1000000)) from {schema}.floor s;
+    return null;
+end
+$$;
+create trigger raise_floor after update of floor on {schema}.node
+    for each row when (new.floor > old.floor) execute procedure {schema}.raise_floor();
+alter table {schema}.node enable always trigger raise_floor;
 
 -- The order of changes to one row is the order of `seq`: the row trigger takes it while the row is locked, so it must
 -- never be cached by sessions.
@@ -21,7 +38,8 @@ create sequence {schema}.seq as bigint cache 1;
 -- shape: which of its log's columns and functions are there (replicator/capture/triggers.py). counters: columns of which
 -- the log holds by how much they changed.
 -- purged: rows of transactions below this id are gone; a position that lies before it belongs to a target that came back
--- from the past, and has missed changes too.
+-- from the past, and has missed changes too. settled: below this id nobody needs rows, as far as the purge has found;
+-- settled_on: the server and database in which that is so.
 create table {schema}.captured (
     schema_name text not null,
     table_name  text not null,
@@ -35,6 +53,8 @@ create table {schema}.captured (
     purged      bigint not null default 0,
     shape       int not null default 1,
     counters    text[] not null default '{{}}',
+    settled     bigint not null default 0,
+    settled_on  text not null default '',
     primary key (schema_name, table_name, kind)
 );
 
@@ -101,6 +121,7 @@ create table {schema}.table_columns (
 
 -- As a target: keys set aside because the target refused their row; later changes of them wait here too.
 -- new_row: the latest image, null when the source deleted it. retry: look at the key again with the next batch.
+-- gains: what the target lacks of each counter; null: they are to be what they are on the source.
 create table {schema}.parked (
     id          bigint generated always as identity primary key,
     sync        text not null,
@@ -114,13 +135,15 @@ create table {schema}.parked (
     first_at    timestamptz not null default clock_timestamp(),
     last_at     timestamptz not null default clock_timestamp(),
     attempts    int not null default 1,
-    retry       boolean not null default false
+    retry       boolean not null default false,
+    gains       jsonb
 );
 create unique index on {schema}.parked (sync, source, schema_name, table_name, md5(key::text));
 
 -- As a master: every conflict that was decided here. Images are whole rows; null where the row was deleted.
 -- incoming_op, local_op: what each side had last done to the key: I(nsert), U(pdate) or D(elete).
 -- local_node: whose change the one that was here is, where it is not this node's.
+-- merged_row: what a function made of both, where neither stayed as it was (counters are left out, they add up).
 create table {schema}.conflict (
     id            bigint generated always as identity primary key,
     sync          text not null,
@@ -137,7 +160,8 @@ create table {schema}.conflict (
     incoming_wins boolean not null,
     rule          text not null,
     decided_at    timestamptz not null default clock_timestamp(),
-    local_node    text
+    local_node    text,
+    merged_row    jsonb
 );
 create index on {schema}.conflict (decided_at);
 
@@ -151,4 +175,4 @@ begin
 end
 $$;
 
-insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 3);
+insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 6);

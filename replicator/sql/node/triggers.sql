@@ -22,13 +22,17 @@ begin
 end
 $$
 
+-- now --
+select greatest(clock_timestamp(), timestamptz 'epoch' + (last_value + 1) * interval '1 microsecond')
+from {schema}.floor
+
 -- versioned_row_function --
--- The same for a table of a swap, where the time of a change decides: it is later than the node's floor.
+-- The same for a table of a swap, where the time of a change decides.
 create or replace function {function}() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 declare
-    at timestamptz := (select greatest(clock_timestamp(), floor + interval '1 microsecond') from {schema}.node);
+    at timestamptz := ({now});
 begin
     if not pg_try_advisory_xact_lock_shared({bell}) then
         perform pg_notify({channel}, '');
@@ -55,7 +59,7 @@ create or replace function {function}() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 declare
-    at timestamptz := (select greatest(clock_timestamp(), floor + interval '1 microsecond') from {schema}.node);
+    at timestamptz := ({now});
     same_but record;
 begin
     if not pg_try_advisory_xact_lock_shared({bell}) then
@@ -121,8 +125,7 @@ create or replace function {truncate_function}() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 begin
-    execute format('insert into {log_text} ({keys_text}, op, changed_at) select {columns_text}, ''D'','
-                   ' (select greatest(clock_timestamp(), floor + interval ''1 microsecond'') from {schema_text}.node)'
+    execute format('insert into {log_text} ({keys_text}, op, changed_at) select {columns_text}, ''D'', ({now_text})'
                    ' from only %I.%I',
                    tg_table_schema, tg_table_name);
     return null;

@@ -1,7 +1,7 @@
 """Carries sequences one way: a target's sequence is set to where the source's stands, at the latest a moment later.
 
-A sequence has no log: its position is read, now and then, and written where it moved. Not for swaps: two masters that
-shared a position would hand out one number twice.
+A sequence has no log: its position is read after each batch, and now and then, and written where it moved. Not for
+swaps: two masters that shared a position would hand out one number twice (see `masters`).
 """
 
 from __future__ import annotations

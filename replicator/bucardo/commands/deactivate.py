@@ -1,0 +1,7 @@
+"""`bucardo_ctl deactivate`: see `activate`."""
+
+from __future__ import annotations
+
+from replicator.bucardo.commands.activate import run
+
+__all__ = ["run"]

@@ -1,0 +1,11 @@
+"""`bucardo_ctl stop`."""
+
+from __future__ import annotations
+
+from replicator.bucardo import lifecycle
+from replicator.bucardo.session import Session
+
+
+def run(session: Session) -> None:
+    """Stop the daemon; the words are the reason."""
+    lifecycle.stop(session, session.line.words)

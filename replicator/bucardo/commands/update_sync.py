@@ -1,0 +1,73 @@
+"""`bucardo_ctl update sync`: its options, and the tables of its herd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from replicator.bucardo import goats
+from replicator.bucardo.commands.add_sync import type_of
+from replicator.bucardo.commands.update import say_changes
+from replicator.bucardo.declaring import converge, existing, with_value
+from replicator.bucardo.grammar import duplicate_free
+from replicator.bucardo.herds import with_rules
+from replicator.bucardo.session import Session
+from replicator.bucardo.syncs import as_columns, split
+from replicator.cli.tables import extended, reduced
+from replicator.errors import UsageError
+from replicator.model import Herd, Sync, Topology
+
+
+def update(session: Session, _noun: str, words: tuple[str, ...]) -> None:
+    """`update sync S col=value ...`, `update sync S add|remove table T ...`."""
+    name, *rest = words
+    current = session.topology
+    sync: Sync = existing(current, "sync", name)
+    if rest:
+        _change_tables(session, current, sync, rest)
+        return
+    if not session.line.pairs:
+        raise UsageError("Usage: update sync NAME name=value ...")
+    fields, kept = split(session.line.pairs)
+    before: dict[str, Any] = dict(as_columns(sync, session.catalog.habits().get(("sync", name), {})))
+    changed = replace(sync, **fields, **_moved(session, current, sync))
+    converge(session, with_value(current, changed))
+    for key, value in kept.items():
+        session.catalog.set_habit("sync", name, key, value)
+    after: dict[str, Any] = dict(as_columns(changed, session.catalog.habits().get(("sync", name), {})))
+    say_changes(session, "sync", name, before, after)
+
+
+def _moved(session: Session, current: Topology, sync: Sync) -> dict[str, Any]:
+    """What the pairs say of type, herd and target."""
+    pairs = session.line.pairs
+    if "name" in pairs and pairs["name"] != sync.name:
+        raise UsageError("A sync cannot be renamed: remove it, and add it under its new name")
+    fields: dict[str, Any] = {}
+    if "type" in pairs or "synctype" in pairs:
+        fields["type"] = type_of(pairs)
+    if "source" in pairs:
+        fields["herd"] = existing(current, "herd", pairs["source"]).name
+    for key, noun in (("targetdb", "db"), ("targetgroup", "dbgroup")):
+        if key in pairs:
+            fields["targets"] = (existing(current, noun, pairs[key]).name,)
+    return fields
+
+
+def _change_tables(session: Session, current: Topology, sync: Sync, words: Sequence[str]) -> None:
+    verb, *rest = words
+    nouns = ("table", "tables", "sequence", "sequences")
+    if verb.lower() not in ("add", "remove") or len(rest) < 2 or rest[0].lower() not in nouns:
+        raise UsageError("Usage: update sync NAME add|remove table TABLE ...")
+    herd: Herd = current.herds[sync.herd]
+    adds = verb.lower() == "add"
+    found = goats.found(session, duplicate_free(rest[1:]), herd.database)
+    for kind in ("table", "sequence"):
+        mine = [goat.table for goat in found if goat.kind == kind]
+        herd = extended(herd, kind, mine) if adds else reduced(herd, kind, mine)
+    converge(session, with_rules(with_value(current, herd), found))
+    for goat in found:
+        session.catalog.add_goat(goat)
+        done = "Added" if adds else "Removed"
+        session.say(f'{done} {goat.kind} "{goats.spelt(goat)}" {"to" if adds else "from"} sync "{sync.name}"')
