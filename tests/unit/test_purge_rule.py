@@ -145,7 +145,9 @@ class Swap:
             for xid in filter(seen.sees, range(1, node.next_xid)):
                 self.learned.setdefault((name, xid), self.nodes[other].snapshot())
         elif event == "purge":
-            self.generations.advance(BOTH, {n: Look(node.snapshot(), node.snapshot()) for n, node in self.nodes.items()}, self.positions)
+            self.generations.advance(
+                BOTH, {n: Look(node.snapshot(), node.snapshot()) for n, node in self.nodes.items()}, self.positions
+            )
         else:
             if event == "begin":
                 node.running.add(node.next_xid)
