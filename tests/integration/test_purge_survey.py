@@ -85,7 +85,7 @@ def test_a_version_that_arrives_between_two_looks_stays_while_its_rivals_are_on_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The second master has it when it is looked at, its author had yet to write it: the third knows nothing of it."""
-    m1, m2, m3 = masters
+    m1, _, m3 = masters
     for pair in PAIRS * 2:
         move(*pair)
     looked: list[str] = []
