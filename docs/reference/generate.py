@@ -37,6 +37,7 @@ is there of `./replicator.toml`, `~/.config/pgherd/replicator.toml` and `/etc/pg
 
 ```toml
 install = "pgherd"                  # several installs may share nodes, each under its own name
+function_timeout = 5                # seconds that a function may take to decide a conflict
 passfile = "passfile"               # libpq's password file, mode 0600; paths begin beside this file
 run_dir = "run"                     # process id, lock
 log_file = "log/replicator.log"

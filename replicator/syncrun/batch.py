@@ -15,7 +15,7 @@ from psycopg import sql
 
 from replicator import columns, postgres, progress, relations
 from replicator.apply import diff, fill, onward, park, swap, write
-from replicator.apply.meeting import Arrival, Third
+from replicator.apply.arrival import Arrival, Third
 from replicator.apply.stage import Stage, pump
 from replicator.capture import Delta, Kind
 from replicator.capture.read import make_durable
@@ -75,6 +75,7 @@ class Batch:
         self._waiting: Mapping[TableName, park.Waiting] = {}
         self._seen: Mapping[TableName, Snapshot] = {}
         self._knows: Mapping[str, Snapshot] = {}
+        self._unmet: Mapping[TableName, Mapping[str, Sequence[str]]] = {}
         self._told: Mapping[str, Mapping[str, Snapshot]] = {}
         self._early = 0
         self._of_thirds: Mapping[int, Mapping[TableName, Snapshot]] | None = None
@@ -98,6 +99,7 @@ class Batch:
                 self._seen = progress.followed(
                     ready.source.connection, self._link.install, self._link.sync.name, self._link.target.name
                 )
+                self._unmet = park.unmet(ready.source.connection, self._link)
                 if self._job.thirds:
                     self._knows = progress.standing(ready.source.connection, self._link.install, self._link.sync.name)
             failpoint("read.before-write")
@@ -244,8 +246,9 @@ class Batch:
             # Care deletes rows and inserts them again: what only the target has in them would be gone.
             raise TableRefused(pair.name, "rows were refused while it has columns on the target only")
         deleted = self._empty(pair) if delta.truncated else 0
-        stage = self._staged(pair, delta, waiting.retry if waiting else ())
-        held = park.hold_back(target, self._link, stage) if waiting and not delta.truncated else 0
+        retry = waiting.retry if waiting else ()
+        stage = self._staged(pair, delta, retry)
+        held = park.hold_back(target, self._link, stage, retry) if waiting and not delta.truncated else 0
         if stage.gains and delta.had:
             self._early += park.hold_early(target, self._link, stage)
         if self._job.swap:
@@ -253,6 +256,8 @@ class Batch:
         else:
             counts = write.write(target, self._link, stage, careful=self._careful)
             onward.note_stage(target, self._link, stage, truncated=delta.truncated)
+        if retry:
+            park.forget_retried(target, self._link, pair.name, retry)
         return counts + Counts(deleted=deleted, parked=held)
 
     def _write_on_master(self, pair: Pair, stage: Stage) -> Counts:
@@ -277,6 +282,7 @@ class Batch:
             rule=job.rules[pair.name],
             resolver=job.resolvers.get(pair.name),
             names=job.names,
+            unmet=self._unmet.get(pair.name, {}),
             wary=pair.name in self._ready.blocked,
         )
 

@@ -82,7 +82,8 @@ class Job:
     def resolvers(self) -> Mapping[TableName, Resolver]:
         """Who asks the functions that decide conflicts, by table; one for each function."""
         strategies = {table: self.link.sync.strategy_of(table) for table in self.link.tables}
-        made = {strategy: resolver(strategy) for strategy in set(strategies.values())}
+        seconds = self.connector.config.function_timeout
+        made = {strategy: resolver(strategy, seconds) for strategy in set(strategies.values())}
         return {table: found for table, strategy in strategies.items() if (found := made[strategy])}
 
     @cached_property

@@ -19,7 +19,7 @@ from tests.fixtures.servers import Server
 from tests.fixtures.wait import until
 from tests.fixtures.writers import Writer, writing
 
-MANY = 5_000
+MANY = 2_000
 
 
 @pytest.fixture
