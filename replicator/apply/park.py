@@ -57,7 +57,7 @@ def waiting(connection: Connection, link: Link) -> dict[TableName, Waiting]:
         "select schema_name, table_name, count(*), coalesce(array_agg(key::text) filter (where retry), '{{}}')"
         " from {}.parked where sync = %s and source = %s group by 1, 2"
     ).format(sql.Identifier(link.install.schema))
-    rows = connection.execute(query, [link.sync.name, link.source.name])
+    rows = connection.execute(query, [link.sync.name, link.source.name], prepare=True)
     return {TableName(schema, name): Waiting(keys, tuple(retry)) for schema, name, keys, retry in rows}
 
 

@@ -17,7 +17,7 @@ from replicator import columns, postgres, progress, relations
 from replicator.apply import diff, fill, onward, park, swap, write
 from replicator.apply.arrival import Arrival, Third
 from replicator.apply.stage import Stage, pump
-from replicator.capture import Delta, Kind
+from replicator.capture import Delta, Kind, bell
 from replicator.capture.read import make_durable
 from replicator.change import Counts
 from replicator.columns import Known
@@ -77,16 +77,15 @@ class Batch:
         self._knows: Mapping[str, Snapshot] = {}
         self._unmet: Mapping[TableName, Mapping[str, Sequence[str]]] = {}
         self._told: Mapping[str, Mapping[str, Snapshot]] = {}
+        self._created: set[str] = set()
         self._early = 0
         self._of_thirds: Mapping[int, Mapping[TableName, Snapshot]] | None = None
 
     def land(self) -> Landed:
         """Read and write it. Raises the drivers' errors; then nothing of it has happened."""
         ready = self._ready
-        with ready.source.batch() as snapshot:
+        with ready.source.batch(few_rows=self._small) as snapshot:
             failpoint("read.after-snapshot")
-            if self._small:
-                postgres.expect_few_rows(ready.source.connection)
             self._waiting = park.waiting(ready.target, self._link)
             self._hold_unfilled()
             self._job.hooks.at(Moment.BEFORE_CHECK_ROWS, ready.target)
@@ -180,15 +179,13 @@ class Batch:
     def _write(self, changed: Sequence[Delta], snapshot: Snapshot) -> Counts:
         ready, counts = self._ready, Counts()
         order = {name: place for place, name in enumerate(ready.pairs)}
-        with ready.target.transaction():
+        with postgres.transaction(ready.target, few_rows=self._small):
             failpoint("lock.before-position")
             self._check_position()
             failpoint("lock.after-position")
             self._check_definitions(ready.target, ready.fingerprints[1])
             if self._job.thirds:
                 self._told = progress.told(ready.target, self._link.install, self._link.sync.name)
-            if self._small:
-                postgres.expect_few_rows(ready.target)
             self._hooks(Moment.BEFORE_ROWS, changed)
             for delta in sorted(changed, key=lambda delta: order[delta.relation.name]):
                 self._job.stop.raise_if_set()
@@ -205,11 +202,14 @@ class Batch:
             failpoint("save.before-tables")
             live = self._stay_behind() | self._go_live(changed)
             failpoint("save.before-position")
+            if self._job.swap or self._link.sync.makedelta:
+                bell.ring(ready.target, self._link.install)
             progress.save(ready.target, self._link, snapshot, ready.origin, self._knows)
             failpoint("save.after-position")
             self._make_durable(snapshot)
             failpoint("commit.before")
         failpoint("commit.after")
+        ready.stages |= self._created
         ready.tables |= live
         ready.filling = filling
         ready.position = snapshot
@@ -305,7 +305,10 @@ class Batch:
             return self._fill(pair, delta, replace(stage, text=True), retry)
 
     def _fill(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str]) -> Stage:
-        stage.create(self._ready.target)
+        if stage.local_name not in self._ready.stages:
+            stage.create(self._ready.target)
+            if not self._careful:  # with care, a savepoint may take it back
+                self._created.add(stage.local_name)
         source = self._ready.source
         failpoint("stage.before-fill")
         query = source.rows(delta, stage.names, retry, text=stage.text)

@@ -47,6 +47,15 @@ class FakeRunner:
     def pending(self) -> bool:
         return self.work > 0
 
+    def arm(self) -> bool:
+        return False
+
+    def ear(self) -> int | None:
+        return None
+
+    def rang(self) -> bool:
+        return False
+
     def run(self, kicked: bool = False) -> RunResult:
         self.log.append("kicked run" if kicked else "run")
         if self.run_error:
