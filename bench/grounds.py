@@ -29,6 +29,7 @@ SETTINGS = {
     "max_wal_senders": "20",
     "max_replication_slots": "20",
     "max_worker_processes": "20",
+    "max_prepared_transactions": "0",  # its default
     "max_connections": "200",
     "autovacuum_naptime": "1min",
     "wal_retrieve_retry_interval": "100ms",  # or a subscription that is enabled again rests for up to five seconds

@@ -27,6 +27,7 @@ class Config:
     """path: the file that it came from. catalog: libpq parameters. passfile: in libpq's .pgpass format, mode 0600.
 
     unit: the service of systemd that runs the daemon; empty: the daemon goes into the background by itself.
+    function_timeout: seconds that a function may take to decide a conflict.
     warn_behind, warn_kept: warn of a target for which changes are kept that are older, or that fill more bytes.
     keepalives: libpq's parameters of that name, where they are not to be our own; they never come from the file.
     """
@@ -38,6 +39,7 @@ class Config:
     run_dir: Path = Path("/run/pgherd")
     log_file: Path = Path("/var/log/pgherd/replicator.log")
     unit: str = ""
+    function_timeout: float = 5.0
     warn_behind: timedelta = timedelta(days=1)
     warn_kept: int = 10 * 1024**3
     keepalives: Mapping[str, str] = field(default_factory=dict)
@@ -80,6 +82,7 @@ def load(path: Path) -> Config:
         "run_dir",
         "log_file",
         "unit",
+        "function_timeout",
         "warn_behind",
         "warn_kept",
     }
@@ -93,6 +96,7 @@ def load(path: Path) -> Config:
         run_dir=_path(path, data, "run_dir") or Config.run_dir,
         log_file=_path(path, data, "log_file") or Config.log_file,
         unit=_unit(path, data.get("unit", "")),
+        function_timeout=_seconds(path, data.get("function_timeout", Config.function_timeout)),
         warn_behind=_duration(path, data.get("warn_behind", "1d")),
         warn_kept=_bytes(path, data.get("warn_kept", "10GB")),
     )
@@ -131,6 +135,12 @@ def _unit(path: Path, name: object) -> str:
     if not isinstance(name, str) or (name and not UNIT.fullmatch(name)):
         raise ConfigError(f"{path}: unit: {name!r} is not the name of a service.")
     return name
+
+
+def _seconds(path: Path, value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0.001 <= value <= 3600:
+        raise ConfigError(f"{path}: function_timeout: {value!r} is not a number of seconds between 0.001 and 3600.")
+    return float(value)
 
 
 def _catalog(path: Path, table: object) -> dict[str, str]:

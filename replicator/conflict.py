@@ -9,9 +9,10 @@ version: that is why any number of masters converge.
     Rule.wins     who is to stay when they are rivals: the strategy
     outcome       what is to be done so that all nodes come to that end
 
-A strategy may choose the earlier of two rivals. The node that decides then writes the chosen row again, as a new
-version of its own, later than both: so the order of versions decides everywhere, and a strategy may be any rule at
-all. Such a version is `settled`: two of them that meet are not judged again, the later one stays.
+A strategy may choose the earlier of two rivals, or a third row that it makes of them. The node that decides then writes
+the chosen row again, as a new version of its own, later than both: so the order of versions decides everywhere, and a
+strategy may be any rule at all. Such a version is `settled`: two of them that meet are not judged again, the later one
+stays; only a function that merges gets to see both (`merges_again`).
 
 `apply.swap` does in sets what is said here of one row; `tests/simulator` drives these functions through histories.
 """
@@ -20,9 +21,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from enum import StrEnum
 
 from replicator.model import Strategy, Sync, TableName, Topology
@@ -91,6 +93,7 @@ class Outcome(StrEnum):
     KEEP = "keep"  # what is there stays
     TAKE_ANEW = "take anew"  # the arriving row is written, as a new version of this node
     KEEP_ANEW = "keep anew"  # what is there stays, and becomes a new version of this node
+    MERGE = "merge"  # a third row is written, which a function made of both, as a new version of this node
     LEAVE = "leave"  # both sides keep what they have, until one of them changes again
 
 
@@ -178,6 +181,15 @@ def outcome(wins: bool | None, incoming: Version, local: Version) -> Outcome:
     return Outcome.KEEP if local > incoming else Outcome.KEEP_ANEW
 
 
+def merges_again(incoming: Claim, local: Claim, here: int) -> bool:
+    """Whether a function that merges is asked once more where two settled versions meet: by the author of one of them.
+
+    Nobody else sends it on, and the other author will not see them as rivals any more. It ends if the function adds
+    nothing to a row that it has been given before, which whoever asks makes sure of.
+    """
+    return incoming.settled and local.settled and local.version.node == here
+
+
 def rule(topology: Topology, sync: Sync, strategy: str) -> Rule:
     """A strategy of a sync, by the nodes that it is about. Raises ValueError when it is none; see `named`."""
     kind, rest = named(strategy)
@@ -214,6 +226,16 @@ def named(text: str) -> tuple[Strategy, tuple[str, ...]]:
     if colon or not all(names):
         raise ValueError(f"{text!r} is no strategy; known: {', '.join(PLAIN)}, sql:..., python:..., or nodes in order")
     return Strategy.ORDER, names
+
+
+def unknown(word: str, nodes: Sequence[str]) -> str:
+    """A sentence on a word that is neither a strategy nor a node, with what was perhaps meant."""
+    close = get_close_matches(word, [*PLAIN, *nodes], 1)
+    guess = f" (do you mean {close[0]}?)" if close else ""
+    return (
+        f"{word!r} is neither a strategy ({', '.join(PLAIN)}, sql:schema.function, python:module:function)"
+        f" nor a database ({', '.join(nodes)}){guess}"
+    )
 
 
 PLAIN = tuple(kind.value for kind in Strategy if kind not in (Strategy.ORDER, Strategy.SQL, Strategy.PYTHON))

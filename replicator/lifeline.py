@@ -27,11 +27,19 @@ ORPHANED = 3
 
 def tie_to_parent(parent: int) -> None:
     """Die when the process `parent`, which started this one, dies. Call it first of all."""
+    tie_by_signal(parent)
+    threading.Thread(target=_leave_at_end_of_input, name="lifeline", daemon=True).start()
+
+
+def tie_by_signal(parent: int) -> None:
+    """The same where Linux sees to it; for a process that reads its standard input itself, and so hears elsewhere too.
+
+    There it is the thread that counts: it dies with the one that started it.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it died before the kernel was asked
         os._exit(ORPHANED)
-    threading.Thread(target=_leave_at_end_of_input, name="lifeline", daemon=True).start()
 
 
 def _leave_at_end_of_input() -> None:

@@ -19,6 +19,9 @@ from replicator.model import Sync, SyncType
 SOON = 0.02
 """How long until the next look after activity; when nothing has happened for a while, `Rhythm.late`."""
 
+ARMED = 1.0
+"""How long until the next look where the first change will ring the bell (`capture.bell`)."""
+
 GROWTH = 1.5
 LEAST_REST = 0.25
 """A whole copy is followed by a rest as long as it took, and never by a shorter one than this."""
@@ -103,12 +106,18 @@ class Pace:
         self._prepared = True
         self._look_at = now
 
-    def looked(self, found: bool, now: float) -> None:
-        """`pending` has answered."""
+    def looked(self, found: bool, now: float, *, armed: bool = False) -> None:
+        """`pending` has answered. armed: the first change will ring."""
         self._found = found
         if not found:
             self._attempts = 0
             self._slow_down(now)
+            if armed:
+                self._look_at = now + ARMED
+
+    def rang(self, now: float) -> None:
+        """The bell rang: something was logged, so run at once."""
+        self._look_at, self._found = min(self._look_at, now), True
 
     def began(self, now: float) -> bool:
         """A run begins: it serves the kicks made so far. True when it was asked for (a kick, or checktime)."""

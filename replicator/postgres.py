@@ -9,7 +9,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import LiteralString, TypeVar
 
@@ -27,6 +27,7 @@ Query = LiteralString | sql.Composed | sql.SQL
 
 OLDEST = 100000
 JIT_SINCE = 110000
+NEVER = 2**31
 
 SETTINGS = {
     "application_name": "pgherd",
@@ -108,7 +109,8 @@ def connect(params: Mapping[str, str], name: str, *, autocommit: bool = False) -
                 " supported.",
                 hint="Upgrade it, or leave this database out.",
             )
-        connection.prepare_threshold = None
+        # Only what asks for it is prepared: a plan for a staging table would outlive the number of rows that it suits.
+        connection.prepare_threshold = NEVER
         settings = dict(SETTINGS, application_name=params.get("application_name", "pgherd"))
         connection.execute(
             "select set_config(k, v, false) from unnest(%s::text[], %s::text[]) s(k, v)",
@@ -191,6 +193,29 @@ def give_way(connection: Connection) -> None:
     )
 
 
+@contextmanager
+def transaction(
+    connection: Connection, *, few_rows: bool, ask: LiteralString = "", begin: LiteralString = "begin"
+) -> Iterator[str]:
+    """A transaction on a connection in autocommit, begun in one round trip; gives what the query `ask` says.
+
+    psycopg's own would take one for each of these, and cannot leave its pipeline before it ends.
+    """
+    with connection.pipeline():
+        connection.execute(begin)
+        if few_rows:
+            expect_few_rows(connection)
+        asked = connection.execute(ask) if ask else None
+    row = asked.fetchone() if asked else None
+    try:
+        yield row[0] if row else ""
+    except BaseException:
+        with suppress(psycopg.Error):  # what matters is the first error; the server rolls back what it lost
+            connection.rollback()
+        raise
+    connection.commit()
+
+
 def expect_few_rows(connection: Connection) -> None:
     """Let this transaction join by index. The planner cannot know how little a batch holds, and would read tables."""
     connection.execute("select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)")
@@ -221,9 +246,11 @@ def patiently(work: Callable[[], T], *, attempts: int = 50, pause: float = 0.05)
     raise AssertionError
 
 
-def fetch_one(connection: Connection, query: Query, args: Sequence[object] | None = None) -> TupleRow:
-    """The single row of a query."""
-    row = connection.execute(query, args).fetchone()
+def fetch_one(
+    connection: Connection, query: Query, args: Sequence[object] | None = None, *, prepare: bool = False
+) -> TupleRow:
+    """The single row of a query. prepare: it comes again and again, and is planned once."""
+    row = connection.execute(query, args, prepare=prepare).fetchone()
     if row is None:
         raise errors.ServerError("a query that always has a row returned none")
     return row

@@ -98,7 +98,7 @@ def read(connection: Connection, install: Install, sync: str, source: str, *, lo
         "select snapshot, node, system_id, timeline, database, updated_at from {}.progress"
         " where sync = %s and source = %s{}"
     ).format(sql.Identifier(install.schema), sql.SQL(" for update" if lock else ""))
-    row = connection.execute(query, [sync, source]).fetchone()
+    row = connection.execute(query, [sync, source], prepare=True).fetchone()
     if row is None:
         return None
     return Position(Snapshot.parse(row[0]), Origin(row[1], row[2], row[3], int(row[4])), row[5])
@@ -117,7 +117,7 @@ def save(
     ).format(sql.Identifier(link.install.schema))
     told = json.dumps({name: str(at) for name, at in (knows or {}).items()})
     values = [str(snapshot), source.node, source.system_id, source.timeline, source.database, told]
-    connection.execute(query, [link.sync.name, link.source.name, *values])
+    connection.execute(query, [link.sync.name, link.source.name, *values], prepare=True)
 
 
 def tables(connection: Connection, install: Install, sync: str, source: str) -> dict[TableName, TablePosition]:

@@ -325,6 +325,6 @@ def fingerprint(connection: Connection, names: Collection[TableName]) -> str:
         " from c join pg_trigger t on t.tgrelid = c.oid and not t.tgisinternal)))"
     ).format(sql.SQL(generated))
     values = {"schemas": [name.schema for name in names], "names": [name.name for name in names]}
-    row = connection.execute(query, values).fetchone()
+    row = connection.execute(query, values, prepare=True).fetchone()  # planning it takes longer than running it
     assert row is not None
     return str(row[0])

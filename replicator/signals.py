@@ -1,4 +1,4 @@
-"""The one stop signal of a process, and the one place that ties it to SIGTERM and SIGINT.
+"""The one stop signal of a process, the one place that ties it to SIGTERM and SIGINT, and what wakes a thread.
 
 Threads look at a `Stop` between steps and wait on it instead of sleeping. Who sets it, and what is done to a thread
 that does not notice, is the business of `master` and `controller`.
@@ -7,8 +7,11 @@ that does not notice, is the business of `master` and `controller`.
 from __future__ import annotations
 
 import _thread
+import selectors
 import signal
+import socket
 import threading
+from contextlib import suppress
 from types import FrameType
 
 from replicator.errors import Interrupted
@@ -46,6 +49,38 @@ class Stop:
         """Raise Interrupted if the stop was requested."""
         if self._event.is_set():
             raise Interrupted(f"stopped: {self._reason}" if self._reason else None)
+
+
+class Alarm:
+    """Wakes one waiting thread, which waits for a socket as well. Set while nobody waits, it ends the next wait."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reader, self._writer = socket.socketpair()
+        for end in (self._reader, self._writer):
+            end.setblocking(False)
+
+    def set(self) -> None:
+        """Wake it. After `close` nobody is there to be woken."""
+        with self._lock, suppress(OSError):  # closed, or full: it is set already
+            self._writer.send(b"!")
+
+    def wait(self, seconds: float, also: int | None = None) -> None:
+        """Wait that long, until it is set, or until there is something to read at a socket."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._reader, selectors.EVENT_READ)
+            if also is not None:
+                selector.register(also, selectors.EVENT_READ)
+            selector.select(seconds)
+        with suppress(BlockingIOError):
+            while self._reader.recv(1024):
+                pass
+
+    def close(self) -> None:
+        """Let go of its sockets."""
+        with self._lock:
+            self._reader.close()
+            self._writer.close()
 
 
 def install_handlers(stop: Stop) -> None:

@@ -23,7 +23,7 @@ from replicator.logs import log
 from replicator.model import Link, Topology
 from replicator.pacing import Decision, Pace, Step
 from replicator.postgres import Connection, Connector, translated
-from replicator.signals import Stop
+from replicator.signals import Alarm, Stop
 
 Report = Callable[[str], None]
 
@@ -37,6 +37,9 @@ class Runner(Protocol):
     def prepare(self) -> RunResult: ...  # noqa: D102
     def pending(self) -> bool: ...  # noqa: D102
     def run(self, kicked: bool = False) -> RunResult: ...  # noqa: D102
+    def arm(self) -> bool: ...  # noqa: D102
+    def ear(self) -> int | None: ...  # noqa: D102
+    def rang(self) -> bool: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
 
@@ -104,7 +107,7 @@ class Worker:
         self.crash: BaseException | None = None
         self.aborts = ""
         self._stop = Stop()
-        self._wake = threading.Event()
+        self._wake = Alarm()
         self._lock = threading.Lock()
         self._connector = WatchedConnector(connector.config)
         self._runner = make_runner(link, topology, self._connector, self._stop, self._say)
@@ -171,6 +174,7 @@ class Worker:
                 log.warning("%s: while stopping: %r", self._way, error)
         finally:
             self._runner.close()
+            self._wake.close()
             self.journal.stand("stopped", self._stop.reason)
 
     def _crashed(self, error: BaseException) -> None:
@@ -201,9 +205,17 @@ class Worker:
             self._failed(Bad(str(error).removeprefix(f"{self.link}: "), began, now()), error)
 
     def _rest(self, seconds: float) -> None:
-        self._wake.wait(min(seconds, LONGEST_REST))
-        self._wake.clear()
-        self._connector.check()
+        if not self._rang():  # it may have while another answer was awaited
+            self._wake.wait(min(seconds, LONGEST_REST), self._runner.ear())
+            self._connector.check()
+            self._rang()
+
+    def _rang(self) -> bool:
+        rang = self._runner.rang()
+        if rang:
+            with self._lock:
+                self._pace.rang(time.monotonic())
+        return rang
 
     def _prepare(self) -> None:
         if not self._trouble:
@@ -221,8 +233,11 @@ class Worker:
 
     def _look(self) -> None:
         found = self._runner.pending()
+        armed = not found and self._runner.arm()
+        if armed:
+            found = self._runner.pending()  # what was logged before it was armed rings no bell
         with self._lock:
-            self._pace.looked(found, time.monotonic())
+            self._pace.looked(found, time.monotonic(), armed=armed)
         if not found:
             self._at_ease()
 

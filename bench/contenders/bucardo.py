@@ -62,7 +62,19 @@ class BucardoDaemon:
         server.create_database("bucardo")
         server.execute("alter database bucardo owner to bucardo")
         psql = server.binaries.program("psql")
-        command = [psql, "-h", server.host, "-p", str(server.port), "-U", "bucardo", "-q", "-f", SCHEMA, "bucardo"]
+        command = [
+            str(psql),
+            "-h",
+            server.host,
+            "-p",
+            str(server.port),
+            "-U",
+            "bucardo",
+            "-q",
+            "-f",
+            str(SCHEMA),
+            "bucardo",
+        ]
         subprocess.run(command, capture_output=True, check=True, env=server.binaries.environment())
         for setting in (f"piddir={self._folder.name}", "reason_file=", "warning_file="):
             name, _, value = setting.partition("=")

@@ -1,4 +1,4 @@
-"""pglogical 2, the extension that PostgreSQL's logical replication grew from: Debian's package, superuser, preloaded."""
+"""pglogical 2, the extension that PostgreSQL's logical replication grew from: Debian's package, preloaded."""
 
 from __future__ import annotations
 

@@ -48,7 +48,17 @@ class Workload:
 
 def known() -> dict[str, Workload]:
     """All workloads by name, in the order in which they run."""
-    from bench.workloads import catchup, idle, latency, versions, writer  # noqa: PLC0415
+    from bench.workloads import (  # noqa: PLC0415
+        catchup,
+        copy,
+        deploy,
+        idle,
+        latency,
+        steady,
+        swap,
+        versions,
+        writer,
+    )
 
-    order = (catchup, latency, writer, versions, idle)
+    order = (catchup, steady, latency, writer, copy, idle, swap, versions, deploy)
     return {module.WORKLOAD.name: module.WORKLOAD for module in order}

@@ -3,23 +3,31 @@
 Only one of the two can stay, on any node, so it is a conflict like others and the strategy decides. The loser goes
 everywhere: its deletion (of a row that was changed: its old state) is written as a new version by the node that
 decides. Looked for only once the target has refused a batch, with the table locked; what is left then is parked.
+
+Two nodes that meet the same two rows must not each delete the other one. So a function is told them in one order on
+all nodes, the later as the incoming one, and answers which stays; it cannot merge them, for their keys differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
 
 from replicator import conflict
-from replicator.apply.meeting import Arrival, local_json
+from replicator.apply import park
+from replicator.apply.arrival import Arrival, local_json
+from replicator.apply.asking import side
+from replicator.apply.resolver import Merged, Question, Unanswered, info, judged
 from replicator.apply.stage import EXACT
 from replicator.change import Counts
 from replicator.conflict import Claim, Version
 from replicator.failpoint import failpoint
 
 ROUNDS = 100
+
+MUST_CHOOSE = "the function answered with a row, but two rows collide in a unique key: it must say which one stays"
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,12 @@ class Collision:
     name: str
     incoming: Claim
     local: Claim
+    ops: tuple[str, str]
+
+    @property
+    def incoming_is_later(self) -> bool:
+        """Whether the arriving row is the later one of the two."""
+        return self.incoming.version > self.local.version
 
 
 def settle(arrival: Arrival) -> Counts:
@@ -40,9 +54,18 @@ def settle(arrival: Arrival) -> Counts:
     sets = [columns for columns in arrival.stage.relation.arbiters if _comparable(arrival, columns)]
     for _ in range(ROUNDS if sets else 0):
         found = _find(arrival, [sorted(columns) for columns in sets])
-        decided = [(collision, wins) for collision in found if (wins := _wins(arrival, collision)) is not None]
-        if not decided:
+        answers, failed = _ask(arrival, found)
+        if failed:
+            _set_aside(arrival, failed)
+            counts += Counts(parked=len(failed))
+        weighed = [
+            (each, _wins(arrival, each, answers.get(each.staged))) for each in found if each.staged not in failed
+        ]
+        decided = [(collision, wins) for collision, wins in weighed if wins is not None]
+        if not decided and not failed:
             break
+        if not decided:
+            continue
         _note(arrival, decided)
         failpoint("collide.after-ledger")
         _give_way(arrival, [collision for collision, wins in decided if wins])
@@ -68,10 +91,12 @@ def _find(arrival: Arrival, sets: Sequence[Sequence[str]]) -> list[Collision]:
         for columns in sets
     )
     query = arrival.compose(
-        "select s.ctid::text, t.tableoid::bigint, t.ctid::text, {key}, {here}, s.at, s.author, r.at, r.origin, r.author"
+        "select s.ctid::text, t.tableoid::bigint, t.ctid::text, {key}, {here}, s.at, s.author,"
+        " r.at, r.origin, r.author, coalesce(s.op, 'U')::text, coalesce(r.op, 'U')::text"
         " from {stage} s join {table} t on ({equal}) and not ({match})"
         " left join lateral (select (array_agg(l.origin order by l.seq desc))[1] as origin,"
-        " (array_agg(l.author order by l.seq desc))[1] as author, max(l.changed_at) as at from {log} l"
+        " (array_agg(l.author order by l.seq desc))[1] as author, (array_agg(l.op order by l.seq desc))[1] as op,"
+        " max(l.changed_at) as at from {log} l"
         " where {of_here} and l.op <> '+') r on true"
         " where not s.gone and s.standing is distinct from 'lost'"
         " and not exists (select from {stage} o where {other}) limit 1000",
@@ -84,7 +109,9 @@ def _find(arrival: Arrival, sets: Sequence[Sequence[str]]) -> list[Collision]:
     source, target = arrival.link.source.id, arrival.link.target.id
     found: list[Collision] = []
     seen: set[object] = set()
-    for staged, part, here, key, other, at, author, local_at, origin, local_author in arrival.connection.execute(query):
+    for staged, part, here, key, other, at, author, local_at, origin, local_author, *ops in arrival.connection.execute(
+        query
+    ):
         if staged in seen or (part, here) in seen:
             continue
         seen |= {staged, (part, here)}
@@ -98,6 +125,7 @@ def _find(arrival: Arrival, sets: Sequence[Sequence[str]]) -> list[Collision]:
                 conflict.row_name(stage.relation.name, {str(n): text for n, text in enumerate(keys)}),
                 Claim(Version(at, source), author or source),
                 Claim(local, local_author or local.node),
+                (ops[0], ops[1]),
             )
         )
     return found
@@ -128,8 +156,52 @@ def _of_here(arrival: Arrival) -> sql.Composed:
     )
 
 
-def _wins(arrival: Arrival, collision: Collision) -> bool | None:
-    return arrival.rule.wins(collision.incoming, collision.local, collision.name)
+def _wins(arrival: Arrival, collision: Collision, answer: bool | None) -> bool | None:
+    return arrival.rule.wins(collision.incoming, collision.local, collision.name) if answer is None else answer
+
+
+def _ask(arrival: Arrival, found: Sequence[Collision]) -> tuple[dict[str, bool], dict[str, Unanswered]]:
+    """Whether the arriving row stays, as the sync's function says; on which staged rows it failed, with why."""
+    answers: dict[str, bool] = {}
+    failed: dict[str, Unanswered] = {}
+    if arrival.resolver is None or not found:
+        return answers, failed
+    for collision, question in _questions(arrival, found):
+        try:
+            answer = judged(arrival.resolver.answer(arrival.connection, question))
+            if isinstance(answer, Merged):
+                raise Unanswered(MUST_CHOOSE, "22023")
+        except Unanswered as error:
+            failed[collision.staged] = error
+        else:
+            if answer is not None:
+                answers[collision.staged] = answer == collision.incoming_is_later
+    return answers, failed
+
+
+def _questions(arrival: Arrival, found: Sequence[Collision]) -> Iterator[tuple[Collision, Question]]:
+    query = arrival.compose(
+        "select d.id, {key}, {row}::text, {local}::text from {found}",
+        key=arrival.stage.key_json,
+        row=arrival.stage.row_json,
+        local=local_json(arrival.stage),
+        found=_found(arrival, found),
+    )
+    rows = {id_: (key, row, local) for id_, key, row, local in arrival.connection.execute(query).fetchall()}
+    for collision in found:
+        key, *images = rows[collision.staged]
+        claims = collision.incoming, collision.local
+        sides = [side(arrival, claim, op) for claim, op in zip(claims, collision.ops, strict=True)]
+        if not collision.incoming_is_later:
+            images.reverse()
+            sides.reverse()
+        table = arrival.stage.relation.name
+        yield collision, Question(images[0], images[1], info(arrival.link.sync.name, table, "unique key", key, *sides))
+
+
+def _set_aside(arrival: Arrival, failed: Mapping[str, Unanswered]) -> None:
+    park.set_aside(arrival.connection, arrival.link, arrival.stage, failed)
+    arrival.execute("delete from {stage} s where s.ctid = any({ids}::tid[])", ids=sql.Literal(list(failed)))
 
 
 def _listed(collisions: Sequence[Collision]) -> dict[str, sql.Composable]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from replicator.apply.meeting import Arrival
+from replicator.apply.arrival import Arrival
 from replicator.capture.read import unseen
 from replicator.capture.triggers import gain
 
@@ -66,8 +66,8 @@ def _count_in(arrival: Arrival, present: sql.Composable) -> None:
     ]
     arrival.execute(
         "update {stage} s set {new} from (select s.ctid as id, bool_or(l.op in ('I', 'D')) as anew, {sums}"
-        " from {stage} s join {log} l on {of_log} where not s.gone and s.standing is distinct from 'lost'"
-        " and l.origin is null and {unseen} group by s.ctid) x"
+        " from {stage} s join {log} l on {of_log} where not s.gone"
+        " and coalesce(s.standing, '') not in ('lost', 'merged') and l.origin is null and {unseen} group by s.ctid) x"
         " where s.ctid = x.id and (not {present} or s.{first} is null or x.anew)",
         present=present,
         new=sql.SQL(", ").join(new),

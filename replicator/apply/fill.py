@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from psycopg import sql
 
 from replicator.apply import onward, park
-from replicator.apply.meeting import Arrival
+from replicator.apply.arrival import Arrival
 from replicator.apply.stage import Moved, Stage
 from replicator.capture.read import unseen
 from replicator.model import Link

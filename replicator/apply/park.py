@@ -14,6 +14,7 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
+from replicator.apply.resolver import Unanswered
 from replicator.apply.stage import Stage
 from replicator.change import Counts
 from replicator.errors import ServerError
@@ -28,7 +29,7 @@ SIFTED = "pgherd_sifted"
 AGAIN: LiteralString = (
     "on conflict (sync, source, schema_name, table_name, md5(key::text)) do update set new_row = excluded.new_row,"
     " sqlstate = excluded.sqlstate, error = excluded.error, last_at = clock_timestamp(),"
-    " attempts = p.attempts + 1, retry = false, gains = excluded.gains"
+    " attempts = p.attempts + 1, retry = excluded.retry, gains = excluded.gains"
 )
 """What becomes of a key that was parked before."""
 
@@ -56,19 +57,34 @@ def waiting(connection: Connection, link: Link) -> dict[TableName, Waiting]:
         "select schema_name, table_name, count(*), coalesce(array_agg(key::text) filter (where retry), '{{}}')"
         " from {}.parked where sync = %s and source = %s group by 1, 2"
     ).format(sql.Identifier(link.install.schema))
-    rows = connection.execute(query, [link.sync.name, link.source.name])
+    rows = connection.execute(query, [link.sync.name, link.source.name], prepare=True)
     return {TableName(schema, name): Waiting(keys, tuple(retry)) for schema, name, keys, retry in rows}
 
 
-def hold_back(connection: Connection, link: Link, stage: Stage) -> int:
-    """Move staged rows of parked keys to their dead letters, newest image first; how many. Keys to retry go through.
+def unmet(connection: Connection, link: Link) -> dict[TableName, dict[str, list[str]]]:
+    """What a link's source has parked of other masters' changes: keys (JSON text), by table and where they came from.
 
-    What counters gained adds up there, and goes through with the key.
+    It has seen these changes, and does not have them. What only counters gained (`hold_early`) is no version of a row.
+    """
+    query = sql.SQL(
+        "select schema_name, table_name, source, array_agg(key::text) from {}.parked"
+        " where sync = %s and sqlstate <> '02000' group by 1, 2, 3"
+    ).format(sql.Identifier(link.install.schema))
+    found: dict[TableName, dict[str, list[str]]] = {}
+    for schema, name, source, keys in connection.execute(query, [link.sync.name]):
+        found.setdefault(TableName(schema, name), {})[source] = keys
+    return found
+
+
+def hold_back(connection: Connection, link: Link, stage: Stage, retry: Sequence[str]) -> int:
+    """Move staged rows of parked keys to their dead letters, newest image first; how many.
+
+    retry: keys (JSON text) that go through, with what their counters have gained there; see `forget_retried`.
     """
     here = _of_table(link, stage.relation.name)
-    if stage.gains:
-        _bring_gains(connection, link, stage)
-    connection.execute(sql.SQL("delete from {} p where {} and p.retry").format(_parked(link), here))
+    if stage.gains and retry:
+        _bring_gains(connection, link, stage, retry)
+    here = sql.SQL("{} and p.key::text <> all({}::text[])").format(here, sql.Literal(list(retry)))
     query = sql.SQL(
         "with held as (update {} p set new_row = case when s.gone then null else {} end, last_at = clock_timestamp(),"
         " gains = {} from {} s where {} and p.key = {} returning s.ctid as at)"
@@ -85,8 +101,9 @@ def hold_early(connection: Connection, link: Link, stage: Stage) -> int:
     query = sql.SQL(
         "with early as (delete from {stage} s where s.early and s.at is null and not s.gone"
         " and not exists (select from {table} t where {match}) returning s.*)"
-        " insert into {parked} (sync, source, schema_name, table_name, key, new_row, sqlstate, error, gains, retry)"
-        " select {sync}, {source}, {schema}, {name}, {key}, {row}, '02000', {error}, {gains}, true from early s"
+        " insert into {parked} as p"
+        " (sync, source, schema_name, table_name, key, new_row, sqlstate, error, gains, retry)"
+        " select {sync}, {source}, {schema}, {name}, {key}, {row}, '02000', {error}, {gains}, true from early s {again}"
     )
     table = stage.relation.name
     return connection.execute(
@@ -103,16 +120,24 @@ def hold_early(connection: Connection, link: Link, stage: Stage) -> int:
             row=stage.row_json,
             error=sql.Literal("its row is yet to come from the master that made it"),
             gains=stage.gains_json,
+            again=sql.SQL(AGAIN),
         )
     ).rowcount
 
 
-def _bring_gains(connection: Connection, link: Link, stage: Stage) -> None:
+def forget_retried(connection: Connection, link: Link, table: TableName, retry: Sequence[str]) -> None:
+    """Forget keys (JSON text) that were tried again in this batch, but for those that were parked again in it."""
+    query = sql.SQL("delete from {} p where {} and p.key::text = any({}::text[]) and p.last_at < now()")
+    connection.execute(query.format(_parked(link), _of_table(link, table), sql.Literal(list(retry))))
+
+
+def _bring_gains(connection: Connection, link: Link, stage: Stage, retry: Sequence[str]) -> None:
     """Add what the dead letters of keys to retry hold to what the staged rows bring."""
     sums = [sql.SQL("{} = {}").format(stage.gain(name), _sum(stage, name)) for name in stage.gains]
-    query = sql.SQL("update {} s set {} from {} p where {} and p.retry and p.key = {}")
+    query = sql.SQL("update {} s set {} from {} p where {} and p.key::text = any({}::text[]) and p.key = {}")
     here = _of_table(link, stage.relation.name)
-    connection.execute(query.format(stage.table, sql.SQL(", ").join(sums), _parked(link), here, stage.key_json))
+    keys = sql.Literal(list(retry))
+    connection.execute(query.format(stage.table, sql.SQL(", ").join(sums), _parked(link), here, keys, stage.key_json))
 
 
 def _sum(stage: Stage, name: str) -> sql.Composed:
@@ -145,16 +170,16 @@ def drop_all(connection: Connection, link: Link, table: TableName, *, of_all: bo
     connection.execute(sql.SQL("delete from {} p where {}").format(_parked(link), where))
 
 
-def set_aside(connection: Connection, link: Link, stage: Stage, errors: Mapping[str, str]) -> None:
+def set_aside(connection: Connection, link: Link, stage: Stage, errors: Mapping[str, Unanswered]) -> None:
     """Park staged rows, by their ctid in the stage, that the target would take but that nobody could decide about.
 
     What their counters gained counts all the same: they hold none of it.
     """
     query = sql.SQL(
         "insert into {} as p (sync, source, schema_name, table_name, key, new_row, sqlstate, error, gains)"
-        " select {}, {}, {}, {}, {}, case when not s.gone then {} end, 'P0001', r.error,"
+        " select {}, {}, {}, {}, {}, case when not s.gone then {} end, r.sqlstate, r.error,"
         " case when ({}) is not null then jsonb '{{}}' end"
-        " from {} s join unnest({}::text[], {}::text[]) r(id, error) on s.ctid = r.id::tid {}"
+        " from {} s join unnest({}::text[], {}::text[], {}::text[]) r(id, sqlstate, error) on s.ctid = r.id::tid {}"
     )
     table = stage.relation.name
     connection.execute(
@@ -162,7 +187,10 @@ def set_aside(connection: Connection, link: Link, stage: Stage, errors: Mapping[
             _parked(link),
             *(sql.Literal(v) for v in (link.sync.name, link.source.name, table.schema, table.name)),
             *(stage.key_json, stage.row_json, stage.gains_json, stage.table),
-            *(sql.Literal(list(errors)), sql.Literal(list(errors.values())), sql.SQL(AGAIN)),
+            sql.Literal(list(errors)),
+            sql.Literal([error.sqlstate for error in errors.values()]),
+            sql.Literal([str(error) for error in errors.values()]),
+            sql.SQL(AGAIN),
         )
     )
 

@@ -19,7 +19,7 @@ from typing import LiteralString
 from psycopg import sql
 
 from replicator.apply import collision, counters, diff, meeting, onward, write
-from replicator.apply.meeting import Arrival
+from replicator.apply.arrival import Arrival
 from replicator.change import Counts
 from replicator.errors import LockedOut
 from replicator.failpoint import failpoint

@@ -44,7 +44,7 @@ def resolve(given: Mapping[str, str]) -> Config:
         return found
     catalog = catalog_of(given)
     passfile = remember_password(catalog, given.get("dbpass"))
-    for path in sorted(folder().glob("*.toml")) if folder().is_dir() else ():
+    for path in filter(Path.is_file, [*config.search_path(), *sorted(folder().glob("*.toml"))]):
         settings = config.load(path)
         if {**settings.catalog, **catalog} == dict(settings.catalog):
             return settings

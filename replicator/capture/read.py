@@ -18,7 +18,7 @@ from replicator.capture.needs import Kind
 from replicator.capture.setup import Captured
 from replicator.capture.triggers import gain
 from replicator.model import Install
-from replicator.postgres import Connection, fetch_one
+from replicator.postgres import Connection, fetch_one, transaction
 from replicator.relations import Relation
 from replicator.snapshot import Snapshot
 
@@ -72,16 +72,17 @@ class Source:
         """Look whether anything was logged. To be taken before the batch that it is compared with."""
         # A sequence that was never used shows the value that it will give first: is_called tells the two apart.
         query = sql.SQL("select last_value + is_called::int, txid_current_snapshot()::text, age('3'::xid) from {}.seq")
-        seq, text, age = fetch_one(self.connection, query.format(sql.Identifier(self._install.schema)))
+        seq, text, age = fetch_one(self.connection, query.format(sql.Identifier(self._install.schema)), prepare=True)
         snapshot = Snapshot.parse(text)
         # age() is the distance to the next id, which has no other name; ids are 32 bits there.
         return Probe(seq, snapshot, upcoming=snapshot.xmax + (age + 3 - snapshot.xmax) % 2**32)
 
     @contextmanager
-    def batch(self) -> Iterator[Snapshot]:
-        """One transaction whose snapshot bounds the batch."""
-        with self.connection.transaction():
-            yield Snapshot.parse(fetch_one(self.connection, "select txid_current_snapshot()::text")[0])
+    def batch(self, *, few_rows: bool = False) -> Iterator[Snapshot]:
+        """One transaction whose snapshot bounds the batch, begun in one round trip."""
+        begin, ask = "begin isolation level repeatable read read only", "select txid_current_snapshot()::text"
+        with transaction(self.connection, few_rows=few_rows, ask=ask, begin=begin) as snapshot:
+            yield Snapshot.parse(snapshot)
 
     def is_durable(self, snapshot: Snapshot) -> bool:
         """Whether a crash of the source cannot undo what a snapshot saw, nor hand out its transaction ids again.
@@ -292,10 +293,16 @@ def _early(delta: Delta) -> sql.Composable:
 
 
 def make_durable(connection: Connection) -> None:
-    """Bring everything that was committed so far to disk, by a commit with the newest transaction id of all."""
-    with connection.transaction():
-        connection.execute("set local synchronous_commit = local")
-        connection.execute("select pg_logical_emit_message(true, 'pgherd', '')")
+    """Bring everything that was committed so far to disk, by a commit with the newest transaction id of all.
+
+    The connection is one by `prepare_flusher`: its own commits are awaited on this server's disk, and on no other.
+    """
+    connection.execute("select pg_logical_emit_message(true, 'pgherd', '')")
+
+
+def prepare_flusher(connection: Connection) -> None:
+    """Make a connection in autocommit one for `make_durable`."""
+    connection.execute("set synchronous_commit = local")
 
 
 def unseen(column: LiteralString, since: Snapshot) -> sql.Composed:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from replicator.capture import bell
 from replicator.capture.needs import Kind
 from replicator.model import Install, TableName
 from replicator.postgres import Connection
 from replicator.relations import Relation, identifier
 from replicator.sql import queries
 
-SHAPE = 3
+SHAPE = 4
 """Which columns and functions a log has. One that was made before is brought up to it."""
 
 NAME_LIMIT = 63 - len("_truncate")
@@ -173,7 +174,7 @@ def create_functions(connection: Connection, spec: LogSpec) -> None:
     function = sql.Identifier(spec.install.schema, spec.name)
     named = queries("node/triggers.sql")
     if spec.kind is Kind.TOUCH:
-        connection.execute(sql.SQL(named["touch_function"]).format(function=function, log=spec.log))
+        connection.execute(sql.SQL(named["touch_function"]).format(function=function, log=spec.log, **_bell(spec)))
         return
     columns = [sql.Identifier(name) for name in spec.key]
     same = [
@@ -192,10 +193,15 @@ def create_functions(connection: Connection, spec: LogSpec) -> None:
             gains=sql.SQL(", ").join(spec.gains),
             gained=sql.SQL(", ").join(sql.SQL("new.{0} - old.{0}").format(sql.Identifier(n)) for n in spec.counters),
             counted=_counted(spec),
+            **_bell(spec),
         )
     )
     if spec.versions or spec.relation.partitioned or spec.keyless:
         _create_truncate_function(connection, spec)
+
+
+def _bell(spec: LogSpec) -> dict[str, sql.Composable]:
+    return {"bell": sql.Literal(bell.lock_key(spec.install)), "channel": sql.Literal(bell.channel(spec.install))}
 
 
 def _now(spec: LogSpec) -> sql.Composed:

@@ -16,18 +16,22 @@ from replicator.cli import output, values
 from replicator.cli.session import Json, Session
 from replicator.cli.syncs import named
 from replicator.conflict import named as named_strategy
+from replicator.conflict import unknown
 from replicator.errors import ReplicatorError, UsageError
 from replicator.ledger import Conflict, Filters, Side
+from replicator.ledger.entry import MERGED, NEITHER
+from replicator.ledger.trying import Ending
 from replicator.model import Strategy, SyncType, Topology
 
 conflicts = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, help="Conflicts of swaps: who won, who lost, and why."
 )
 
-TRIED = (Strategy.LATEST, Strategy.SOURCE, Strategy.TARGET, Strategy.RANDOM)
-
 Some = Annotated[list[str] | None, typer.Argument(metavar="SYNC", help="Names of swaps; all when none is given.")]
 One = Annotated[str, typer.Argument(metavar="NODE:NUMBER", help="As `conflicts list` names it.")]
+Whose = Annotated[
+    str, typer.Option("--node", metavar="NODE", help="Whose row, where both have lost: they were merged, or left.")
+]
 Table = Annotated[str | None, typer.Option(metavar="TABLE", help="Only of this table: name or schema.name.")]
 Since = Annotated[
     str | None, typer.Option(metavar="TIME", help="Only what was decided since: 2h, 30d, or a time (UTC).")
@@ -38,8 +42,21 @@ Key = Annotated[
 Limit = Annotated[int, typer.Option(metavar="N", min=1, help="The newest so many.")]
 Age = Annotated[str, typer.Option(metavar="AGE", help="How long ago they were decided, for example 30d.")]
 By = Annotated[
-    str, typer.Option(metavar="STRATEGY", help="Who would win: latest, source, target, random, or databases in order.")
+    str,
+    typer.Option(
+        metavar="STRATEGY",
+        help="What would decide: latest, source, target, random, skip, databases in order, sql:... or python:....",
+    ),
 ]
+
+
+NO_ROWS = "Both sides deleted the row."
+
+ENDINGS = {
+    MERGED: "{node} merged both rows into a third by the rule {rule}.",
+    NEITHER: "Neither won by the rule {rule}: each node has kept its row.",
+}
+"""How it ended, where no side won."""
 
 
 def register(app: typer.Typer) -> None:
@@ -99,7 +116,7 @@ def _row(conflict: Conflict) -> tuple[object, ...]:
         conflict.table,
         key_text(conflict),
         conflict.kind,
-        conflict.winner.node,
+        conflict.ending,
         conflict.rule,
     )
 
@@ -120,9 +137,10 @@ def shown(value: object) -> str:
 
 def as_json(conflict: Conflict, *, images: bool = False) -> dict[str, Any]:
     """A conflict as JSON shows it."""
-    facts = {name: value for name, value in vars(conflict).items() if name not in ("incoming", "local")}
+    hidden = ("incoming", "local", "incoming_wins", "merges", *(() if images and conflict.merges else ("merged",)))
+    facts = {name: value for name, value in vars(conflict).items() if name not in hidden}
     sides = {"incoming": _side(conflict.incoming, images), "local": _side(conflict.local, images)}
-    return {"name": conflict.name, "kind": conflict.kind, "winner": conflict.winner.node, **facts, **sides}
+    return {"name": conflict.name, "kind": conflict.kind, "winner": conflict.ending, **facts, **sides}
 
 
 def _side(side: Side, images: bool) -> dict[str, Any]:
@@ -131,7 +149,7 @@ def _side(side: Side, images: bool) -> dict[str, Any]:
 
 @conflicts.command("show")
 def show(context: typer.Context, name: One, json: Json = False) -> None:
-    """Show both rows of one, differing columns marked."""
+    """Show both rows of one, and what a function made of them; differing columns are marked."""
     session: Session = context.obj
     conflict = ledger.show(session.catalog.topology(), session.config.install, session.connector, name)
     if json:
@@ -139,25 +157,36 @@ def show(context: typer.Context, name: One, json: Json = False) -> None:
         return
     typer.echo(f"{conflict.name}: sync {conflict.sync}, {conflict.table}, {key_text(conflict)}")
     typer.echo(f"{conflict.kind}, decided on {conflict.node} at {_seconds(conflict.decided_at)}")
-    typer.echo(f"{conflict.winner.node} won by the rule {conflict.rule}.")
-    columns = ("", "Column", *(_heading(side, side is conflict.winner) for side in (conflict.incoming, conflict.local)))
-    output.table(columns, list(_compared(conflict)), empty="Both sides deleted the row.")
+    typer.echo(ENDINGS.get(conflict.ending, "{ending} won by the rule {rule}.").format(**_ending(conflict)))
+    columns = ["", "Column", *(_heading(conflict, side) for side in conflict.sides)]
+    output.table([*columns, "merged"] if conflict.merges else columns, list(_compared(conflict)), empty=NO_ROWS)
+    if len(conflict.losers) > 1:
+        nodes = " or ".join(side.node for side in conflict.losers)
+        typer.echo(f"`replicator conflicts restore {conflict.name} --node {nodes}` brings one of them back.")
 
 
-def _heading(side: Side, won: bool) -> str:
+def _ending(conflict: Conflict) -> dict[str, str]:
+    return {"ending": conflict.ending, "rule": conflict.rule, "node": conflict.node}
+
+
+def _heading(conflict: Conflict, side: Side) -> str:
     at = side.at.isoformat(sep=" ", timespec="microseconds")
-    return f"{side.node}, {at} ({'won' if won else 'lost'})"
+    if conflict.left:
+        return f"{side.node}, {at} (kept)"
+    return f"{side.node}, {at} ({'lost' if side in conflict.losers else 'won'})"
 
 
 def _compared(conflict: Conflict) -> Iterator[tuple[str, ...]]:
-    """Each column with its value on both sides, the key's columns first."""
-    sides = conflict.incoming, conflict.local
-    columns = sorted(
-        {name for side in sides for name in side.row or {}}, key=lambda name: (name not in conflict.key, name)
-    )
+    """Each column with its value on both sides, and in the merged row; the key's columns first."""
+    rows = [side.row for side in conflict.sides]
+    columns = sorted({name for row in rows for name in row or {}}, key=lambda name: (name not in conflict.key, name))
     for column in columns:
-        cells = [shown(side.row[column]) if side.row and column in side.row else "deleted" for side in sides]
-        yield "*" if cells[0] != cells[1] else "", column, *cells
+        cells = [shown(row[column]) if row and column in row else "deleted" for row in rows]
+        mark = "*" if cells[0] != cells[1] else ""
+        if conflict.merges:
+            merged = conflict.merged or {}
+            cells.append(shown(merged[column]) if column in merged else "adds up")
+        yield mark, column, *cells
 
 
 @conflicts.command("stats")
@@ -188,14 +217,9 @@ def _check_strategy(topology: Topology, text: str) -> None:
         kind, names = named_strategy(text)
     except ValueError as error:
         raise UsageError(f"--strategy: {error}.") from error
-    if kind not in (*TRIED, Strategy.ORDER):
-        raise UsageError(f"--strategy {text}: cannot be tried on what is recorded; {', '.join(TRIED)} can.")
-    for name in names:
+    for name in names if kind is Strategy.ORDER else ():
         if name not in topology.databases:
-            raise UsageError(
-                f"--strategy {text}: {name!r} is not one of {', '.join(TRIED)}, nor a database; several databases"
-                " in order are one too."
-            )
+            raise UsageError(f"--strategy {text}: {unknown(name, list(topology.databases))}.")
 
 
 @conflicts.command("simulate")
@@ -215,7 +239,9 @@ def simulate(
     _check_strategy(topology, strategy)
     told = ledger.simulate(topology, session.config.install, session.connector, strategy, filters)
     if json:
-        changes = [as_json(conflict) for conflict in told.changes]
+        changes = [
+            {**as_json(conflict), "instead": ending.word, "why": ending.why} for conflict, ending in told.changes
+        ]
         counts = {"total": told.total, "changed": told.changed, "unknown": told.unknown}
         output.dump({"strategy": strategy, **counts, "changes": changes})
         return _tell(told.silent)
@@ -224,22 +250,27 @@ def simulate(
         typer.echo(f"{told.unknown} cannot be judged: their sync or a node of theirs is no longer declared.")
     if told.changes:
         columns = ("Name", "Decided", "Sync", "Table", "Key", "Kind", "Winner", "Rule", "Instead")
-        output.table(columns, [(*_row(conflict), conflict.loser.node) for conflict in told.changes], empty="")
+        rows = [(*_row(conflict), _instead(ending)) for conflict, ending in told.changes]
+        output.table(columns, rows, empty="")
     return _tell(told.silent)
 
 
+def _instead(ending: Ending) -> str:
+    return f"{ending.word}: {ending.why}" if ending.why else ending.word
+
+
 @conflicts.command("restore")
-def restore(context: typer.Context, name: One) -> None:
-    """Write the loser's row again, as a new change.
+def restore(context: typer.Context, name: One, node: Whose = "") -> None:
+    """Write a loser's row again, as a new change.
 
     It is written on the node that decided, as an application would, and travels like any other change.
     """
     session: Session = context.obj
-    done = ledger.restore(session.catalog.topology(), session.config.install, session.connector, name)
+    done = ledger.restore(session.catalog.topology(), session.config.install, session.connector, name, node)
     conflict = done.conflict
     row = f"{conflict.table} {key_text(conflict)}"
     if not done.did:
-        typer.echo(f"Nothing to restore: {row} on {conflict.node} is as {conflict.loser.node} had left it.")
+        typer.echo(f"Nothing to restore: {row} on {conflict.node} is as {done.side.node} had left it.")
         return
     typer.echo(f"Restored {name}: {done.did} {row} on {conflict.node}. Sync {conflict.sync} takes it on.")
     if done.before:

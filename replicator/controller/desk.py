@@ -24,7 +24,7 @@ from replicator.reconnect import keep_connected
 from replicator.signals import Stop
 from replicator.worker import Worker
 
-HEARTBEAT = 1.0
+HEARTBEAT = 2.0
 """How often the catalog hears of each link, and is asked for what a notification may have failed to tell."""
 
 GLANCE = 0.25

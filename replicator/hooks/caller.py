@@ -1,12 +1,13 @@
 """Calls the function of a hook: one of the target's server, or one in Python in a process of its own.
 
 Both get one object, as JSON, and answer one or nothing. Neither can hold up its link for longer than it was given: the
-server ends a statement, and a process that is silent is ended (`apply.judge` is what runs there).
+server ends a statement, and a process that is silent is ended (`process` is what runs there).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import selectors
 import subprocess
 import sys
@@ -123,7 +124,7 @@ class PythonCaller:
         if self._process is None or self._process.poll() is not None:
             assert self.hook.python
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "replicator.apply.judge", *self.hook.python],
+                [sys.executable, "-m", "replicator.hooks.process", *self.hook.python, f"--parent={os.getpid()}"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

@@ -1,7 +1,8 @@
 """The conflict ledger: what `apply.swap` notes on the master that decides a conflict; read, counted, acted on.
 
-`reading` finds entries, `weighing` counts them and tries other strategies, `restoring` brings a loser back,
-`retention` forgets the old ones. Who wins, and what is noted, is decided elsewhere: `conflict`, `apply.swap`.
+`reading` finds entries, `weighing` counts them, `trying` tries other strategies on them, `restoring`
+brings a loser back, `retention` forgets the old ones. Who wins, and what is noted, is
+decided elsewhere: `conflict`, `apply.swap`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from replicator.ledger.entry import Conflict, Side
 from replicator.ledger.reading import Filters, Found, find, show
 from replicator.ledger.restoring import Restored, restore
 from replicator.ledger.retention import KEPT, prune, prune_all
-from replicator.ledger.weighing import Group, Simulated, Stats, simulate, stats
+from replicator.ledger.trying import Simulated, simulate
+from replicator.ledger.weighing import Group, Stats, stats
 
 __all__ = [
     "KEPT",

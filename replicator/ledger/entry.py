@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from replicator.model import TableName
+from replicator.model import Strategy, TableName
 
 Row = Mapping[str, Any]
 """An image of a row: numbers with a fraction are Decimals, so none is rounded."""
+
+MERGED, NEITHER = "merged", "neither"
 
 WORDS = {"I": "insert", "U": "update", "D": "delete", "K": "unique key"}
 """K: another row had the value that only one may have."""
@@ -36,6 +38,7 @@ class Conflict:
     """A conflict that was decided on `node` when a change from another master met a local one there.
 
     rule: the strategy by which it was decided. also: the names of further notes of it.
+    merges: a function made a third row of both. merged: that row, when images are read.
     """
 
     node: str
@@ -49,6 +52,8 @@ class Conflict:
     rule: str
     decided_at: datetime
     also: tuple[str, ...] = ()
+    merges: bool = False
+    merged: Row | None = None
 
     @property
     def name(self) -> str:
@@ -61,14 +66,35 @@ class Conflict:
         return f"{_word(self.incoming.op)}/{_word(self.local.op)}"
 
     @property
-    def winner(self) -> Side:
-        """The side that stayed."""
-        return self.incoming if self.incoming_wins else self.local
+    def sides(self) -> tuple[Side, Side]:
+        """The incoming one, the local one."""
+        return self.incoming, self.local
 
     @property
-    def loser(self) -> Side:
-        """The side that was given up."""
-        return self.local if self.incoming_wins else self.incoming
+    def unique_key(self) -> bool:
+        """Whether two rows of different keys had one value of another unique key."""
+        return self.local.op == "K"
+
+    @property
+    def ending(self) -> str:
+        """How it ended: the node whose row stayed, `MERGED`, or `NEITHER` where each kept its own."""
+        if self.merges:
+            return MERGED
+        if self.left:
+            return NEITHER
+        return (self.incoming if self.incoming_wins else self.local).node
+
+    @property
+    def left(self) -> bool:
+        """Whether each side was left with its own row."""
+        return self.rule in (Strategy.SKIP, Strategy.ABORT)
+
+    @property
+    def losers(self) -> tuple[Side, ...]:
+        """The sides of which the row did not stay as it was: one, or both."""
+        if self.merges or self.left:
+            return self.sides
+        return (self.local if self.incoming_wins else self.incoming,)
 
     @property
     def identity(self) -> Hashable:

@@ -27,7 +27,8 @@ FETCHED = 2000
 
 ENTRIES = """
 select id, sync, schema_name, table_name, key, source, incoming_op::text, incoming_at, {incoming_row} as incoming_row,
-       local_op::text, local_at, {local_row} as local_row, incoming_wins, rule, decided_at, local_node
+       local_op::text, local_at, {local_row} as local_row, incoming_wins, rule, decided_at, local_node,
+       merged_row is not null as merges, {merged_row} as merged_row
 from {ledger} where {condition} order by decided_at desc, id desc limit {limit}
 """
 
@@ -50,6 +51,8 @@ class _Entry:
     rule: str
     decided_at: datetime
     local_node: str | None
+    merges: bool
+    merged_row: Row | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,13 +185,14 @@ def _select(
     limit: int | None = None,
     images: bool = False,
 ) -> Iterator[Conflict]:
-    rows = [sql.SQL(name if images else "null::jsonb") for name in ("incoming_row", "local_row")]
+    rows = [sql.SQL(name if images else "null::jsonb") for name in ("incoming_row", "local_row", "merged_row")]
     query = sql.SQL(ENTRIES).format(
         ledger=sql.Identifier(install.schema, "conflict"),
         condition=condition,
         limit=sql.Literal(limit),
         incoming_row=rows[0],
         local_row=rows[1],
+        merged_row=rows[2],
     )
     read_exactly(connection)
     with connection.cursor("entries", row_factory=class_row(_Entry)) as cursor:
@@ -216,6 +220,8 @@ def _conflict(row: _Entry, database: Database) -> Conflict:
         incoming_wins=row.incoming_wins,
         rule=row.rule,
         decided_at=row.decided_at,
+        merges=row.merges,
+        merged=row.merged_row,
     )
 
 

@@ -14,8 +14,8 @@ import psycopg
 from psycopg import sql
 
 from replicator.apply.stage import EXACT
-from replicator.errors import LockedOut, ReplicatorError
-from replicator.ledger.entry import Conflict, Row, written
+from replicator.errors import LockedOut, ReplicatorError, UsageError
+from replicator.ledger.entry import Conflict, Row, Side, written
 from replicator.ledger.reading import entry, parse, read_exactly
 from replicator.model import Install, SyncType, Topology
 from replicator.postgres import Connection, Connector, fetch_one, translated
@@ -26,15 +26,19 @@ LOCK_TIMEOUT = "5s"
 
 @dataclass(frozen=True)
 class Restored:
-    """did: `inserted`, `updated` or `deleted`; empty when the row was so already. before: what was there."""
+    """did: `inserted`, `updated` or `deleted`; empty when the row was so already. before: what was there.
+
+    side: whose row it was.
+    """
 
     conflict: Conflict
+    side: Side
     did: str
     before: Row | None
 
 
-def restore(topology: Topology, install: Install, connector: Connector, name: str) -> Restored:
-    """Write a conflict's losing image, in one transaction.
+def restore(topology: Topology, install: Install, connector: Connector, name: str, node: str = "") -> Restored:
+    """Write a conflict's losing image, in one transaction. node: whose; needed where both sides lost.
 
     Raises UsageError, NotFound, Unreachable; LockedOut when the row or the table is being used; RowRejected when the
     server refuses the row; ReplicatorError when the image does not fit the table, or would not travel.
@@ -45,12 +49,23 @@ def restore(topology: Topology, install: Install, connector: Connector, name: st
         _check_travels(topology, conflict)
         connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
         try:
-            return _Image(connection, install, conflict).restore()
+            return _Image(connection, install, conflict, _chosen(conflict, node)).restore()
         except psycopg.errors.LockNotAvailable as error:
             raise LockedOut(
                 f"{name} is not restored: its row in {conflict.table} has been locked by others for {LOCK_TIMEOUT}.",
                 hint="Try again.",
             ) from error
+
+
+def _chosen(conflict: Conflict, node: str) -> Side:
+    """The losing side of that node, or the only one. Raises UsageError."""
+    losers = {side.node: side for side in conflict.losers}
+    if node and node not in losers:
+        raise UsageError(f"{conflict.name}: {node} did not lose it.", hint=f"Lost have: {', '.join(losers)}.")
+    if not node and len(losers) > 1:
+        ended = "both rows were merged into a third" if conflict.merges else "each side kept its own row"
+        raise UsageError(f"{conflict.name}: {ended}.", hint=f"Say whose is to come back: --node {' or '.join(losers)}.")
+    return losers[node] if node else conflict.losers[0]
 
 
 def _check_travels(topology: Topology, conflict: Conflict) -> None:
@@ -72,10 +87,11 @@ def _check_travels(topology: Topology, conflict: Conflict) -> None:
 class _Image:
     """The losing image of a conflict, on its way into the table."""
 
-    def __init__(self, connection: Connection, install: Install, conflict: Conflict) -> None:
+    def __init__(self, connection: Connection, install: Install, conflict: Conflict, side: Side) -> None:
         self._connection = connection
         self._conflict = conflict
-        self._image = conflict.loser.row
+        self._side = side
+        self._image = side.row
         self._ledger = sql.Identifier(install.schema, "conflict")
         self._relation = self._fitting(describe(connection, [conflict.table]).get(conflict.table))
         self._columns = [column for column in self._relation.written if column.name in (self._image or {})]
@@ -104,7 +120,7 @@ class _Image:
             self._check_values()
         before = self._lock()
         did = self._write(before)
-        return Restored(self._conflict, did, before)
+        return Restored(self._conflict, self._side, did, before)
 
     def _write(self, before: Row | None) -> str:
         if self._image is None:
@@ -177,7 +193,7 @@ class _Image:
     def _compose(self, query: LiteralString, **parts: sql.Composable) -> sql.Composed:
         relation = self._relation
         ours = sql.SQL("(select * from {} where id = {}) c").format(self._ledger, sql.Literal(self._conflict.number))
-        row = sql.Identifier("c", "local_row" if self._conflict.incoming_wins else "incoming_row")
+        row = sql.Identifier("c", "local_row" if self._side is self._conflict.local else "incoming_row")
         columns_of_key = _record(sql.SQL("c.key"), "k", [relation.column(name) for name in relation.key])
         match = [
             sql.SQL("t.{0} {1} k.{0}").format(sql.Identifier(name), equal.as_sql())

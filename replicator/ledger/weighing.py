@@ -1,23 +1,22 @@
-"""Counts conflicts, and tells how they would have ended by another strategy. A ledger is read once and not kept."""
+"""Counts conflicts. A ledger is read once and not kept."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
 
-from replicator.conflict import Claim, Version, row_name, rule
 from replicator.errors import ReplicatorError
-from replicator.ledger.entry import Conflict, merged
+from replicator.ledger.entry import Conflict
 from replicator.ledger.reading import Filters, ask_masters
 from replicator.model import Install, TableName, Topology
 from replicator.postgres import Connector
 
 
 class Group(NamedTuple):
-    """What conflicts are counted by. winner: a node."""
+    """What conflicts are counted by. winner: a node, `merged` or `neither`."""
 
     sync: str
     table: TableName
@@ -59,55 +58,6 @@ def _count(notes: Iterator[Conflict]) -> Counted:
     groups: dict[Group, Group] = {}
     counted: Counted = {}
     for note in notes:
-        group = Group(note.sync, note.table, note.kind, note.winner.node)
+        group = Group(note.sync, note.table, note.kind, note.ending)
         counted[hash(note.identity)] = note.decided_at, groups.setdefault(group, group)
     return counted
-
-
-@dataclass(frozen=True)
-class Simulated:
-    """changed: conflicts of `total` that would have ended otherwise. changes: the newest of these.
-
-    unknown: conflicts that cannot be judged, because their sync or a node of theirs is no longer declared.
-    """
-
-    total: int
-    changed: int
-    unknown: int
-    changes: tuple[Conflict, ...]
-    silent: Mapping[str, ReplicatorError]
-
-
-def simulate(topology: Topology, install: Install, connector: Connector, strategy: str, filters: Filters) -> Simulated:
-    """How recorded conflicts would have ended by a strategy. filters.limit: how many of the changed ones to tell."""
-    limit = filters.limit
-
-    def judge(notes: Iterator[Conflict]) -> tuple[dict[int, bool | None], list[Conflict]]:
-        verdicts: dict[int, bool | None] = {}
-        changes: list[Conflict] = []
-        for note in notes:
-            verdict = would_change(topology, strategy, note)
-            verdicts[hash(note.identity)] = verdict
-            if verdict and (limit is None or len(changes) < limit):
-                changes.append(note)
-        return verdicts, changes
-
-    answers = ask_masters(topology, install, connector, replace(filters, limit=None), judge)
-    verdicts = {identity: verdict for judged, _ in answers.given.values() for identity, verdict in judged.items()}
-    counts = Counter(verdicts.values())
-    changes = merged((note for _, some in answers.given.values() for note in some), limit)
-    return Simulated(len(verdicts), counts[True], counts[None], tuple(changes), answers.silent)
-
-
-def would_change(topology: Topology, strategy: str, conflict: Conflict) -> bool | None:
-    """Whether the other side would have won by that strategy; None when that cannot be told. Pure."""
-    sync = topology.syncs.get(conflict.sync)
-    incoming, local = (topology.databases.get(side.node) for side in (conflict.incoming, conflict.local))
-    if sync is None or incoming is None or local is None:
-        return None
-    judged = rule(topology, sync, strategy)
-    claims = (
-        Claim(Version(conflict.incoming.at, incoming.id), incoming.id),
-        Claim(Version(conflict.local.at, local.id), local.id),
-    )
-    return judged.wins(*claims, row_name(conflict.table, conflict.key)) != conflict.incoming_wins

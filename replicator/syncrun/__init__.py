@@ -107,6 +107,24 @@ class LinkRunner:
                 return True
             return self._joined_meanwhile(self._ready) or self._sequences_moved(self._ready)
 
+    def arm(self) -> bool:
+        """Have the source ring the bell for the next change; look once more after it. False: not now, try again."""
+        if self._ready is None:
+            return False
+        with self._translated():
+            return self._ready.bell.arm()
+
+    def ear(self) -> int | None:
+        """The socket at which the bell can be heard."""
+        return self._ready.bell.fileno() if self._ready else None
+
+    def rang(self) -> bool:
+        """Whether the bell rang since the last answer: something was logged. Costs no round trip."""
+        if self._ready is None:
+            return False
+        with self._translated():
+            return self._ready.bell.rang()
+
     def run(self, kicked: bool = False) -> RunResult:
         """Move one batch; a fullcopy copies what changed, or everything when kicked. Prepares first if need be."""
         if self._job.hooks:
@@ -128,6 +146,7 @@ class LinkRunner:
         done = self._batch_as_defined(kicked)
         with self._translated():
             self._carry_sequences(self._ready)  # once the rows are there: not behind any of them
+            self._ready.bell.disarm()  # not before: whoever writes waits for nobody, the first row does
         return RunResult(
             trouble=self._trouble,
             counts=prepared.counts + done.counts,

@@ -15,9 +15,9 @@ from psycopg import sql
 
 from replicator import columns, postgres, progress, relations
 from replicator.apply import diff, fill, onward, park, swap, write
-from replicator.apply.meeting import Arrival, Third
+from replicator.apply.arrival import Arrival, Third
 from replicator.apply.stage import Stage, pump
-from replicator.capture import Delta, Kind
+from replicator.capture import Delta, Kind, bell
 from replicator.capture.read import make_durable
 from replicator.change import Counts
 from replicator.columns import Known
@@ -75,17 +75,17 @@ class Batch:
         self._waiting: Mapping[TableName, park.Waiting] = {}
         self._seen: Mapping[TableName, Snapshot] = {}
         self._knows: Mapping[str, Snapshot] = {}
+        self._unmet: Mapping[TableName, Mapping[str, Sequence[str]]] = {}
         self._told: Mapping[str, Mapping[str, Snapshot]] = {}
+        self._created: set[str] = set()
         self._early = 0
         self._of_thirds: Mapping[int, Mapping[TableName, Snapshot]] | None = None
 
     def land(self) -> Landed:
         """Read and write it. Raises the drivers' errors; then nothing of it has happened."""
         ready = self._ready
-        with ready.source.batch() as snapshot:
+        with ready.source.batch(few_rows=self._small) as snapshot:
             failpoint("read.after-snapshot")
-            if self._small:
-                postgres.expect_few_rows(ready.source.connection)
             self._waiting = park.waiting(ready.target, self._link)
             self._hold_unfilled()
             self._job.hooks.at(Moment.BEFORE_CHECK_ROWS, ready.target)
@@ -98,6 +98,7 @@ class Batch:
                 self._seen = progress.followed(
                     ready.source.connection, self._link.install, self._link.sync.name, self._link.target.name
                 )
+                self._unmet = park.unmet(ready.source.connection, self._link)
                 if self._job.thirds:
                     self._knows = progress.standing(ready.source.connection, self._link.install, self._link.sync.name)
             failpoint("read.before-write")
@@ -181,15 +182,13 @@ class Batch:
     def _write(self, changed: Sequence[Delta], snapshot: Snapshot) -> Counts:
         ready, counts = self._ready, Counts()
         order = {name: place for place, name in enumerate(ready.pairs)}
-        with ready.target.transaction():
+        with postgres.transaction(ready.target, few_rows=self._small):
             failpoint("lock.before-position")
             self._check_position()
             failpoint("lock.after-position")
             self._check_definitions(ready.target, ready.fingerprints[1])
             if self._job.thirds:
                 self._told = progress.told(ready.target, self._link.install, self._link.sync.name)
-            if self._small:
-                postgres.expect_few_rows(ready.target)
             self._hooks(Moment.BEFORE_ROWS, changed)
             for delta in sorted(changed, key=lambda delta: order[delta.relation.name]):
                 self._job.stop.raise_if_set()
@@ -206,11 +205,14 @@ class Batch:
             failpoint("save.before-tables")
             live = self._stay_behind() | self._go_live(changed)
             failpoint("save.before-position")
+            if self._job.swap or self._link.sync.makedelta:
+                bell.ring(ready.target, self._link.install)
             progress.save(ready.target, self._link, snapshot, ready.origin, self._knows)
             failpoint("save.after-position")
             self._make_durable(snapshot)
             failpoint("commit.before")
         failpoint("commit.after")
+        ready.stages |= self._created
         ready.tables |= live
         ready.filling = filling
         ready.position = snapshot
@@ -247,8 +249,9 @@ class Batch:
             # Care deletes rows and inserts them again: what only the target has in them would be gone.
             raise TableRefused(pair.name, "rows were refused while it has columns on the target only")
         deleted = self._empty(pair) if delta.truncated else 0
-        stage = self._staged(pair, delta, waiting.retry if waiting else ())
-        held = park.hold_back(target, self._link, stage) if waiting and not delta.truncated else 0
+        retry = waiting.retry if waiting else ()
+        stage = self._staged(pair, delta, retry)
+        held = park.hold_back(target, self._link, stage, retry) if waiting and not delta.truncated else 0
         if stage.gains and delta.had:
             self._early += park.hold_early(target, self._link, stage)
         if self._job.swap:
@@ -256,6 +259,8 @@ class Batch:
         else:
             counts = write.write(target, self._link, stage, careful=self._careful)
             onward.note_stage(target, self._link, stage, truncated=delta.truncated)
+        if retry:
+            park.forget_retried(target, self._link, pair.name, retry)
         return counts + Counts(deleted=deleted, parked=held)
 
     def _write_on_master(self, pair: Pair, stage: Stage) -> Counts:
@@ -280,6 +285,7 @@ class Batch:
             rule=job.rules[pair.name],
             resolver=job.resolvers.get(pair.name),
             names=job.names,
+            unmet=self._unmet.get(pair.name, {}),
             wary=pair.name in self._ready.blocked,
         )
 
@@ -302,7 +308,10 @@ class Batch:
             return self._fill(pair, delta, replace(stage, text=True), retry)
 
     def _fill(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str]) -> Stage:
-        stage.create(self._ready.target)
+        if stage.local_name not in self._ready.stages:
+            stage.create(self._ready.target)
+            if not self._careful:  # with care, a savepoint may take it back
+                self._created.add(stage.local_name)
         source = self._ready.source
         failpoint("stage.before-fill")
         query = source.rows(delta, stage.names, retry, text=stage.text)

@@ -13,6 +13,8 @@ from replicator import columns, progress
 from replicator.apply.resolver import Resolver, resolver
 from replicator.apply.session import open_target
 from replicator.capture import Captured, Kind, Source
+from replicator.capture.bell import Bell
+from replicator.capture.read import prepare_flusher
 from replicator.capture.setup import create_schema, logs
 from replicator.change import Counts
 from replicator.columns import Known
@@ -83,7 +85,8 @@ class Job:
     def resolvers(self) -> Mapping[TableName, Resolver]:
         """Who asks the functions that decide conflicts, by table; one for each function."""
         strategies = {table: self.link.sync.strategy_of(table) for table in self.link.tables}
-        made = {strategy: resolver(strategy) for strategy in set(strategies.values())}
+        seconds = self.connector.config.function_timeout
+        made = {strategy: resolver(strategy, seconds) for strategy in set(strategies.values())}
         return {table: found for table, strategy in strategies.items() if (found := made[strategy])}
 
     @cached_property
@@ -109,10 +112,11 @@ class Ready:
     fingerprints: of the source's and the target's definitions. tables: how far the target is with each table; one that
     it never had is not in it. wider: tables that have more columns on the target. filling: what is to be filled in.
     held: tables of which the source sends nothing yet, for others are filling it, or columns in it. blocked: those
-    at which an application has stood in the way.
+    at which an application has stood in the way. stages: the staging tables that the target's session has.
     """
 
     source: Source
+    bell: Bell
     target: Connection
     pairs: Mapping[TableName, Pair]
     position: Snapshot | None
@@ -125,6 +129,7 @@ class Ready:
     filling: dict[TableName, Known] = field(default_factory=dict)
     held: set[TableName] = field(default_factory=set)
     blocked: set[TableName] = field(default_factory=set)
+    stages: set[str] = field(default_factory=set)
     _flusher: Connection | None = None
 
     def has(self, name: TableName) -> bool:
@@ -161,6 +166,7 @@ class Ready:
         """A second connection to the source, which may write; opened when first needed."""
         if self._flusher is None:
             self._flusher = job.connector.open(job.link.source, f"{job.link.sync.name} flush", autocommit=True)
+            prepare_flusher(self._flusher)
         return self._flusher
 
     def close(self) -> None:
@@ -213,6 +219,7 @@ def _make_ready(
     position = progress.read(target, link.install, link.sync.name, link.source.name)
     ready = Ready(
         source=Source(source, link.install, authored=job.swap),
+        bell=Bell(source, link.install),
         target=target,
         pairs=fitted.pairs,
         position=position.snapshot if position else None,

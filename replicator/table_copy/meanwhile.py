@@ -19,7 +19,7 @@ from typing import LiteralString
 from psycopg import sql
 
 from replicator.apply import diff, swap
-from replicator.apply.meeting import Arrival
+from replicator.apply.arrival import Arrival
 from replicator.apply.resolver import Resolver
 from replicator.apply.stage import Stage
 from replicator.capture import Captured

@@ -184,10 +184,7 @@ def _bad_strategy(topology: Topology, sync: Sync, text: str) -> Iterator[str]:
     members = [database.name for database in topology.masters(sync)]
     for name in names if kind is Strategy.ORDER else ():
         if name not in members:
-            yield (
-                f"sync {sync.name}: strategy {text!r}: {name} is neither a strategy ({', '.join(conflict.PLAIN)},"
-                f" sql:..., python:...) nor a database of the sync ({', '.join(members)})"
-            )
+            yield f"sync {sync.name}: strategy {text!r}: {conflict.unknown(name, members)}"
     for twice in _repeated(names) if kind is Strategy.ORDER else ():
         yield f"sync {sync.name}: strategy {text!r} lists {twice} twice; once is enough"
 

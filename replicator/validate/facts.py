@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import psycopg
 
 from replicator import relations
+from replicator.apply.probing import sql_fault
 from replicator.model import Database, TableName
 from replicator.postgres import Connection, Connector, fetch_one, translated
-from replicator.relations import Relation, identifier
+from replicator.relations import Relation
 
 IDENTITY = """
 select s.system_identifier, d.oid::bigint from pg_control_system() s, pg_database d
@@ -51,7 +52,8 @@ class Facts:
     """One database as the replicator's role finds it.
 
     identity: the same for two nicknames of one physical database. impersonates: the role can set
-    session_replication_role. creates, stages: it can keep the install's schema, and temporary tables.
+    session_replication_role. creates, stages: it can keep the install's schema, and temporary tables. functions: why
+    each cannot decide conflicts here, empty where it can.
     """
 
     database: Database
@@ -64,7 +66,7 @@ class Facts:
     stages: bool
     relations: Mapping[TableName, Relation] = field(default_factory=dict)
     rights: Mapping[TableName, Rights] = field(default_factory=dict)
-    functions: frozenset[str] = frozenset()
+    functions: Mapping[str, str] = field(default_factory=dict)
 
 
 def gather(
@@ -88,7 +90,7 @@ def gather(
             stages=stages,
             relations=relations.describe(connection, names),
             rights=_rights(connection, names),
-            functions=frozenset(name for name in functions if _judges(connection, name)),
+            functions={name: sql_fault(connection, name) for name in functions},
         )
 
 
@@ -107,15 +109,6 @@ def _impersonates(connection: Connection) -> bool:
     except psycopg.errors.InsufficientPrivilege:
         return False
     return True
-
-
-def _judges(connection: Connection, function: str) -> bool:
-    """Whether there is a function of that name that takes a conflict, as `apply.resolver` calls it."""
-    try:
-        query = "select to_regprocedure(%s || '(jsonb, jsonb, jsonb)') is not null"
-        return bool(fetch_one(connection, query, [identifier(TableName.parse(function)).as_string(connection)])[0])
-    except (psycopg.Error, ValueError):  # it is no name at all
-        return False
 
 
 def _rights(connection: Connection, names: Sequence[TableName]) -> dict[TableName, Rights]:

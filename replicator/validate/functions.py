@@ -1,15 +1,12 @@
-"""The functions that strategies name: which they are, and whether a Python one can be loaded here."""
+"""The functions that strategies name: which they are, and whether a Python one can be asked here."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 
 from replicator import conflict
+from replicator.apply.probing import load_fault, python_fault
 from replicator.model import Strategy, Sync
-
-SECONDS = 20
 
 
 def sql_functions(sync: Sync) -> Iterator[str]:
@@ -23,18 +20,12 @@ def _strategies(sync: Sync) -> Iterator[tuple[Strategy, tuple[str, ...]]]:
 
 
 def unloadable(sync: Sync) -> Iterator[str]:
-    """A sentence for each Python function that cannot be loaded. Loaded in a process of its own, as when it is used."""
+    """A sentence for each Python function that cannot be asked."""
     for kind, names in _strategies(sync):
-        if kind is Strategy.PYTHON and (why := unloadable_here(*names)):
-            yield f"sync {sync.name}: strategy python:{':'.join(names)}: {why}; correct it"
+        if kind is Strategy.PYTHON and (why := python_fault(*names)):
+            yield f"sync {sync.name}: strategy python:{':'.join(names)}: {why}"
 
 
 def unloadable_here(place: str, function: str) -> str:
-    """Why a Python function cannot be loaded on this machine; empty if it can."""
-    command = [sys.executable, "-m", "replicator.apply.judge", place, function, "--load"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return f"it does not load within {SECONDS} seconds"
-    lines = done.stderr.strip().splitlines()
-    return "" if done.returncode == 0 else (lines[-1] if lines else "it does not load")
+    """Why a hook's Python function cannot be called on this machine; empty if it can."""
+    return load_fault("replicator.hooks.process", place, function)

@@ -79,11 +79,8 @@ def _bad_relations(topology: Topology, sync: Sync, found: Mapping[str, Facts]) -
     yield from _unknown_counters(sync, herd, places)
     for facts in places:
         for function in dict.fromkeys(sql_functions(sync)):
-            if function not in facts.functions:
-                yield (
-                    f"sync {sync.name}: {facts.database.name} has no function {function}(jsonb, jsonb, jsonb), which is"
-                    " to decide conflicts there; create it, or correct its name"
-                )
+            if why := facts.functions.get(function):
+                yield f"sync {sync.name}: strategy sql:{function}: on {facts.database.name} {why}"
 
 
 def _unknown_counters(sync: Sync, herd: Herd, places: list[Facts]) -> Iterator[str]:

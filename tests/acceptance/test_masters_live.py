@@ -107,8 +107,8 @@ def test_abort_pauses_the_sync_until_told(world: World, nodes: list[Node]) -> No
 def test_a_wrong_strategy_is_refused_in_one_sentence(world: World, nodes: list[Node]) -> None:
     world("add", "herd", "h", "t", "--db", "m1").ok()
     for strategy, why in (
-        ("sideways", "sideways is neither a strategy"),
-        ("sql:nowhere", "m1 has no function nowhere(jsonb, jsonb, jsonb)"),
+        ("sideways", "'sideways' is neither a strategy"),
+        ("sql:nowhere", "on m1 there is no function public.nowhere; create public.nowhere(jsonb, jsonb, jsonb)"),
         ("python:no_such_module:f", "No module named 'no_such_module'"),
     ):
         refused = world("add", "sync", "s", "--type", "swap", "--source", "h", "--target", "m2", "--strategy", strategy)

@@ -84,7 +84,7 @@ def test_every_kind_from_both_sides(pair: Pair, lab: Build) -> None:
             (found,) = [one for one in find(made).conflicts if one.name not in before]
             # The source's link goes first, so it is on the target that the two meet.
             expected = kind if first is pair.source else "/".join(reversed(kind.split("/")))
-            assert (found.kind, found.node, found.winner.node) == (expected, pair.target.name, second.name)
+            assert (found.kind, found.node, found.ending) == (expected, pair.target.name, second.name)
             assert rows(pair.source) == rows(pair.target)
             restored = restore(made, found.name)
             assert bool(restored.did) is (kind != "delete/delete")
@@ -164,7 +164,7 @@ def test_simulation_tells_what_would_have_ended_otherwise(nodes: Pair, lab: Buil
     def changed(strategy: Strategy) -> list[str]:
         told = ledger.simulate(made.topology, made.install, made.connector, strategy, Filters(limit=10))
         assert (told.total, told.changed, told.unknown) == (2, len(told.changes), 0)
-        return [each.name for each in told.changes]
+        return [each.name for each, _ in told.changes]
 
     assert changed(Strategy.LATEST) == []
     assert changed(Strategy.SOURCE) == [conflict.name]
@@ -315,6 +315,41 @@ def command(lab: Build, nodes: Pair, tmp_path: Path) -> Iterator[tuple[Command, 
     yield run, made
 
 
+MERGE = """
+update pgherd.conflict set merged_row = '{"id": 1, "v": "both"}', rule = 'sql:app.merge', incoming_wins = false
+where id = %s
+"""
+
+
+def test_what_was_merged_or_left_is_told_so(command: tuple[Command, Lab], nodes: Pair) -> None:
+    run, made = command
+    name = clash(nodes, made).name
+    number = int(name.partition(":")[2])
+    nodes.target.execute("update pgherd.conflict set rule = 'skip' where id = %s", [number])
+    assert run("list").ok().out.splitlines()[1].split()[-2:] == ["neither", "skip"]
+    shown = run("show", name).ok().out
+    assert "Neither won by the rule skip: each node has kept its row." in shown
+    assert shown.count("(kept)") == 2
+    nodes.target.execute(MERGE, [number])
+    assert run("list").ok().out.splitlines()[1].split()[-2:] == ["merged", "sql:app.merge"]
+    shown = run("show", name).ok().out
+    assert "target merged both rows into a third by the rule sql:app.merge." in shown
+    assert [line.split() for line in shown.splitlines()[-3:-1]] == [
+        ["id", "1", "1", "1"],
+        ["*", "v", '"first"', '"second"', '"both"'],
+    ]
+    assert shown.splitlines()[-1].startswith(f"`replicator conflicts restore {name} --node source or target`")
+    told = run("show", name, "--json").ok().json()
+    assert (told["winner"], told["merged"], told["incoming"]["row"]["v"]) == ("merged", {"id": 1, "v": "both"}, "first")
+    assert run("stats").ok().out.splitlines()[1].split()[-2:] == ["merged", "1"]
+    (instead,) = run("simulate", "--strategy", "latest", "--json").ok().json()["changes"]
+    assert (instead["winner"], instead["instead"]) == ("merged", "target")
+    assert "Say whose is to come back: --node source or target." in run("restore", name).exits(2).err
+    done = run("restore", name, "--node", "source").ok().out
+    assert done.startswith(f"Restored {name}: updated public.t id=1 on target.")
+    assert "there is no function public.nope" in run("simulate", "--strategy", "sql:nope").exits(1).err
+
+
 def test_the_story_of_a_lost_write(command: tuple[Command, Lab], nodes: Pair) -> None:
     run, made = command
     assert run("list").ok().out == "No conflict is recorded.\n"
@@ -335,7 +370,8 @@ def test_the_story_of_a_lost_write(command: tuple[Command, Lab], nodes: Pair) ->
     told = run("simulate", "--strategy", "source").ok().out
     assert told.startswith("By the strategy source, 1 of 1 conflicts would have ended otherwise.\n")
     assert told.splitlines()[-1].split()[-1] == "source"
-    assert "is not one of" in run("simulate", "--strategy", "coin").exits(2).err
+    assert "'coin' is neither a strategy" in run("simulate", "--strategy", "coin").exits(2).err
+    assert "do you mean latest?" in run("simulate", "--strategy", "lattest").exits(2).err
     done = run("restore", name).ok().out
     assert done.startswith(f"Restored {name}: updated public.t id=1 on target. Sync s takes it on.\n")
     assert '  v = "second"\n' in done

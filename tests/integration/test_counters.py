@@ -59,7 +59,7 @@ def test_gains_count_where_the_row_loses(masters: list[Node], lab: Build) -> Non
     made.settle()
     assert everywhere(masters, 1) == ("later", 211, Decimal("1.5"))
     found = find(made.topology, made.install, made.connector, Filters()).conflicts
-    assert {conflict.loser.node for conflict in found} == {"m1"}
+    assert {conflict.losers[0].node for conflict in found} == {"m1"}
 
 
 def test_a_row_that_comes_brings_its_value(masters: list[Node], lab: Build) -> None:

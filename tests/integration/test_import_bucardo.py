@@ -53,7 +53,9 @@ def test_bucardo_4_comes_out_as_it_was(four: Node, tmp_path: Path) -> None:
         "test1_slave": ("10.11.12.242", 5432, "test1", None),
     }
     assert declared.databases["test1_slave"].options == {"sslmode": "require"}
-    assert declared.dbgroups == {"test1_history": ("test1_master2", "test1_slave")}
+    assert {name: list(group) for name, group in declared.dbgroups.items()} == {
+        "test1_history": ["test1_master2", "test1_slave"]
+    }
     alpha, beta = declared.herds["alpha"], declared.herds["beta_1"]
     assert alpha.tables == ("pgbench_tellers", "pgbench_branches", '"Odd ""one""".on')
     assert (alpha.database, alpha.sequences, beta.tables) == ("test1_master", ("numbers",), ("pgbench_history",))

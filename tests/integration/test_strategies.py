@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from replicator import repair, verify
 from replicator.apply import resolver
 from replicator.ledger import Filters, find
 from replicator.model import SyncType, TableName
+from replicator.postgres import Connector
 from replicator.signals import Stop
 from replicator.verify import TableComparison, Verdict
 from tests.fixtures.lab import Build, Lab, ignore, rows
@@ -41,6 +43,12 @@ def judge(incoming, local, info):
     assert info["table"] == "public.t" and set(info["key"]) == {"id"}
     return "incoming" if values[0] > values[1] else "local"
 """
+
+
+@pytest.fixture
+def connector(connector: Connector) -> Connector:
+    """One by whose configuration functions have half a second."""
+    return replace(connector, config=replace(connector.config, function_timeout=0.5))
 
 
 def swap(lab: Build, nodes: Sequence[Node], **options: object) -> Lab:
@@ -108,10 +116,7 @@ def python_judge(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("language", ["sql", "python"])
-def test_a_function_decides(
-    node_factory: NodeFactory, lab: Build, language: str, python_judge: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(resolver, "SECONDS", 1.0)
+def test_a_function_decides(node_factory: NodeFactory, lab: Build, language: str, python_judge: str) -> None:
     nodes = [node_factory(f"m{n}", schema=JUDGE) for n in range(3)]
     made = swap(lab, nodes, strategy="sql:judge" if language == "sql" else python_judge)
     clash(nodes, 1, "z", "a", "b")
@@ -125,9 +130,8 @@ def test_a_function_decides(
     ("value", "why"), [("boom", "cannot tell"), ("slow", "timeout|did not answer"), ("odd", "answered 'perhaps'")]
 )
 def test_a_function_that_fails_parks_the_row_alone(
-    nodes: Pair, lab: Build, language: str, value: str, why: str, python_judge: str, monkeypatch: pytest.MonkeyPatch
+    nodes: Pair, lab: Build, language: str, value: str, why: str, python_judge: str
 ) -> None:
-    monkeypatch.setattr(resolver, "SECONDS", 0.5)
     for node in nodes:
         node.execute(JUDGE)
     made = swap(lab, nodes, strategy="sql:judge" if language == "sql" else python_judge)
@@ -139,3 +143,19 @@ def test_a_function_that_fails_parks_the_row_alone(
     assert found
     assert {dict(parked.key)["id"] for parked in found} == {1}
     assert all(re.search(why, parked.error) for parked in found), found
+
+
+@pytest.mark.parametrize("language", ["sql", "python"])
+def test_a_function_that_never_answers_is_not_waited_for_row_after_row(
+    nodes: Pair, lab: Build, language: str, python_judge: str
+) -> None:
+    for node in nodes:
+        node.execute(JUDGE)
+    made = swap(lab, nodes, strategy="sql:judge" if language == "sql" else python_judge)
+    for node, value in zip(nodes, ("slow", "other"), strict=True):
+        node.execute("update t set v = %s", [value])
+    nodes.source.execute("insert into t values (7, 'flows')")
+    made.sync()[0].run()
+    assert nodes.target.value("select v from t where id = 7") == "flows"
+    errors = [parked.error for parked in repair.find(made.topology, made.install, made.connector).parked]
+    assert sum("not asked" in error for error in errors) == len(errors) - resolver.SILENCES > 0

@@ -85,7 +85,7 @@ def test_a_conflict_of_three_has_one_winner(masters: list[Node], lab: Build, str
     expected = {"latest": {"by 3"}, "source": {"by 1"}, "target": {"by 2", "by 3"}, "m2, m3": {"by 2"}}
     assert kept in expected.get(strategy, {"by 1", "by 2", "by 3"})
     found = find(made.topology, made.install, made.connector, Filters(key=["id=1"])).conflicts
-    losers = {found.loser.node for found in found}
+    losers = {found.losers[0].node for found in found}
     assert losers >= {"m1", "m2", "m3"} - {f"m{kept[-1]}"}
 
 
@@ -102,7 +102,7 @@ def test_an_older_change_loses_on_a_third_master_and_is_named(masters: list[Node
     assert_equal(nodes)
     assert ("(1,last)",) in rows(nodes[0])
     (conflict,) = find(made.topology, made.install, made.connector, Filters()).conflicts
-    assert (conflict.node, conflict.loser.node, conflict.winner.node) == ("m3", "m1", "m2")
+    assert (conflict.node, conflict.losers[0].node, conflict.ending) == ("m3", "m1", "m2")
 
 
 def test_one_that_is_away_catches_up(masters: list[Node], lab: Build) -> None:

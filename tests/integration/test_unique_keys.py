@@ -7,7 +7,7 @@ from itertools import combinations
 import pytest
 
 from replicator import repair
-from replicator.ledger import Filters, find
+from replicator.ledger import Filters, find, simulate
 from replicator.model import SyncType
 from tests.fixtures.lab import Build, Lab, rows
 from tests.fixtures.nodes import Node, NodeFactory
@@ -64,3 +64,48 @@ def test_values_that_change_places_are_no_conflict(nodes: list[Node], lab: Build
     )
     assert same(made, nodes)[:2] == ["(1,b@x,a)", "(2,a@x,b)"]
     assert not find(made.topology, made.install, made.connector, Filters()).conflicts
+
+
+PICK = """
+create function pick(incoming jsonb, local jsonb, info jsonb) returns jsonb language plpgsql as $$
+begin
+    if info ->> 'kind' <> 'unique key' then return to_jsonb('incoming'::text); end if;
+    if incoming ->> 'v' = 'row' then return incoming; end if;
+    return to_jsonb(case incoming ->> 'v' when 'mine' then 'local' when 'theirs' then 'incoming' end);
+end $$
+"""
+
+
+@pytest.mark.parametrize(
+    ("later", "kept"), [("mine", "(10,new@x,sooner)"), ("theirs", "(11,new@x,theirs)"), ("none", "(11,new@x,none)")]
+)
+def test_a_function_says_which_of_the_two_stays(nodes: list[Node], lab: Build, later: str, kept: str) -> None:
+    """It is told the later one as the incoming one wherever they meet, so all nodes keep the same."""
+    for node in nodes:
+        node.execute(PICK)
+    made = swap(lab, nodes, strategy="sql:pick")
+    nodes[0].execute("insert into t values (10, 'new@x', 'sooner')")
+    nodes[1].execute("insert into t values (11, 'new@x', %s)", [later])
+    assert [row for row in same(made, nodes) if "new@x" in row] == [kept]
+    assert simulated(made, "sql:pick") == set()
+    assert simulated(made, "target") == ({"m2"} if kept.startswith("(10") else set())
+
+
+def simulated(made: Lab, strategy: str) -> set[str]:
+    told = simulate(made.topology, made.install, made.connector, strategy, Filters())
+    assert not told.silent
+    return {ending.word for _, ending in told.changes}
+
+
+def test_a_row_is_no_answer_where_two_keys_collide(nodes: list[Node], lab: Build) -> None:
+    for node in nodes:
+        node.execute(PICK)
+    made = swap(lab, nodes[:2], strategy="sql:pick")
+    nodes[0].execute("insert into t values (10, 'new@x', 'sooner')")
+    nodes[1].execute("insert into t values (11, 'new@x', 'row')")
+    nodes[0].execute("insert into t values (12, 'flows', 'x')")
+    made.settle()
+    parked = repair.find(made.topology, made.install, made.connector).parked
+    assert {row.key["id"] for row in parked} == {10, 11}
+    assert all("it must say which one stays" in row.error for row in parked)
+    assert nodes[1].value("select v from t where id = 12") == "x"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -248,9 +249,70 @@ def test_counters_that_cannot_be_are_told(nodes: Pair, told):
     assert "on target" in other
 
 
-def test_a_function_that_is_not_there_is_told(nodes: Pair, told):
-    (one, other) = told(declare(*nodes, A, type=SyncType.SWAP, strategy="sql:odd.judge"))
-    assert "source has no function odd.judge(jsonb, jsonb, jsonb), which is to decide conflicts there" in one
-    assert "target has no function" in other
-    (problem,) = told(declare(*nodes, A, type=SyncType.SWAP, strategy="python:os:no_such"))
-    assert "os has no function no_such; correct it" in problem
+FAULTS = {
+    "": "there is no function odd.judge; create odd.judge(jsonb, jsonb, jsonb), or correct the name",
+    "(jsonb, jsonb) returns text": "function odd.judge takes (jsonb, jsonb), and must take (jsonb, jsonb, jsonb)",
+    "(jsonb, jsonb, jsonb) returns int": "function odd.judge returns integer, and must return one text, jsonb or row",
+    "(jsonb, jsonb, jsonb) returns setof text": "and must return one text, jsonb or row",
+    "(jsonb, jsonb, jsonb) returns void": "function odd.judge returns void",
+    "(jsonb, jsonb, jsonb) returns text": "",
+    "(jsonb, jsonb, jsonb) returns varchar": "",
+    "(jsonb, jsonb, jsonb) returns odd.t": "",
+    "(a jsonb, b jsonb, c jsonb, out id int, out v text)": "",
+}
+
+
+@pytest.mark.pg("10,18")
+def test_a_function_that_cannot_decide_is_told(nodes: Pair, told):
+    for node in nodes:
+        node.execute("create schema odd; create table odd.t (id int primary key, v text)")
+    declared = declare(*nodes, A, type=SyncType.SWAP, strategy="sql:odd.judge")
+    for signature, why in FAULTS.items():
+        for node in nodes if signature else ():
+            node.execute(f"set check_function_bodies = off; create function odd.judge{signature} language sql as ''")
+        found = told(declared)
+        assert len(found) == (2 if why else 0), found
+        assert all(why in problem and "strategy sql:odd.judge" in problem for problem in found), found
+        for node in nodes if signature else ():
+            node.execute("drop function odd.judge")
+
+
+PYTHON = """
+def judge(incoming, local): ...
+def good(incoming, local, info=None): ...
+never = 5
+"""
+
+
+def test_a_python_function_that_cannot_decide_is_told(nodes: Pair, told, tmp_path: Path):
+    place = tmp_path / "judges.py"
+    place.write_text(PYTHON)
+    for strategy, why in {
+        "python:os:no_such": "os has no function no_such; correct it",
+        f"python:{place}:judge": "judge(incoming, local) cannot be called with (incoming, local, info); correct it",
+        f"python:{place}:never": "has no function never; correct it",
+        f"python:{place}s:judge": "No module named",
+    }.items():
+        (problem,) = told(declare(*nodes, A, type=SyncType.SWAP, strategy=strategy))
+        assert why in problem
+        assert f"sync s: strategy {strategy}" in problem
+    assert told(declare(*nodes, A, type=SyncType.SWAP, strategy=f"python:{place}:good")) == []
+
+
+def test_a_function_that_the_role_may_not_call_is_told(nodes: Pair, told):
+    nodes.source.server.execute("drop role if exists caller")
+    nodes.source.server.execute("create role caller login")
+    for node in nodes:
+        node.execute(
+            "set check_function_bodies = off; create schema odd;"
+            " create function odd.judge(jsonb, jsonb, jsonb) returns text language sql as ''"
+        )
+    declared = declare(*nodes, A, type=SyncType.SWAP, strategy="sql:odd.judge")
+    assert told(declared) == [], "a superuser may"
+    callers = {name: replace(database, user="caller") for name, database in declared.databases.items()}
+    declared = replace(declared, databases=callers)
+    sentence = 'on source role caller may not call function odd.judge; grant "caller" execute on it'
+    assert [problem for problem in told(declared) if sentence in problem]
+    for node in nodes:
+        node.execute("grant usage on schema odd to caller")
+    assert not [problem for problem in told(declared) if "odd.judge" in problem]

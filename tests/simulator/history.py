@@ -25,8 +25,10 @@ RULES = {
     "skip": Rule(Strategy.SKIP),
     "abort": Rule(Strategy.ABORT),
     "function": Rule(Strategy.PYTHON),
+    "merge": Rule(Strategy.PYTHON),
 }
-"""The strategies, by name. `function` stands for any function, SQL or Python: one that answers by chance."""
+"""The strategies, by name. `function` stands for any function, SQL or Python: one that answers by chance; `merge` for
+one that makes a third row of both, in which all is that was in either."""
 
 PACES = (AT_ONCE, 1, 2)
 """How many nodes a survey of the purge looks at between two events, by turns of the seed."""
@@ -109,6 +111,7 @@ def play(history: History, events: Iterable[Event] | None = None, rules: Rules |
     decide = by_chance if history.strategy == "function" else None
     pace = PACES[history.seed % len(PACES)]
     world = World(history.nodes, history.keys, RULES[history.strategy], rules or Rules(), decide, pace)
+    world.merges = history.strategy == "merge"
     for node, skew in zip(world.nodes.values(), history.skews, strict=False):
         node.skew = timedelta(seconds=skew)
     for event in history.events if events is None else events:
@@ -213,7 +216,8 @@ def _unaccounted(world: World) -> str:
     """Every committed write is there, was overwritten by one that knew it, or is named in a ledger."""
     known: set[int] = set()
     ends = {write for number in world.members for write in world.nodes[number].writes.values()}
-    ends |= {write for node in world.nodes.values() for _, write, _ in node.ledger}
+    if not world.merges:  # then it must all have come together
+        ends |= {write for node in world.nodes.values() for _, write, _ in node.ledger}
     todo = list(ends)
     while todo:
         write = todo.pop()

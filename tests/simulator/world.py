@@ -102,6 +102,7 @@ class Decision:
     outcome: Outcome
     at: datetime = EARLIEST
     author: int = 0
+    merged: int = 0
 
 
 @dataclass
@@ -199,6 +200,8 @@ class World:
         self.looks: Iterator[None] | None = None
         self.rule = rule
         self.decide = decide or rule.wins
+        self.merges = False
+        self.merged: dict[frozenset[int], int] = {}
         self.now = BEGIN
         self.events = 0
         self.keys = keys
@@ -431,6 +434,9 @@ class World:
         incoming = Claim(staged.version, staged.author, staged.settled)
         local = Claim(version, row.author or version.node, row.author is not None)
         same = staged.write == there.writes[staged.key]
+        settled = incoming.settled and local.settled
+        if self.merges and not same and (not settled or conflict.merges_again(incoming, local, there.id)):
+            return self._merge(there, staged, conflict.anew(staged.version, version))
         wins = staged.version > version if same else self.decide(incoming, local, str(staged.key))
         found = conflict.outcome(wins, staged.version, version)
         taken = found in (Outcome.TAKE, Outcome.TAKE_ANEW)
@@ -444,6 +450,22 @@ class World:
             there.ledger.append((staged.key, there.writes[staged.key] if taken else staged.write, taken))
         at = staged.version.at if found is Outcome.TAKE else conflict.anew(staged.version, version)
         return Decision(staged, found, at, incoming.author if taken else local.author)
+
+    def _merge(self, there: Node, staged: Staged, at: datetime) -> Decision:
+        """Make a third row of a staged one and the one that is there."""
+        pair = frozenset((staged.write, there.writes[staged.key]))
+        absorbing = [write for write in pair if pair - {write} <= self._ancestors(write)]
+        number = absorbing[0] if absorbing else self.merged.setdefault(pair, len(self.parents))
+        self.parents.setdefault(number, set(pair))
+        return Decision(staged, Outcome.MERGE, at, there.id, number)
+
+    def _ancestors(self, write: int) -> set[int]:
+        found, todo = set[int](), [write]
+        while todo:
+            new = self.parents[todo.pop()] - found
+            found |= new
+            todo += new
+        return found
 
     def _known(
         self, pair: tuple[int, int], batch: Batch, there: Node, staged: Staged, row: LogRow, version: Version
@@ -493,6 +515,8 @@ class World:
         if outcome in (Outcome.TAKE, Outcome.TAKE_ANEW):
             there.table[key] = staged.row
             there.writes[key] = staged.write
+        if outcome is Outcome.MERGE:
+            there.table[key] = there.writes[key] = decision.merged
         number = there.take_number()
         if outcome in (Outcome.TAKE, Outcome.LEAVE):
             assert staged.version is not None

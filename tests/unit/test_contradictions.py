@@ -184,7 +184,8 @@ def test_only_syncs_that_need_more_of_a_server_are_affected():
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"strategy": "b, d"}, "d is neither a strategy"),
+        ({"strategy": "b, d"}, "'d' is neither a strategy"),
+        ({"strategy": "lattest"}, "do you mean latest?"),
         ({"strategy": "b, a, b"}, "lists b twice"),
         ({"strategy": "perl:f"}, "'perl:f' is no strategy"),
         ({"strategies": ((U, "source"),)}, "a strategy for public.u, which is not in herd ha"),

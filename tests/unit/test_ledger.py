@@ -13,7 +13,7 @@ from replicator.cli.values import moment
 from replicator.errors import NotFound, UsageError
 from replicator.ledger.entry import Conflict, Side, merged
 from replicator.ledger.reading import parse
-from replicator.ledger.weighing import would_change
+from replicator.ledger.trying import by_rule
 from replicator.model import Database, Herd, Strategy, Sync, SyncType, TableName, Topology
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -79,9 +79,19 @@ def test_kinds_name_the_incoming_change_first(incoming: str, local: str, kind: s
 
 def test_the_winner_and_the_loser_are_sides() -> None:
     lost, won = conflict(), conflict(incoming_wins=True)
-    assert (lost.winner.node, lost.loser.node) == ("two", "one")
-    assert (won.winner.node, won.loser.node) == ("one", "two")
+    assert (lost.ending, lost.losers) == ("two", (lost.incoming,))
+    assert (won.ending, won.losers) == ("one", (won.local,))
     assert lost.name == "two:7"
+
+
+def test_where_rows_are_merged_or_left_both_have_lost() -> None:
+    for changes, ending in (
+        ({"merges": True}, "merged"),
+        ({"rule": "skip"}, "neither"),
+        ({"rule": "abort"}, "neither"),
+    ):
+        note = conflict(**changes)
+        assert (note.ending, note.losers) == (ending, note.sides)
 
 
 def test_notes_of_one_conflict_are_one() -> None:
@@ -100,17 +110,18 @@ def test_another_version_is_another_conflict() -> None:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "changes"), [(Strategy.LATEST, False), (Strategy.SOURCE, True), (Strategy.TARGET, False)]
+    ("strategy", "ending"),
+    [(Strategy.LATEST, "two"), (Strategy.SOURCE, "one"), (Strategy.TARGET, "two"), (Strategy.SKIP, "neither")],
 )
-def test_another_strategy_may_decide_otherwise(strategy: Strategy, changes: bool) -> None:
+def test_another_strategy_may_decide_otherwise(strategy: Strategy, ending: str) -> None:
     note = conflict()
-    assert would_change(TOPOLOGY, strategy, note) is changes
-    assert would_change(TOPOLOGY, strategy, mirrored(note, 1, NOON)) is changes
+    assert by_rule(TOPOLOGY, strategy, note) == ending
+    assert by_rule(TOPOLOGY, strategy, mirrored(note, 1, NOON)) == ending
 
 
 def test_what_is_not_declared_cannot_be_judged() -> None:
-    assert would_change(TOPOLOGY, Strategy.LATEST, conflict(sync="gone")) is None
-    assert would_change(TOPOLOGY, Strategy.LATEST, conflict(incoming=Side("gone", "U", NOON))) is None
+    assert by_rule(TOPOLOGY, Strategy.LATEST, conflict(sync="gone")) is None
+    assert by_rule(TOPOLOGY, Strategy.LATEST, conflict(incoming=Side("gone", "U", NOON))) is None
 
 
 def test_names() -> None:

@@ -206,3 +206,11 @@ def test_a_kick_outlives_a_short_contention(error: ReplicatorError) -> None:
     clock.ready()
     assert clock.step is Step.RUN
     assert clock.run(empty=True) == 3
+
+
+def test_an_armed_link_rests_long_and_runs_when_the_bell_rings() -> None:
+    clock = Clock().ready()
+    clock.pace.looked(False, clock.now, armed=True)
+    assert clock.rest == pacing.ARMED
+    clock.pace.rang(clock.now)
+    assert clock.step is Step.RUN

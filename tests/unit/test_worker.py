@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from replicator.change import Counts, RunResult
 from replicator.config import Config
-from replicator.errors import Interrupted, Refused, ReplicatorError, Unreachable
+from replicator.errors import HookFailed, HookStops, Interrupted, Refused, ReplicatorError, Unreachable
 from replicator.journal import News
 from replicator.model import Database, Install, Link, Sync, SyncType, TableName, Topology
 from replicator.postgres import Connector
@@ -30,6 +30,7 @@ class FakeRunner:
     error: BaseException | None = None
     run_error: BaseException | None = None
     work: int = 0
+    trouble: ReplicatorError | None = None
     copied: RunResult = field(default_factory=RunResult)
     kept_busy: threading.Event | None = None
     gate: threading.Event = field(default_factory=threading.Event)
@@ -46,6 +47,15 @@ class FakeRunner:
     def pending(self) -> bool:
         return self.work > 0
 
+    def arm(self) -> bool:
+        return False
+
+    def ear(self) -> int | None:
+        return None
+
+    def rang(self) -> bool:
+        return False
+
     def run(self, kicked: bool = False) -> RunResult:
         self.log.append("kicked run" if kicked else "run")
         if self.run_error:
@@ -57,7 +67,7 @@ class FakeRunner:
         if not self.work:
             return RunResult()
         self.work -= 1
-        return MOVED
+        return replace(MOVED, trouble=self.trouble)
 
     def close(self) -> None:
         self.log.append("close")
@@ -105,6 +115,24 @@ def state(worker: Worker, wanted: str) -> None:
 
 def news(worker: Worker, seconds: float = 5) -> News:
     return until(worker.journal.take, seconds, "something happened")
+
+
+def test_what_goes_wrong_after_the_commit_is_told_beside_the_run(start: Start, runner: FakeRunner) -> None:
+    runner.work, runner.trouble = 1, HookFailed("too late")
+    worker = start()
+    state(worker, "waiting")
+    told = news(worker)
+    assert told.good is not None
+    assert told.good.result.counts == MOVED.counts
+    assert told.bad is not None
+    assert told.bad.error == "too late"
+
+
+def test_a_hook_that_stops_the_sync_ends_the_link(start: Start, runner: FakeRunner) -> None:
+    runner.work, runner.run_error = 1, HookStops("enough")
+    worker = start()
+    until(lambda: not worker.alive, 5, "the link has ended")
+    assert worker.aborts == "enough"
 
 
 def test_it_runs_while_there_is_work_and_then_is_idle(start: Start, runner: FakeRunner) -> None:

@@ -143,6 +143,7 @@ create unique index on {schema}.parked (sync, source, schema_name, table_name, m
 -- As a master: every conflict that was decided here. Images are whole rows; null where the row was deleted.
 -- incoming_op, local_op: what each side had last done to the key: I(nsert), U(pdate) or D(elete).
 -- local_node: whose change the one that was here is, where it is not this node's.
+-- merged_row: what a function made of both, where neither stayed as it was (counters are left out, they add up).
 create table {schema}.conflict (
     id            bigint generated always as identity primary key,
     sync          text not null,
@@ -159,7 +160,8 @@ create table {schema}.conflict (
     incoming_wins boolean not null,
     rule          text not null,
     decided_at    timestamptz not null default clock_timestamp(),
-    local_node    text
+    local_node    text,
+    merged_row    jsonb
 );
 create index on {schema}.conflict (decided_at);
 
@@ -173,4 +175,4 @@ begin
 end
 $$;
 
-insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 5);
+insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 6);

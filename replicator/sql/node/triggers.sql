@@ -5,6 +5,9 @@ create or replace function {function}() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 begin
+    if not pg_try_advisory_xact_lock_shared({bell}) then
+        perform pg_notify({channel}, '');
+    end if;
     if tg_op = 'DELETE' then
         insert into {log} ({keys}, op) values ({old}, 'D');
         return null;
@@ -31,6 +34,9 @@ $$
 declare
     at timestamptz := ({now});
 begin
+    if not pg_try_advisory_xact_lock_shared({bell}) then
+        perform pg_notify({channel}, '');
+    end if;
     if tg_op = 'DELETE' then
         insert into {log} ({keys}, op, changed_at) values ({old}, 'D', at);
         return null;
@@ -56,6 +62,9 @@ declare
     at timestamptz := ({now});
     same_but record;
 begin
+    if not pg_try_advisory_xact_lock_shared({bell}) then
+        perform pg_notify({channel}, '');
+    end if;
     if tg_op = 'DELETE' then
         insert into {log} ({keys}, op, changed_at) values ({old}, 'D', at);
         return null;
@@ -84,6 +93,9 @@ create or replace function {function}() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 begin
+    if not pg_try_advisory_xact_lock_shared({bell}) then
+        perform pg_notify({channel}, '');
+    end if;
     if tg_op <> 'INSERT' then
         raise exception 'cannot % a row of %: it has no key, and is replicated between masters',
             lower(tg_op), tg_relid::regclass
@@ -126,6 +138,9 @@ create or replace function {function}() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 begin
+    if not pg_try_advisory_xact_lock_shared({bell}) then
+        perform pg_notify({channel}, '');
+    end if;
     insert into {log} default values;
     return null;
 end

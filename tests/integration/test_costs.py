@@ -1,0 +1,120 @@
+"""What a batch and a look cost, in counts that do not vary with the machine: round trips, and bytes that are moved."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from replicator.model import SyncType
+from replicator.syncrun import LinkRunner
+from replicator.syncrun.ready import Job
+from tests.fixtures.lab import Build, Lab
+from tests.fixtures.nodes import NodeFactory, Pair
+
+TABLE = "create table t (id int primary key, number int not null, filler text not null)"
+FILL = "insert into t select i, i, repeat('x', 80) from generate_series(1, 5000) i"
+ROW = 2 + (4 + 1) + (4 + 4) + (4 + 4) + (4 + 80)
+"""A row of it in COPY's binary form: how many fields; then of each its length and value, the first says `gone`."""
+
+FRAME = 19 + 2
+"""What COPY's binary form begins and ends with."""
+
+Waits = Callable[[Callable[[], object]], Counter[str]]
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    """Counts how often a connection waits for its server while something is done, by the connection's purpose."""
+    counts: Counter[str] = Counter()
+    original, read = psycopg.Connection.wait, psycopg.Copy.read
+
+    def purpose(connection: psycopg.Connection[Any]) -> str:
+        return connection.info.get_parameters().get("application_name", "").rpartition(" ")[2]
+
+    def wait(self: psycopg.Connection[Any], *args: Any, **options: Any) -> Any:
+        counts[purpose(self)] += 1
+        return original(self, *args, **options)
+
+    def take(self: psycopg.Copy) -> Any:
+        counts[purpose(self.connection)] -= 1  # a server that sends rows is not asked for each
+        return read(self)
+
+    monkeypatch.setattr(psycopg.Connection, "wait", wait)
+    monkeypatch.setattr(psycopg.Copy, "read", take)
+
+    def during(act: Callable[[], object]) -> Counter[str]:
+        counts.clear()
+        act()
+        return Counter(counts)
+
+    return during
+
+
+@contextmanager
+def moved(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    sizes: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "moved", lambda _, size: sizes.append(size))
+        yield sizes
+
+
+def running(lab: Build, pair: Pair, type_: SyncType = SyncType.PUSHDELTA, tables: tuple[str, ...] = ("t",)) -> Lab:
+    made = lab(list(pair), type_, tables)
+    made.settle()
+    for number in (1, 2):  # the first batch makes its staging table, and notes what had been logged before
+        pair.source.execute(f"update {tables[0]} set number = -{number} where id = 1")
+        made.run()
+    return made
+
+
+def batch(pair: Pair, runner: LinkRunner, waits: Waits, change: str) -> Counter[str]:
+    pair.source.execute(change)
+    return waits(runner.run)
+
+
+@pytest.mark.parametrize(
+    ("type_", "read", "write"), [(SyncType.PUSHDELTA, 11, 14), (SyncType.SWAP, 14, 19)], ids=["pushdelta", "swap"]
+)
+def test_round_trips_of_a_batch(
+    node_factory: NodeFactory, lab: Build, waits: Waits, type_: SyncType, read: int, write: int
+) -> None:
+    pair = node_factory.pair(schema=TABLE)
+    pair.source.execute(FILL)
+    runner = running(lab, pair, type_).sync()[0]
+    one = batch(pair, runner, waits, "update t set number = 7 where id = 7")
+    many = batch(pair, runner, waits, "update t set number = 8 where id <= 500")
+    assert one["read"] <= read and one["write"] <= write, one
+    assert many == one, "rows cost no round trips"
+
+
+def test_round_trips_of_a_look_do_not_grow_with_tables(node_factory: NodeFactory, lab: Build, waits: Waits) -> None:
+    names = [f"t{number}" for number in range(30)]
+    pair = node_factory.pair(schema="".join(TABLE.replace("table t", f"table {name}") + ";" for name in names))
+    pair.source.execute(FILL.replace("into t", "into t0"))
+    runner = running(lab, pair, tables=tuple(names)).sync()[0]
+    while runner.pending():
+        runner.run()
+    looks = [waits(runner.pending) for _ in range(5)]
+    assert min(sum(look.values()) for look in looks) == 1
+    one = batch(pair, runner, waits, "update t0 set number = 7 where id = 7")
+    assert one["read"] <= 11 and one["write"] <= 14, one
+
+
+def test_bytes_of_a_row(node_factory: NodeFactory, lab: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = node_factory.pair(schema=TABLE)
+    pair.source.execute(FILL)
+    made = running(lab, pair)
+    pair.source.execute("update t set number = number + 1 where id <= 1000")
+    with moved(monkeypatch) as sizes:
+        assert made.run().updated == 1000
+    assert sum(sizes) == FRAME + 1000 * ROW
+    for _ in range(20):
+        pair.source.execute("update t set number = number + 1 where id = 5")
+    with moved(monkeypatch) as sizes:
+        assert made.run().updated == 1
+    assert sum(sizes) == FRAME + ROW, "a row that changed often travels once"
