@@ -12,8 +12,9 @@ filled master's changes flow again, is decided in `copy` and `join`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import LiteralString
 
 from psycopg import sql
@@ -36,11 +37,15 @@ from replicator.snapshot import Snapshot
 
 @dataclass(frozen=True)
 class Judges:
-    """Who wins where rows meet, by table, and the names of the masters, by number."""
+    """Who wins where rows meet, by table, and the names of the masters, by number.
+
+    turn: to be held while one is asked. A copy has several workers, and a resolver answers one at a time.
+    """
 
     rules: Mapping[TableName, Rule]
     resolvers: Mapping[TableName, Resolver]
     names: Mapping[int, str]
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(frozen=True)
@@ -228,7 +233,8 @@ def _meet(arrival: Arrival, own: Own, *, careful: bool) -> Counts:
     )
     if stage.gains:
         _take_gains(met, own)
-    return swap.write_resolved(met, careful=careful)
+    with own.judges.turn:
+        return swap.write_resolved(met, careful=careful)
 
 
 def _take_gains(met: Arrival, own: Own) -> None:
