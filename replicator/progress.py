@@ -206,6 +206,14 @@ def followed(connection: Connection, install: Install, sync: str, source: str) -
     }
 
 
+def copying(connection: Connection, install: Install, sync: str) -> frozenset[TableName]:
+    """The tables of which this node is being filled from another of the sync."""
+    query = sql.SQL(
+        "select distinct schema_name, table_name from {}.progress_table where sync = %s and state = 'copying'"
+    ).format(sql.Identifier(install.schema))
+    return frozenset(TableName(*names) for names in connection.execute(query, [sync]))
+
+
 def standing(connection: Connection, install: Install, sync: str) -> dict[str, Snapshot]:
     """What this node has for certain of each other master of a swap, by name: the position of its latest table."""
     query = sql.SQL(

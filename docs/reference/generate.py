@@ -1,4 +1,4 @@
-"""Writes provision.md and replicator.md, the pages of all commands, from the commands themselves.
+"""Writes provision.md, replicator.md and bucardo_ctl.md, the pages of all commands, from the commands themselves.
 
     python docs/reference/generate.py
 
@@ -18,6 +18,8 @@ import typer
 
 import provision.cli
 import replicator.cli
+from replicator.bucardo.commands.help import PAGES
+from replicator.habits import SETTINGS
 
 FOLDER = Path(__file__).parent
 APPS = {"provision": provision.cli.app, "replicator": replicator.cli.app}
@@ -53,7 +55,32 @@ user = "bucardo"
 
 def pages() -> dict[Path, str]:
     """The pages' texts, by where they belong."""
-    return {FOLDER / f"{name}.md": _page(name, app) for name, app in APPS.items()}
+    made = {FOLDER / f"{name}.md": _page(name, app) for name, app in APPS.items()}
+    return {**made, FOLDER / "bucardo_ctl.md": _bucardo_page()}
+
+
+def _bucardo_page() -> str:
+    """The page of the commands and settings of Bucardo 4.5."""
+    usages = "\n\n".join(f"bucardo_ctl {text}" for text in PAGES.values())
+    rows = [
+        f"| `{name}` | {_code(found.default)} | {found.effect or 'no effect here'} |"
+        for name, found in SETTINGS.items()
+    ]
+    parts = [
+        MADE,
+        "# bucardo_ctl",
+        "[From Bucardo to pgherd](../how-to/from-bucardo.md) says what differs from Bucardo 4.5.",
+    ]
+    parts += [
+        f"```\n{usages}\n```",
+        "## Settings",
+        "\n".join(["| setting | default | what it does |", "|---|---|---|", *rows]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
 
 
 def _page(name: str, app: typer.Typer) -> str:

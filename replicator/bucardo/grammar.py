@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from replicator.errors import UsageError
 
 SWITCHES = (
-    *("batch", "cleandebugs", "compress", "debug", "debugfile", "debugfilesep", "debugsyslog", "dryrun", "force"),
+    *("batch", "cleandebugs", "compress", "debug", "debugfile", "debugfilesep", "debugsyslog"),
     *("help", "no-bucardorc", "notimer", "quiet", "sendmail", "showdays", "verbose", "version", "vv"),
 )
 VALUED = (

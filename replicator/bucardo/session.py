@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
@@ -36,6 +38,13 @@ class Session:
         """Print, unless --quiet."""
         if not self.line.on("quiet"):
             print(text, end=end, flush=True)
+
+    def keep(self, noun: str, name: str, options: Mapping[str, str]) -> None:
+        """Keep options of an object that have no effect here, and say so on stderr, where no script looks for it."""
+        for key, value in options.items():
+            self.catalog.set_habit(noun, name, key, value)
+        if options and not self.line.on("quiet"):
+            print(f"Note: {', '.join(sorted(options))}: kept and shown, without effect here", file=sys.stderr)
 
     @cached_property
     def rc(self) -> dict[str, str]:

@@ -29,7 +29,10 @@ IDLE = {
     **dict.fromkeys(("delta_bypass", "delta_bypass_min", "delta_bypass_count", "delta_bypass_percent"), ""),
     **dict.fromkeys(("customselect", "herdname"), ""),
 }
-"""Options that are kept and shown; their defaults. (`overdue` and `expired` act in `status`.)"""
+"""Options that are kept and shown; their defaults."""
+
+SHOWN = ("overdue", "expired")
+"""Those of them that `status` heeds."""
 
 ACTING = ("checktime", "deletemethod", "makedelta", "onetimecopy", "ping", "standard_conflict", "status", "autokick")
 WHERE = ("name", "source", "targetdb", "targetgroup", "tables", "type", "synctype", "db")

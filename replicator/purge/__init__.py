@@ -30,7 +30,7 @@ from replicator.model import Install, SyncType, TableName, Topology
 from replicator.postgres import Connector, translated
 from replicator.purge.lateness import Lateness
 from replicator.purge.removal import EXACT, measure, remove
-from replicator.purge.rule import Generations, State, horizon
+from replicator.purge.rule import Generations, Look, State, horizon
 from replicator.purge.survey import Node, Survey, take
 from replicator.signals import Stop
 
@@ -147,7 +147,7 @@ def _advance(survey: Survey, state: State) -> None:
             links = [link for link in survey.topology.links(survey.install, sync) if link.mutual]
             state.setdefault(sync.name, Generations()).advance(
                 {name: survey.nodes[name].origin for name in names},
-                {name: survey.nodes[name].now for name in names},
+                {name: Look(survey.nodes[name].now, survey.nodes[name].later) for name in names},
                 {(link.source.name, link.target.name): survey.shared(link) for link in links},
             )
 

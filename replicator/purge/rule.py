@@ -37,29 +37,40 @@ def horizon(readers: Iterable[Reader], now: Snapshot) -> Horizon:
     return held
 
 
+@dataclass(frozen=True)
+class Look:
+    """Two snapshots of a member: `first`, and `second`, which is later than every member's first."""
+
+    first: Snapshot
+    second: Snapshot
+
+
 @dataclass
 class Generations:
     """The generations of one swap, kept in memory: after a restart they begin anew, which only delays.
 
-    A generation begins with a snapshot of each member. It ends when each member's position on each other one covers
-    that other one's snapshot: a batch that was begun within it has arrived everywhere. What such a snapshot sees is
-    known to all once its generation has ended; and whatever was written without knowing it has arrived everywhere once
-    the generation after that has ended. So after two, a version is no longer needed to judge by.
+    A generation begins with two looks at each member. It ends when each member's position on each other one covers
+    that other one's second snapshot: a batch that was begun within it has arrived everywhere. What a first snapshot
+    sees its author's second one sees, and so it is known to all once its generation has ended; and whatever was
+    written without knowing it has arrived everywhere once the generation after that has ended. So after two, a version
+    is no longer needed to judge by. One look would not do: members are looked at one after the other, and what one of
+    them had from another may be later than the look at that other.
     """
 
     members: Mapping[str, Origin] = field(default_factory=dict)
-    begun: Mapping[str, Snapshot] | None = None
-    ended: tuple[Mapping[str, Snapshot], ...] = ()
+    begun: Mapping[str, Look] | None = None
+    ended: tuple[Mapping[str, Look], ...] = ()
 
     def advance(
         self,
         members: Mapping[str, Origin],
-        now: Mapping[str, Snapshot],
+        now: Mapping[str, Look],
         positions: Mapping[tuple[str, str], Snapshot | None],
     ) -> None:
         """End the generation if the positions, by (source, target), say so; begin one where there is none.
 
-        members: whose histories the snapshots are of; where one is another than before, all begins anew.
+        members: whose histories the snapshots are of; where one is another than before, all begins anew. positions:
+        as they were before the first look of `now`.
         """
         if members != self.members:
             self.members, self.begun, self.ended = dict(members), None, ()
@@ -70,14 +81,15 @@ class Generations:
             self.begun = {name: now[name] for name in members}
 
     @staticmethod
-    def _over(begun: Mapping[str, Snapshot], positions: Mapping[tuple[str, str], Snapshot | None]) -> bool:
+    def _over(begun: Mapping[str, Look], positions: Mapping[tuple[str, str], Snapshot | None]) -> bool:
         pairs = [(source, target) for source in begun for target in begun if source != target]
-        at = [(positions.get(pair), begun[pair[0]]) for pair in pairs]
+        at = [(positions.get(pair), begun[pair[0]].second) for pair in pairs]
         return all(position is not None and position.covers(start) for position, start in at)
 
     def settled(self, member: str) -> Snapshot | None:
         """The snapshot of a member whose rows are needed no longer; None while fewer than two have ended."""
-        return self.ended[0].get(member) if len(self.ended) == 2 else None
+        look = self.ended[0].get(member) if len(self.ended) == 2 else None
+        return look.first if look else None
 
 
 State = dict[str, Generations]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from replicator import progress
 from replicator.capture.needs import Kind
@@ -31,12 +31,13 @@ class At:
 
 @dataclass(frozen=True)
 class Node:
-    """A node that answers. now: a snapshot taken after the positions were read."""
+    """A node that answers. now: a snapshot taken after the positions were read; later: one after every node's `now`."""
 
     database: Database
     connection: Connection
     origin: Origin
     now: Snapshot
+    later: Snapshot
     logs: Sequence[Captured]
     relations: Mapping[TableName, Relation]
 
@@ -92,10 +93,14 @@ def _reader(link: Link, node: Node, captured: Captured, at: At | None) -> Reader
 
 
 def take(stack: ExitStack, topology: Topology, install: Install, connector: Connector) -> Survey:
-    """Read the positions, then look at the nodes, whose connections stay open with `stack`."""
+    """Read the positions, then look at the nodes, whose connections stay open with `stack`, and then once more.
+
+    What a node has at the first look its author has at the second, in whatever order they are looked at.
+    """
     silent: dict[str, str] = {}
     positions = _positions(topology, install, connector, silent)
-    return Survey(topology, install, positions, _nodes(stack, topology, install, connector, silent), silent)
+    nodes = _look_again(_nodes(stack, topology, install, connector, silent), silent)
+    return Survey(topology, install, positions, nodes, silent)
 
 
 def _positions(topology: Topology, install: Install, connector: Connector, silent: dict[str, str]) -> dict[Key, At]:
@@ -136,14 +141,30 @@ def _nodes(
     return found
 
 
+def _look_again(nodes: Mapping[str, Node], silent: dict[str, str]) -> dict[str, Node]:
+    found: dict[str, Node] = {}
+    for name, node in nodes.items():
+        try:
+            with translated(name):
+                found[name] = replace(node, later=_snapshot(node.connection))
+        except ReplicatorError as error:
+            silent[name] = str(error)
+    return found
+
+
 def _look(connection: Connection, database: Database, install: Install) -> Node:
     mine = list(logs(connection, install).values())
-    now = fetch_one(connection, "select txid_current_snapshot()::text")[0]
+    now = _snapshot(connection)
     return Node(
         database=database,
         connection=connection,
         origin=progress.origin(connection, install),
-        now=Snapshot.parse(now),
+        now=now,
+        later=now,
         logs=mine,
         relations=describe(connection, [captured.table for captured in mine if captured.versions]),
     )
+
+
+def _snapshot(connection: Connection) -> Snapshot:
+    return Snapshot.parse(fetch_one(connection, "select txid_current_snapshot()::text")[0])

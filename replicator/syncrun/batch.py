@@ -129,15 +129,18 @@ class Batch:
             raise DefinitionChanged(f"{self._link}: a table's definition changed; looking again.")
 
     def _hold_unfilled(self) -> None:
-        """Send nothing yet of tables of which other masters are still to bring columns here: rows lack their values."""
+        """Send nothing yet of tables that other masters are still to fill here: whole, or in columns of which rows lack
+        the values.
+        """
         if not self._job.swap:
             return
         ready, link = self._ready, self._link
         unfilled = columns.unfilled(ready.source.connection, link.install, link.sync.name)
+        copying = progress.copying(ready.source.connection, link.install, link.sync.name)
         ready.held = {
             name
             for name, pair in ready.pairs.items()
-            if any(column.name in unfilled.get(name, ()) for column in pair.source.columns)
+            if name in copying or any(column.name in unfilled.get(name, ()) for column in pair.source.columns)
         }
 
     # --- what is in it ------------------------------------------------------------------------------------------
@@ -231,7 +234,7 @@ class Batch:
         there = progress.read(target, link.install, link.sync.name, link.source.name, lock=True)
         if (there.snapshot if there else None) != self._ready.position:
             raise Transient(f"{link}: another run has moved the position; looking again.")
-        if self._job.third:
+        if self._job.swap and link.source.name != link.lead:
             # The lead may be copying over a table, and setting where this link goes on.
             held = progress.tables(target, link.install, link.sync.name, link.source.name)
             if any(held.get(name) != at for name, at in self._ready.tables.items()):

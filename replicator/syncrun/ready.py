@@ -34,6 +34,7 @@ from replicator.table_copy import Pair, copy_tables, join
 from replicator.table_copy.copy import exported, holds
 from replicator.table_copy.join import reverse
 from replicator.table_copy.masters import open_joined
+from replicator.table_copy.meanwhile import Judges
 
 Report = Callable[[str], None]
 
@@ -110,8 +111,8 @@ class Ready:
     pairs: the tables that travel; of their columns those that travel. known: what is known of all tables' columns.
     fingerprints: of the source's and the target's definitions. tables: how far the target is with each table; one that
     it never had is not in it. wider: tables that have more columns on the target. filling: what is to be filled in.
-    held: tables of which the source sends nothing yet, for others are filling columns in there. blocked: those at
-    which an application has stood in the way. stages: the staging tables that the target's session has.
+    held: tables of which the source sends nothing yet, for others are filling it, or columns in it. blocked: those
+    at which an application has stood in the way. stages: the staging tables that the target's session has.
     """
 
     source: Source
@@ -334,6 +335,7 @@ def _join(
             back,
             job.report,
             job.stop,
+            Judges(job.rules, job.resolvers, job.names),
             thirds=job.thirds,
             overwrite=overwrite,
         )

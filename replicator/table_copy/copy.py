@@ -4,17 +4,18 @@ Each range is one transaction on the target: rows that are there already are com
 an empty range is filled by COPY as it comes. The snapshot is the position from which changes continue. A copy that is
 taken up again runs under a newer snapshot but keeps the older position: the changes in between are replayed, which
 does no harm where a batch carries rows as they are (`repeatable`). Which tables to copy is decided by the caller.
+On a master, where applications write while it is filled, `meanwhile` compares.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
+import psycopg
 from psycopg import IsolationLevel, sql
 
 from replicator import postgres, progress
@@ -24,6 +25,7 @@ from replicator.apply.stage import Stage, pump
 from replicator.apply.write import REFUSALS
 from replicator.capture import Captured
 from replicator.change import Counts
+from replicator.errors import LockedOut
 from replicator.failpoint import failpoint
 from replicator.model import Link, TableName
 from replicator.postgres import Connection, Connector, fetch_one
@@ -31,11 +33,12 @@ from replicator.progress import TablePosition, TableState
 from replicator.relations import Relation
 from replicator.signals import Stop
 from replicator.snapshot import NOTHING, Snapshot
-from replicator.table_copy import ranges
+from replicator.table_copy import meanwhile, ranges
+from replicator.table_copy.meanwhile import Own
+from replicator.table_copy.meter import Meter, Report
 
 WORKERS = 3
-
-Report = Callable[[str], None]
+ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -92,35 +95,6 @@ class _Unit:
     number: int
 
 
-class _Meter:
-    """Counts what the workers have moved, and says so now and then."""
-
-    def __init__(self, report: Report, stop: Stop, units: int, bytes_expected: int) -> None:
-        self._lock = threading.Lock()
-        self._report, self._stop, self._units = report, stop, units
-        self._expected = max(bytes_expected, 1)
-        self._bytes = self._done = self._rows = 0
-        self._began = self._said = time.monotonic()
-
-    def moved(self, size: int) -> None:
-        self._stop.raise_if_set()
-        with self._lock:
-            self._bytes += size
-            now = time.monotonic()
-            if now - self._said < 1:
-                return
-            self._said = now
-            rate = self._bytes / (now - self._began) / 1e6
-            share = max(100 * self._done // self._units, min(99, 100 * self._bytes // self._expected))
-            rows = self._rows
-        self._report(f"copying tables: {share} %, {rows} rows, {rate:.0f} MB/s")
-
-    def finished(self, counts: Counts) -> None:
-        with self._lock:
-            self._done += 1
-            self._rows += counts.rows
-
-
 def copy_tables(
     connector: Connector,
     link: Link,
@@ -129,17 +103,18 @@ def copy_tables(
     report: Report,
     stop: Stop,
     finish: Callable[[Connection], None] = lambda _: None,
+    own: Mapping[TableName, Own] | None = None,
 ) -> Counts:
     """Copy tables whole and leave them COPIED. Raises what the servers say, translated; what is done stays done.
 
-    finish: what is to be done on the target in the transaction that says so.
+    finish: what is to be done on the target in the transaction that says so. own: what a master has of its own of them.
     """
     positions = begin(connector, link, pairs, snapshot)
     units = list(_units(pairs, positions))
     expected = sum(ranges.size(snapshot.connection, pair.source) for pair in pairs)
-    meter = _Meter(report, stop, len(units), expected)
+    meter = Meter(report, stop, len(units), expected)
     report(f"copying {len(pairs)} tables in {len(units)} parts")
-    counts = _run(connector, link, units, snapshot, meter)
+    counts = _run(units, lambda: _Worker(connector, link, snapshot, meter, own or {}), meter)
     failpoint("copy.before-end")
     with open_target(connector, link, "copy") as target, target.transaction():
         for pair in pairs:
@@ -195,14 +170,14 @@ def _units(pairs: Sequence[Pair], positions: Mapping[TableName, TablePosition]) 
                 yield _Unit(pair, position, number)
 
 
-def _run(connector: Connector, link: Link, units: Sequence[_Unit], snapshot: Exported, meter: _Meter) -> Counts:
+def _run(units: Sequence[_Unit], begin_work: Callable[[], _Worker], meter: Meter) -> Counts:
     counts = Counts()
     with ThreadPoolExecutor(min(WORKERS, max(len(units), 1)), thread_name_prefix="copy") as pool, ExitStack() as stack:
         local = threading.local()
 
         def work(unit: _Unit) -> Counts:
             if not hasattr(local, "worker"):
-                local.worker = stack.enter_context(_Worker(connector, link, snapshot, meter))
+                local.worker = stack.enter_context(begin_work())
             worker: _Worker = local.worker
             return worker.copy(unit)
 
@@ -218,11 +193,17 @@ def _run(connector: Connector, link: Link, units: Sequence[_Unit], snapshot: Exp
     return counts
 
 
+Way = Callable[[_Unit, sql.Composable], Counts]
+"""Brings a range's rows, by the condition for the target's, inside the range's transaction."""
+
+
 class _Worker:
     """Two connections of one thread: the source under the shared snapshot, the target."""
 
-    def __init__(self, connector: Connector, link: Link, snapshot: Exported, meter: _Meter) -> None:
-        self._link, self._meter = link, meter
+    def __init__(
+        self, connector: Connector, link: Link, snapshot: Exported, meter: Meter, own: Mapping[TableName, Own]
+    ) -> None:
+        self._link, self._meter, self._own = link, meter, own
         self._source = connector.open(link.source, f"{link.sync.name} copy")
         try:
             self._source.execute("set transaction isolation level repeatable read, read only")
@@ -241,55 +222,87 @@ class _Worker:
 
     def copy(self, unit: _Unit) -> Counts:
         """One range, in one transaction on the target; again with care when a row was refused."""
+        ways = [self._fill, self._fill_carefully]
+        if unit.pair.name in self._own:  # it may have been refused because of what an application wrote meanwhile
+            ways.insert(1, self._merge)
         with postgres.translated(f"{self._link}: {unit.pair.name}"):
-            try:
-                return self._copy(unit, self._fill)
-            except REFUSALS:
-                return self._copy(unit, self._fill_carefully)
+            for way in ways[:-1]:
+                try:
+                    return self._patiently(unit, way)
+                except REFUSALS:
+                    continue
+            return self._patiently(unit, ways[-1])
 
-    def _copy(self, unit: _Unit, fill: Callable[[_Unit, sql.Composable], Counts]) -> Counts:
-        name = unit.pair.name
-        where = ranges.condition(unit.pair.target, unit.position.bounds, unit.number)
+    def _patiently(self, unit: _Unit, way: Way) -> Counts:
+        """Again while an application was quicker, or stands in the way."""
+
+        def work() -> Counts:
+            self._meter.moved(0)
+            try:
+                return self._copy(unit, way)
+            except psycopg.errors.LockNotAvailable as error:
+                raise LockedOut(str(error)) from error
+
+        return postgres.patiently(work, attempts=ATTEMPTS)
+
+    def _copy(self, unit: _Unit, fill: Way) -> Counts:
+        name, where = unit.pair.name, self._where(unit)
+        noted = where
+        own = self._own.get(name)
+        if own and unit.pair.target.key:
+            # What was written here is in its log as that, and must stay the newest of its row.
+            noted = sql.SQL("{} and {}").format(where, meanwhile.untouched(self._link, own, unit.pair.target))
         with self._target.transaction():
-            onward.note_range(self._target, self._link, unit.pair.target, where)
+            onward.note_range(self._target, self._link, unit.pair.target, noted)
             counts = fill(unit, where)
-            onward.note_range(self._target, self._link, unit.pair.target, where)
+            onward.note_range(self._target, self._link, unit.pair.target, noted)
             progress.add_range(self._target, self._link, name, unit.number)
             failpoint("copy.in-range")
         failpoint("copy.after-range")
         return counts
 
+    @staticmethod
+    def _where(unit: _Unit) -> sql.Composable:
+        return ranges.condition(unit.pair.target, unit.position.bounds, unit.number)
+
     def _fill(self, unit: _Unit, where: sql.Composable) -> Counts:
-        target = unit.pair.target
+        target, own = unit.pair.target, self._own.get(unit.pair.name)
         some = sql.SQL("select exists (select from {} t where {})").format(target.rows, where)
-        if fetch_one(self._target, some)[0]:
-            stage = self._staged(unit, Stage(target))
-            return diff.replace_different(self._target, self._link, stage, where)
+        if fetch_one(self._target, some)[0] or (own and meanwhile.anything(self._target, self._link, own)):
+            return self._merge(unit, where)
         stage = Stage(target)
         into = sql.SQL("{} ({})").format(
             target.identifier, sql.SQL(", ").join(sql.Identifier(name) for name in stage.names)
         )
-        query = self._query(unit, stage)
-        binary = target.binary and unit.pair.source.binary
+        source = unit.pair.source
+        query = sql.SQL("select {} from {} t where {}").format(
+            self._values(unit, stage), source.rows, ranges.condition(source, unit.position.bounds, unit.number)
+        )
+        binary = target.binary and source.binary
         return Counts(inserted=pump(self._source, query, self._target, into, binary=binary, moved=self._meter.moved))
 
     def _fill_carefully(self, unit: _Unit, where: sql.Composable) -> Counts:
-        stage = self._staged(unit, Stage(unit.pair.target, text=True))
-        return diff.replace_different(self._target, self._link, stage, where, careful=True)
+        return self._merge(unit, where, careful=True)
 
-    def _staged(self, unit: _Unit, stage: Stage) -> Stage:
+    def _merge(self, unit: _Unit, where: sql.Composable, *, careful: bool = False) -> Counts:
+        """Compare with what is there. With care values come as text: one that no type holds can be found so."""
+        pair, own = unit.pair, self._own.get(unit.pair.name)
+        stage = own.stage(pair.target, text=careful) if own else Stage(pair.target, text=careful)
         stage.create(self._target)
-        query = sql.SQL("select false, x.* from ({}) x").format(self._query(unit, stage))
-        stage.fill(self._source, query, self._target, self._meter.moved, binary=unit.pair.source.binary)
-        return stage
+        source_where = ranges.condition(pair.source, unit.position.bounds, unit.number)
+        values = self._values(unit, stage)
+        query = meanwhile.staged_rows(self._link, pair.captured, pair.source, stage, values, source_where)
+        stage.fill(self._source, query, self._target, self._meter.moved, binary=pair.source.binary)
+        if own is None:
+            return diff.replace_different(self._target, self._link, stage, where, careful=careful)
+        return meanwhile.merge(self._target, self._link, own, stage, where, careful=careful)
 
-    def _query(self, unit: _Unit, stage: Stage) -> sql.Composed:
+    @staticmethod
+    def _values(unit: _Unit, stage: Stage) -> sql.Composed:
         source = unit.pair.source
-        values = sql.SQL(", ").join(
+        return sql.SQL(", ").join(
             sql.SQL("t.{}::{}").format(
                 sql.Identifier(name), sql.SQL("text" if stage.text else source.column(name).stage_type)
             )
             for name in stage.names
         )
-        where = ranges.condition(source, unit.position.bounds, unit.number)
-        return sql.SQL("select {} from {} t where {}").format(values, source.rows, where)

@@ -2,12 +2,13 @@
 
 By what the two hold: an empty side is filled from the other; equal tables are taken as they are; different tables
 stop the join until a person says which side to copy (`onetimecopy`). Only the link from the sync's source does this,
-for both directions: the way back is opened first, from before the copy, so no local write falls in between.
+for both directions: the way back is opened first, from before the copy, so no local write falls in between. Nothing
+flows there until the copy is made; what it does with rows that were written meanwhile is in `meanwhile`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from psycopg import sql
@@ -15,6 +16,7 @@ from psycopg import sql
 from replicator import postgres, progress
 from replicator.apply.session import open_target
 from replicator.apply.stage import Stage
+from replicator.capture import Captured
 from replicator.capture.setup import logs
 from replicator.change import Counts
 from replicator.errors import SchemaMismatch
@@ -24,8 +26,10 @@ from replicator.postgres import Connection, Connector, fetch_one
 from replicator.progress import TablePosition, TableState
 from replicator.relations import Relation
 from replicator.signals import Stop
-from replicator.table_copy.copy import Exported, Pair, Report, begin, copy_tables, exported, holds
+from replicator.table_copy.copy import Exported, Pair, begin, copy_tables, exported, holds
 from replicator.table_copy.masters import known_positions, logs_by_table, note_positions, take_over
+from replicator.table_copy.meanwhile import Judges, Own
+from replicator.table_copy.meter import Report
 
 
 def reverse(link: Link) -> Link:
@@ -40,14 +44,16 @@ def join(
     back: Sequence[Pair],
     report: Report,
     stop: Stop,
+    judges: Judges,
     *,
     thirds: Sequence[Database] = (),
     overwrite: bool = False,
 ) -> Counts:
     """Join tables of a swap whose link starts at the sync's source; `back` are the pairs of the other direction.
 
-    thirds: the swap's other masters. overwrite: copy the source over the target whatever they hold. Raises
-    SchemaMismatch when both sides hold rows and these differ, naming all such tables; nothing is touched then.
+    judges: decide where both have written a row. thirds: the swap's other masters. overwrite: copy the source over
+    the target whatever they hold. Raises SchemaMismatch when both sides hold rows and these differ, naming all such
+    tables; nothing is touched then.
     """
     way_back = reverse(link)
     with exported(connector, link) as here, exported(connector, way_back) as there:
@@ -70,22 +76,32 @@ def join(
         failpoint("join.after-way-back")
         opened = [p for p in forward if p.name not in to_target]
         with open_target(connector, link, "join") as target:
-            log_of = logs_by_table(logs(target, link.install))
+            own = _own(connector, link, logs_by_table(logs(target, link.install)), judges)
             # At once, and before the copy: what is equal now may be written on both sides while the rest is copied.
             with target.transaction():
                 note_positions(target, link, forward, known)
                 failpoint("join.before-opening")
                 _take_as_equal(target, link, opened, here, anew=overwrite)
                 if thirds and opened:
-                    take_over(here, target, link, opened, log_of)
+                    take_over(here, target, link, opened, own)
             failpoint("join.after-opening")
 
         def finish(target: Connection) -> None:
-            take_over(here, target, link, copied, log_of)
+            take_over(here, target, link, copied, own)
 
-        counts = copy_tables(connector, link, copied, here, report, stop, finish)
+        counts = copy_tables(connector, link, copied, here, report, stop, finish, own)
         failpoint("join.after-copy")
-        return counts + copy_tables(connector, way_back, copied_back, there, report, stop)
+        own_back = _own(connector, way_back, {pair.name: pair.captured for pair in forward}, judges)
+        return counts + copy_tables(connector, way_back, copied_back, there, report, stop, own=own_back)
+
+
+def _own(
+    connector: Connector, link: Link, log_of: Mapping[TableName, Captured], judges: Judges
+) -> dict[TableName, Own]:
+    """What the link's target has of its own of the tables that its source follows. log_of: the target's logs."""
+    with open_target(connector, reverse(link), "join") as source:
+        followed = progress.followed(source, link.install, link.sync.name, link.target.name)
+    return {name: Own(log_of[name], seen, judges) for name, seen in followed.items() if name in log_of}
 
 
 def _choose(

@@ -14,6 +14,7 @@ from psycopg import sql
 from replicator import progress
 from replicator.apply.stage import pump
 from replicator.capture import Captured, Kind
+from replicator.capture.read import match_keys
 from replicator.errors import CaptureMissing
 from replicator.failpoint import failpoint
 from replicator.model import Database, Link, TableName
@@ -21,6 +22,7 @@ from replicator.postgres import Connection, fetch_one
 from replicator.progress import TablePosition, TableState
 from replicator.snapshot import NOTHING
 from replicator.table_copy.copy import Exported, Pair, repeatable
+from replicator.table_copy.meanwhile import Own, newest_versions
 
 Known = Mapping[TableName, Mapping[str, TablePosition]]
 """By table and third master: where the source was with it."""
@@ -58,12 +60,12 @@ def note_positions(target: Connection, link: Link, pairs: Sequence[Pair], known:
 
 
 def take_over(
-    source: Exported, target: Connection, link: Link, pairs: Sequence[Pair], logs: Mapping[TableName, Captured]
+    source: Exported, target: Connection, link: Link, pairs: Sequence[Pair], own: Mapping[TableName, Own]
 ) -> None:
     """Let the target know the source's versions and floor, and go on with the third masters. In a transaction."""
     for pair in pairs:
         if pair.source.key:
-            _ship_versions(source, target, link, pair, logs[pair.name])
+            _ship_versions(source, target, link, pair, own[pair.name])
     failpoint("join.after-versions")
     _raise_floor(source, target, link)
     failpoint("join.after-floor")
@@ -71,31 +73,37 @@ def take_over(
         progress.copied(target, link, name)
 
 
-def _ship_versions(source: Exported, target: Connection, link: Link, pair: Pair, log: Captured) -> None:
+def _ship_versions(source: Exported, target: Connection, link: Link, pair: Pair, own: Own) -> None:
+    log = own.log
     columns = sql.SQL(", ").join(sql.Identifier(f"k{i + 1}") for i in range(len(log.key)))
-    places = [sql.Identifier("l", f"k{pair.captured.key.index(name) + 1}") for name in log.key]
-    keys = sql.SQL(", ").join(places)
-    query = sql.SQL(
-        "select {keys}, x.at, coalesce((x.last).origin, {node}), (x.last).op, false, (x.last).author,"
-        " case when (x.last).origin is null then (x.last).xid else (x.last).source_xid end"
-        " from (select (array_agg(l order by l.seq desc))[1] as last,"
-        " greatest(max(l.changed_at) filter (where l.origin is null),"
-        " max(l.changed_at) filter (where l.origin is not null)"
-        " + case when (array_agg(l.origin order by l.seq desc))[1] is null then interval '1 microsecond'"
-        " else interval '0' end) as at"
-        " from {log} l where l.op <> '+' group by {grouped}) x"
-    ).format(
-        keys=sql.SQL(", ").join(
-            sql.SQL("(x.last).{}").format(sql.Identifier(f"k{pair.captured.key.index(name) + 1}")) for name in log.key
-        ),
-        node=sql.Literal(link.source.id),
-        log=sql.Identifier(link.install.schema, pair.captured.log),
-        grouped=keys,
+    keys = sql.SQL(", ").join(sql.Identifier("x", f"k{pair.captured.key.index(name) + 1}") for name in log.key)
+    query = sql.SQL("select {}, x.at, x.origin, x.op, false, x.author, x.xid from ({}) x").format(
+        keys, newest_versions(link, pair.captured)
     )
     into = sql.SQL("{} ({}, changed_at, origin, op, onward, author, source_xid)").format(
         sql.Identifier(link.install.schema, log.log), columns
     )
-    pump(source.connection, query, target, into, binary=False, moved=lambda _: None)
+    if pump(source.connection, query, target, into, binary=False, moved=lambda _: None):
+        _put_behind(target, link, pair, own)
+
+
+def _put_behind(target: Connection, link: Link, pair: Pair, own: Own) -> None:
+    """Let what was written on the target during the copy be newer than the versions that were shipped just now.
+
+    The order of a row's versions is that of `seq`, which is never below zero otherwise.
+    """
+    target.execute(
+        sql.SQL(
+            "update {log} x set seq = -x.seq where x.xid = txid_current() and exists (select from {log} l"
+            " where {match} and {written} and l.op <> '+' and l.seq > coalesce((select max(o.seq) from {log} o"
+            " where {other} and o.origin is not null and o.op <> '+' and o.xid <> txid_current()), 0))"
+        ).format(
+            log=sql.Identifier(link.install.schema, own.log.log),
+            match=match_keys(pair.target, "l", "x"),
+            other=match_keys(pair.target, "o", "x"),
+            written=own.written(),
+        )
+    )
 
 
 def _raise_floor(source: Exported, target: Connection, link: Link) -> None:

@@ -21,14 +21,21 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.servers import Server
-from tests.howto.hosts import Cluster, Host, build, same, soon, unchanged_for
-
-TABLES = ("pgbench_branches", "pgbench_tellers", "pgbench_accounts")
-HISTORY = "pgbench_history"
-START = ("Checking for existing processes", "Removing /var/run/bucardo/fullstopbucardo", "Starting Bucardo")
-EMPTY = "There are no entries in the '{}' table."
-REMOVED = 'Removed <any> "{}"'
-NOTE = "Note: <any>table triggers<any>"
+from tests.howto.expected import (
+    COPY_LINES,
+    DAILY_PURGE,
+    EMPTY,
+    NOTE,
+    NOTHING,
+    PURGE_SCRIPT,
+    REMOVED,
+    detail,
+    herds,
+    started,
+    tables,
+)
+from tests.howto.hosts import Cluster, build, same, soon, unchanged_for
+from tests.howto.reading import CHANGED, HISTORY, TABLES, address, count, equal, history, query, settled, state
 
 
 @pytest.fixture
@@ -147,7 +154,7 @@ def _copy_whole(c: Cluster) -> None:
     m("pgbench -h 10.11.12.241 -p 5432 -U postgres -c 1 -t 3 test1")  # 25
     soon(lambda: history(m, 241) == history(m, 242), "the history is copied again")
     assert history(m, 241) not in (before, ours)
-    settled(m, "test1_slave", 241, 242)
+    settled(m, 241, 242)
     before = history(m, 241)
     s("pgbench -h 10.11.12.242 -p 5432 -U postgres -c 1 -t 3 test1")  # 26
     assert history(m, 242) != before == history(m, 241)
@@ -370,137 +377,3 @@ def _housekeep(c: Cluster) -> None:
     log = (c.master.folder / "bucardo-purge").read_text()
     assert re.search(r"(?s)BEGIN DAILY PURGE.*\nDELETE \d+\nDROP TABLE\n=+END DAILY PURGE", log), log
     assert c.master(f"psql -d bucardo -Atc \"select to_regclass('freezer.child_q_{day}')\"") == "\n"
-
-
-DAILY_PURGE = """\
-DELETE FROM q WHERE (started < now() + '1 day ago'::interval OR ended < now() + '1 day ago'::interval
-OR aborted < now() + '1 day ago'::interval OR cdate < now() + '1 day ago'::interval)
-AND (ended IS NULL OR aborted IS NULL);
-"""
-
-PURGE_SCRIPT = """\
-#!/bin/bash
-echo =======BEGIN DAILY PURGE ========>> bucardo-purge
-date >> bucardo-purge
-echo ========>> bucardo-purge
-PGPASSWORD=`grep dbpass $(which bucardo_ctl) | awk -F '=' '{print $2;}'`
-export PGPASSWORD
-psql -U bucardo -d bucardo < bucardo_daily_purge.sql >> bucardo-purge 2>&1
-DROP_OLD_CHILD_Q="DROP TABLE freezer.child_q_"
-DROP_OLD_CHILD_Q+=`/bin/date --date 'last Sunday' "+%Y%m%d"`
-DROP_OLD_CHILD_Q+=';'
-echo $DROP_OLD_CHILD_Q | psql -U bucardo -d bucardo >> bucardo-purge 2>&1
-echo ========END DAILY PURGE =========>> bucardo-purge
-"""
-"""The how-to's script; only its files and programs lie elsewhere."""
-
-CHANGED = (
-    "pgbench_branches",
-    *(
-        f"(select * from pgbench_{name}s where {name[0]}id in (select {name[0]}id from pgbench_history))"
-        for name in ("teller", "account")
-    ),
-)
-"""The rows of the last transactions, which the history names."""
-
-NOTHING = {"code": "db", "db": "db", "dbgroup": "dbgroup", "table": "goat", "sequence": "goat", "herd": "herd"}
-NOTHING |= {"sync": "sync", "customcode": "db"}
-
-COPY_LINES = ("Custom select:         no", "Post-copy analyze:     yes", "Delete method:         delete")
-
-
-def address(host: Host) -> str:
-    """A host's address, as the how-to has it."""
-    assert host.server
-    return "10.11.12." + host.server.host.rpartition(".")[2]
-
-
-def started(printed: str) -> None:
-    """What `start` prints; the second line comes twice when a pid file was there too, and then names it here."""
-    lines = printed.splitlines()
-    assert (lines[0], lines[1], lines[-1]) == START, printed
-    assert lines[2:-1] in ([], [START[1]], ["Removing /var/run/bucardo/bucardo.mcp.pid"]), printed
-
-
-def herds(printed: str, delta: str, copy: str, *, wide: bool = True) -> None:
-    """What `list herds` prints; the members of alpha in the order in which this pgbench creates them."""
-    lines = printed.splitlines()
-    beta = f"Herd: beta{' ' if wide else ''}"
-    assert lines[1:] == [
-        f"  Used in syncs: {delta}",
-        f"{beta}  DB: test1_master  Members: public.pgbench_history",
-        f"  Used in syncs: {copy}",
-    ], printed
-    head, _, members = lines[0].partition("  Members: ")
-    assert head == "Herd: alpha  DB: test1_master"
-    assert sorted(members.split(", ")) == sorted(f"public.{name}" for name in TABLES)
-
-
-def tables(db: str) -> list[str]:
-    """What `list tables` prints."""
-    keys = {"accounts": "aid (int4)", "branches": "bid (int4)", "history": "none", "tellers": "tid (int4)"}
-    return [f"Table: {f'public.pgbench_{name}':<23}  DB: {db}  PK: {key}" for name, key in keys.items()]
-
-
-def detail(name: str, kind: str, herd: str, number: int, counts: str, more: tuple[str, ...]) -> list[str]:
-    """What `status SYNC` prints."""
-    return [
-        "Days back: 3  User: bucardo  Database: bucardo  PID of Bucardo MCP: <pid>",
-        "=" * 70,
-        f"Sync name:             {name}",
-        "Current state:         idle (PID = <pid>)",
-        f"Type:                  {kind}",
-        f"Source herd/database:  {herd} / test1_master",
-        "Target database:       test1_slave",
-        f"Tables in sync:        {number}",
-        "Last good:             <spaced> (time to run: <ago>)",
-        "Last good time:        <any>  Target: test1_slave",
-        f"Ins/Upd/Del:           {counts}",
-        "Last bad:              unknown",
-        f"PID file:              /var/run/bucardo/bucardo.ctl.sync.{name}.pid",
-        "PID file created:      <any>",
-        "Status:                active",
-        "Limitdbs:              0",
-        "Priority:              0",
-        "Checktime:             none",
-        "Overdue time:          00:00:00",
-        "Expired time:          00:00:00",
-        "Stayalive:             yes      Kidsalive:     yes",
-        "Rebuild index:         0        Do_listen:     no",
-        "Ping:                  yes      Makedelta:     no",
-        "Onetimecopy:           0",
-        *more,
-    ]
-
-
-def query(host: Host, number: int, text: str) -> str:
-    """Ask a server."""
-    return host(f'psql -h 10.11.12.{number} -p 5432 -d test1 -At -c "{text}"').rstrip("\n")
-
-
-def count(host: Host, number: int, table: str) -> str:
-    """How many rows a table has."""
-    return query(host, number, f"select count(*) from {table}")
-
-
-def history(host: Host, number: int) -> list[str]:
-    """The rows of pgbench_history."""
-    return query(host, number, f"select * from {HISTORY} order by mtime, tid, aid").splitlines()
-
-
-def state(host: Host, number: int, table: str) -> str:
-    """A digest of a table."""
-    return query(host, number, f"select md5(string_agg(t::text, ';' order by t::text)) from {table} t")
-
-
-def equal(host: Host, names: tuple[str, ...], *numbers: int) -> bool:
-    """Whether tables are the same on servers."""
-    return all(len({state(host, number, name) for number in numbers}) == 1 for name in names)
-
-
-def settled(host: Host, _target: str, one: int, other: int) -> None:
-    """Wait until a copy that may still be under way is done: two equal histories, and idle syncs."""
-    soon(
-        lambda: history(host, one) == history(host, other) and host("bucardo_ctl status").count("|idle ") == 2,
-        "nothing is on its way",
-    )

@@ -115,7 +115,9 @@ def test_a_sync_begins_when_it_is_added(two: Ctl, master: Node):
 
 def test_options_of_a_sync_act_or_are_kept(two: Ctl):
     two("add herd h a db=master")
-    two("add sync s source=h targetdb=slave type=pushdelta onetimecopy=2 makedelta=yes checktime='10 min' priority=3")
+    options = "onetimecopy=2 makedelta=yes checktime='10 min' priority=3 stayalive=yes overdue=1h"
+    printed = two(f"add sync s source=h targetdb=slave type=pushdelta {options}")
+    assert printed == 'Added sync "s"\nNote: priority: kept and shown, without effect here\n'
     sync = two.topology().syncs["s"]
     assert (sync.onetimecopy, sync.makedelta, str(sync.checktime)) == (OneTimeCopy.EMPTY, True, "0:10:00")
     shown = two("list sync s -vv")
@@ -125,6 +127,7 @@ def test_options_of_a_sync_act_or_are_kept(two: Ctl):
         ' * onetimecopy : changed from "2" to "0"\n'
         ' * ping : changed from "yes" to "no"\n'
         ' * priority : changed from "3" to "5"\n'
+        "Note: priority: kept and shown, without effect here\n"
     )
     assert two("update sync s ping=no") == 'No change needed for sync "s"\n'
     assert two("update sync s type=fullcopy deletemethod=truncate").count("changed from") == 2
@@ -237,7 +240,9 @@ def test_another_catalog_is_found_by_options(two: Ctl, catalog_node: Node, tmp_p
 
 
 def test_custom_code_is_a_hook_or_a_rule(two: Ctl, tmp_path: Path):
-    (tmp_path / "code.py").write_text("def run(info): ...\ndef decide(info): ...\n")
+    (tmp_path / "code.py").write_text(
+        "def run(info): ...\ndef decide(info): ...\ndef judge(incoming, local, info): ...\n"
+    )
     two("add sync s tables=public.a,b targetdb=slave type=swap db=master standard_conflict=latest")
     assert two("list customcode", 1) == "There are no entries in the 'db' table.\n"
     assert two("add customcode c whenrun=after_sync src_code=code.py sync=s") == 'Added customcode "c"\n'
@@ -245,8 +250,8 @@ def test_custom_code_is_a_hook_or_a_rule(two: Ctl, tmp_path: Path):
     hooks = {hook.name: hook for hook in two.topology().syncs["s"].hooks}
     assert (hooks["c"].moment, hooks["c"].call) == ("after_sync", f"python:{tmp_path}/code.py:run")
     assert (hooks["d"].moment, hooks["d"].tables) == ("after_rows", ("public.a",))
-    two("add customcode e whenrun=conflict src_code=python:json:loads goat=public.b")
-    assert two.topology().syncs["s"].strategies == ((TableName("public", "b"), "python:json:loads"),)
+    two("add customcode e whenrun=conflict src_code=code.py:judge goat=public.b")
+    assert two.topology().syncs["s"].strategies == ((TableName("public", "b"), f"python:{tmp_path}/code.py:judge"),)
     assert [line.split()[1] for line in two("list code").splitlines()] == ["c", "d", "e"]
     assert 'whenrun : changed from "after_sync" to "before_txn"' in two("update customcode c whenrun=before_txn")
     assert two("remove customcode c e") == 'Removed customcode "c"\nRemoved customcode "e"\n'

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from replicator.conflict import Claim, Rule
 from replicator.model import Strategy
-from tests.simulator.world import Rules, World
+from tests.simulator.world import AT_ONCE, Rules, World
 
 Event = tuple[str, tuple[int, ...]]
 
@@ -29,6 +29,9 @@ RULES = {
 }
 """The strategies, by name. `function` stands for any function, SQL or Python: one that answers by chance; `merge` for
 one that makes a third row of both, in which all is that was in either."""
+
+PACES = (AT_ONCE, 1, 2)
+"""How many nodes a survey of the purge looks at between two events, by turns of the seed."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,8 @@ def play(history: History, events: Iterable[Event] | None = None, rules: Rules |
         return chance.random() < 0.5
 
     decide = by_chance if history.strategy == "function" else None
-    world = World(history.nodes, history.keys, RULES[history.strategy], rules or Rules(), decide)
+    pace = PACES[history.seed % len(PACES)]
+    world = World(history.nodes, history.keys, RULES[history.strategy], rules or Rules(), decide, pace)
     world.merges = history.strategy == "merge"
     for node, skew in zip(world.nodes.values(), history.skews, strict=False):
         node.skew = timedelta(seconds=skew)
@@ -118,6 +122,7 @@ def play(history: History, events: Iterable[Event] | None = None, rules: Rules |
 def step(world: World, event: Event) -> None:
     """One event. One that cannot happen now does not."""
     world.now += timedelta(milliseconds=1)
+    world.look_on()
     kind, numbers = event
     node = numbers[0]
     if kind in ("add", "remove"):
@@ -168,6 +173,8 @@ def judge(world: World, history: History) -> str:
     left = set().union(*(node.left for node in world.nodes.values()))
     if problem := _unequal(world, left) or _unaccounted(world) or _wrong_sums(world):
         return problem
+    world.pace = AT_ONCE
+    world.look_on()
     for _ in range(3):
         world.survey()
         for number in world.members:

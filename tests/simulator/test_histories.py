@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from replicator import conflict
-from tests.simulator.history import RULES, History, draw, play, report, shrink, with_rows
+from tests.simulator.history import HOUR, PACES, RULES, Event, History, draw, play, report, shrink, with_rows
 from tests.simulator.world import Rules
 
 FIRST = int(os.environ.get("PGHERD_TEST_SEED") or 1)
@@ -46,7 +46,7 @@ def test_a_row_that_is_new_needs_each_rule(rule: str) -> None:
 
 
 KNOWN_TO_NEED = {
-    "floor": (Rules(floor=False), [("order", 1306), ("random", 1782), ("source", 1047)]),
+    "floor": (Rules(floor=False), [("order", 8022), ("random", 1782), ("source", 1047)]),
     "re-reading once rows are locked": (
         Rules(reread=False),
         [("latest", 1), ("order", 9), ("random", 14), ("source", 6)],
@@ -65,6 +65,21 @@ def test_no_rule_can_be_left_out(rule: str) -> None:
         history = draw(seed, strategy)
         assert not play(history), f"{strategy}, seed {seed} goes wrong even with every rule"
         assert play(history, rules=without), f"{strategy}, seed {seed} goes well without the rule, too"
+
+
+def test_a_generation_ends_by_a_second_look_at_the_nodes() -> None:
+    """A version that is written and applied between two looks; its rival arrives when two generations have ended."""
+    wait: list[Event] = [("heal", (1, 1))] * 7
+    back: list[Event] = [("run", pair) for pair in ((1, 3), (2, 1), (2, 3), (3, 1), (3, 2))]
+    events = (
+        *[("survey", (1, 1)), ("write", (1, 9, 0, 0, 0)), ("run", (1, 3)), *wait, *back],
+        *[("survey", (1, 1)), *wait, *back],
+        *[("write", (2, 9, 0, 0, 0)), ("read", (2, 3)), ("run", (1, 2)), ("survey", (1, 1)), *wait],
+        *[("purge", (3, 3)), ("lock", (2, 3)), ("land", (2, 3))],
+    )
+    history = History(PACES.index(1), "latest", 3, 1, (HOUR, 0, 0), events)
+    assert not play(history)
+    assert "on 1" in play(history, rules=Rules(second_look=False))
 
 
 def test_versions_must_be_later_than_what_they_replace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from replicator import conflict
 from replicator.conflict import Claim, Newest, Outcome, Rule, Standing, Version
 from replicator.model import Strategy
-from replicator.purge.rule import Generations, Reader, horizon
+from replicator.purge.rule import Generations, Look, Reader, horizon
 from replicator.snapshot import NOTHING, Snapshot
 
 MADE, INITIAL = 1000, 100
@@ -23,6 +23,7 @@ MADE, INITIAL = 1000, 100
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Rules:
     early: bool = True  # what is counted on a row waits where the row is yet to come
     own_part: bool = True  # a row's maker sends what it has counted itself, and no more
     generations: bool = True  # versions stay for two generations
+    second_look: bool = True  # a generation ends by a second look at the nodes, after the first at every one
 
 
 @dataclass(slots=True)
@@ -189,8 +191,13 @@ Decide = Callable[[Claim, Claim, str], bool | None]
 class World:
     """The nodes, by id, and the links between all pairs of members. The first node is the sync's source."""
 
-    def __init__(self, nodes: int, keys: int, rule: Rule, rules: Rules, decide: Decide | None = None) -> None:
+    def __init__(
+        self, nodes: int, keys: int, rule: Rule, rules: Rules, decide: Decide | None = None, pace: int = AT_ONCE
+    ) -> None:
+        """pace: how many looks at nodes a survey takes between two events."""
         self.rules = rules
+        self.pace = pace
+        self.looks: Iterator[None] | None = None
         self.rule = rule
         self.decide = decide or rule.wins
         self.merges = False
@@ -557,11 +564,33 @@ class World:
     # --- the purge ----------------------------------------------------------------------------------------------
 
     def survey(self) -> None:
-        """Let a generation end if it has."""
+        """Begin to look at the nodes, unless that is under way; at the end a generation ends if it has."""
+        if self.looks is None:
+            self.looks = self._survey()
+            self.look_on()
+
+    def look_on(self) -> None:
+        """Look at some more nodes, if a survey is under way."""
+        for _ in range(self.pace):
+            if self.looks is not None and next(self.looks, self) is self:
+                self.looks = None
+
+    def _survey(self) -> Iterator[None]:
+        """Positions first, then one node after the other, twice."""
+        members = list(self.members)
+        positions = {(str(a), str(b)): self.nodes[b].positions.get(a) for a, b in self.pairs()}
+        looks: list[dict[str, Snapshot]] = [{}, {}]
+        for look in looks:
+            for number in members:
+                yield
+                look[str(number)] = self.nodes[number].snapshot()
+        if members != self.members:
+            return  # what is declared has changed meanwhile
+        first, second = looks if self.rules.second_look else looks[:1] * 2
         self.generations.advance(
-            {str(number): number for number in self.members},  # type: ignore[misc]
-            {str(number): self.nodes[number].snapshot() for number in self.members},
-            {(str(a), str(b)): self.nodes[b].positions.get(a) for a, b in self.pairs()},
+            {str(number): number for number in members},  # type: ignore[misc]
+            {str(number): Look(first[str(number)], second[str(number)]) for number in members},
+            positions,
         )
 
     def purge(self, number: int) -> None:

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from replicator.progress import Origin
-from replicator.purge.rule import Generations, Reader, horizon
+from replicator.purge.rule import Generations, Look, Reader, horizon
 from replicator.snapshot import NOTHING, Snapshot
 
 LATER = Snapshot(1000, 1000)
@@ -63,14 +63,18 @@ def at(xid: int) -> Snapshot:
     return Snapshot(xid, xid)
 
 
+def look(xid: int) -> Look:
+    return Look(at(xid), at(xid))
+
+
 def test_two_generations_must_end() -> None:
     generations = Generations()
     now = 10
     for ended in range(3):
         assert (generations.settled("a") is not None) is (ended >= 2)
-        generations.advance(BOTH, {"a": at(now), "b": at(now)}, {})
+        generations.advance(BOTH, {"a": look(now), "b": look(now)}, {})
         now += 1
-        generations.advance(BOTH, {"a": at(now), "b": at(now)}, {("a", "b"): at(now), ("b", "a"): at(now)})
+        generations.advance(BOTH, {"a": look(now), "b": look(now)}, {("a", "b"): at(now), ("b", "a"): at(now)})
     assert generations.settled("a") == at(11)
 
 
@@ -90,7 +94,7 @@ def test_a_generation_goes_on_until_every_pair_has_passed_its_beginning(
 ) -> None:
     generations = Generations()
     for _ in range(5):
-        generations.advance(BOTH, {"a": at(10), "b": at(10)}, positions)
+        generations.advance(BOTH, {"a": look(10), "b": look(10)}, positions)
     assert generations.ended == ()
 
 
@@ -98,10 +102,10 @@ def test_a_member_of_another_history_or_name_begins_all_anew() -> None:
     for changed in ({"a": origin(2), "b": origin()}, {"a": origin(), "c": origin()}):
         generations = Generations()
         for now in range(10, 20):
-            where = {name: at(now) for name in BOTH}
+            where = {name: look(now) for name in BOTH}
             generations.advance(BOTH, where, {("a", "b"): at(now), ("b", "a"): at(now)})
         assert generations.settled("a")
-        generations.advance(changed, {name: at(5) for name in changed}, {})
+        generations.advance(changed, {name: look(5) for name in changed}, {})
         assert (generations.settled("a"), generations.ended) == (None, ())
 
 
@@ -141,7 +145,9 @@ class Swap:
             for xid in filter(seen.sees, range(1, node.next_xid)):
                 self.learned.setdefault((name, xid), self.nodes[other].snapshot())
         elif event == "purge":
-            self.generations.advance(BOTH, {n: node.snapshot() for n, node in self.nodes.items()}, self.positions)
+            self.generations.advance(
+                BOTH, {n: Look(node.snapshot(), node.snapshot()) for n, node in self.nodes.items()}, self.positions
+            )
         else:
             if event == "begin":
                 node.running.add(node.next_xid)

@@ -40,9 +40,7 @@ def add(session: Session, _noun: str, words: tuple[str, ...]) -> None:
     check(session, code)
     converge(session, attached(current, code))
     remember(session, code)
-    for key in IDLE:
-        if key in pairs:
-            session.catalog.set_habit("code", name, key, pairs[key])
+    session.keep("code", name, {key: pairs[key] for key in IDLE if key in pairs})
     session.say(f'Added customcode "{name}"')
 
 

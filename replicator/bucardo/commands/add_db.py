@@ -48,9 +48,7 @@ def add(session: Session, _noun: str, words: tuple[str, ...]) -> None:
         if database.active:
             _reach(session, database)
         converge(session, desired)
-    for name in IDLE:
-        if name in pairs:
-            session.catalog.set_habit("db", database.name, name, pairs[name])
+    session.keep("db", database.name, {name: pairs[name] for name in IDLE if name in pairs})
     session.say("\n".join(said))
 
 

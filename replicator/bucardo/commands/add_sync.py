@@ -12,7 +12,7 @@ from replicator.bucardo.declaring import converge, existing, new
 from replicator.bucardo.grammar import duplicate_free
 from replicator.bucardo.herds import with_rules
 from replicator.bucardo.session import Session, missing
-from replicator.bucardo.syncs import split
+from replicator.bucardo.syncs import IDLE, SHOWN, split
 from replicator.errors import UsageError
 from replicator.model import CopyMethod, Herd, OneTimeCopy, Sync, SyncType, Topology
 
@@ -36,10 +36,17 @@ def add(session: Session, _noun: str, words: tuple[str, ...]) -> None:
     if kind is SyncType.SWAP:
         desired = _decided(desired, desired.syncs[sync.name], "strategy" in fields)
     converge(session, desired)
-    for name, value in kept.items():
-        session.catalog.set_habit("sync", sync.name, name, value)
+    keep(session, sync.name, kept)
     begin(session, sync.name)
     session.say(f'Added sync "{sync.name}"')
+
+
+def keep(session: Session, name: str, options: Mapping[str, str]) -> None:
+    """Keep options of a sync: those that `status` heeds, those whose value is the default, and those without effect."""
+    quiet = {key for key, value in options.items() if key in SHOWN or IDLE[key] == value}
+    for key in quiet:
+        session.catalog.set_habit("sync", name, key, options[key])
+    session.keep("sync", name, {key: value for key, value in options.items() if key not in quiet})
 
 
 def type_of(pairs: Mapping[str, str]) -> SyncType:

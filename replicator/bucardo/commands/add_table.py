@@ -47,6 +47,5 @@ def add(session: Session, noun: str, words: tuple[str, ...]) -> None:
 
 def keep(session: Session, goat: Goat, pairs: Mapping[str, str]) -> None:
     """Keep the options of a table that have no effect."""
-    for name in IDLE:
-        if name in pairs:
-            session.catalog.set_habit(goat.kind, goats.habit_name(goat), name, kept(name, pairs[name]))
+    options = {name: kept(name, pairs[name]) for name in IDLE if name in pairs}
+    session.keep(goat.kind, goats.habit_name(goat), options)

@@ -20,7 +20,7 @@ PAGES = {
     "  [standard_conflict= makedelta= ping= checktime= onetimecopy=0|1|2 deletemethod=delete|truncate status= ...]",
     "add table": "add table NAME ... [db= herd= standard_conflict=source|target|skip|random|latest|abort ...]",
     "deactivate": "deactivate SYNC... [SECONDS]\nLet syncs rest, also over restarts. With SECONDS wait until they do.",
-    "delete": "delete: see remove",
+    "delete": "delete <type> NAME ...\nThe same as remove.",
     "inspect": "inspect table NAME ...\nShow what a table refers to, and what refers to it.",
     "install": "install [--dbhost= --dbport= --dbuser= --dbname= --piddir= --batch]\nMake the role, the database and "
     "the catalog.",

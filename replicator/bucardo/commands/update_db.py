@@ -26,10 +26,8 @@ def update(session: Session, _noun: str, words: tuple[str, ...]) -> None:
     changed = replace(database, **_fields(database, pairs))
     with passwords.kept(session.config, changed, pairs.get("pass") or None):
         converge(session, with_value(session.topology, changed))
-    for key in IDLE:
-        if key in pairs:
-            session.catalog.set_habit("db", name, key, pairs[key])
     kept = {key: pairs[key] for key in IDLE if key in pairs}
+    session.keep("db", name, kept)
     say_changes(session, "db", name, _columns(database), {**_columns(changed), **kept})
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from replicator.bucardo import goats
-from replicator.bucardo.commands.add_sync import type_of
+from replicator.bucardo.commands.add_sync import keep, type_of
 from replicator.bucardo.commands.update import say_changes
 from replicator.bucardo.declaring import converge, existing, with_value
 from replicator.bucardo.grammar import duplicate_free
@@ -33,8 +33,7 @@ def update(session: Session, _noun: str, words: tuple[str, ...]) -> None:
     before: dict[str, Any] = dict(as_columns(sync, session.catalog.habits().get(("sync", name), {})))
     changed = replace(sync, **fields, **_moved(session, current, sync))
     converge(session, with_value(current, changed))
-    for key, value in kept.items():
-        session.catalog.set_habit("sync", name, key, value)
+    keep(session, name, kept)
     after: dict[str, Any] = dict(as_columns(changed, session.catalog.habits().get(("sync", name), {})))
     say_changes(session, "sync", name, before, after)
 
