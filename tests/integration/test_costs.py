@@ -78,7 +78,7 @@ def batch(pair: Pair, runner: LinkRunner, waits: Waits, change: str) -> Counter[
 
 
 @pytest.mark.parametrize(
-    ("type_", "read", "write"), [(SyncType.PUSHDELTA, 11, 14), (SyncType.SWAP, 14, 19)], ids=["pushdelta", "swap"]
+    ("type_", "read", "write"), [(SyncType.PUSHDELTA, 11, 14), (SyncType.SWAP, 15, 19)], ids=["pushdelta", "swap"]
 )
 def test_round_trips_of_a_batch(
     node_factory: NodeFactory, lab: Build, waits: Waits, type_: SyncType, read: int, write: int
