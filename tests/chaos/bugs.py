@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from replicator import progress
-from replicator.apply import meeting
+from replicator.apply import noting
 from replicator.capture import Delta
 from replicator.change import Counts
 from replicator.snapshot import Snapshot
@@ -58,4 +58,4 @@ def no_ledger() -> None:
     def nothing(_arrival: object, _verdicts: object) -> None:
         pass
 
-    meeting._note = nothing
+    noting.note = nothing

@@ -105,10 +105,15 @@ def report(scene: Scene, verdict: Verdict, load: float, rest: float) -> str:
 )
 def test_the_judge_finds_a_broken_engine_out(scene: MakeScene, bug: str, name: Name, hit: int, found: str) -> None:
     made = scene(masters=2, pace=0.3, bug=bug)
-    with made.load():
-        made.kill_at(SWAP, name, hit)
-        if bug != "no_ledger":
-            made.engine.bug = ""  # what it has done is not undone by an engine in order, which lets all arrive
-        made.recover(SWAP)
-    problems = made.judge().problems
-    assert any(re.search(found, problem) for problem in problems), problems
+    problems: Sequence[str] = ()
+    for _ in range(5):  # one death does not always hit a change that nothing else covers
+        made.engine.bug = bug
+        with made.load():
+            made.kill_at(SWAP, name, hit)
+            if bug != "no_ledger":
+                made.engine.bug = ""  # what it has done is not undone by an engine in order, which lets all arrive
+            made.recover(SWAP)
+        problems = made.judge().problems
+        if any(re.search(found, problem) for problem in problems):
+            return
+    raise AssertionError(f"a broken engine passed; found: {problems}")

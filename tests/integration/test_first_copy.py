@@ -151,7 +151,7 @@ def test_equal_tables_are_taken_as_they_are(nodes: Pair, lab: Build) -> None:
 @pytest.mark.parametrize(
     ("on_source", "on_target", "words"),
     [
-        ("create table t (id int primary key)", "select", "public.t is missing on target"),
+        ("create table t (id int primary key)", "select", "the table is missing on target"),
         ("create table t (id int primary key, a int)", "create table t (id int primary key)", 'column "a" is missing'),
         ("create table t (id int primary key)", "create table t (id bigint primary key)", "is integer on source"),
         ("create table t (id int primary key)", "create table t (id int)", "is not a unique key"),

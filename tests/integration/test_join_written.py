@@ -173,7 +173,7 @@ def test_nothing_comes_from_a_table_that_is_being_filled(masters: list[Node], la
         made.sync()[1].run()
         assert rows(masters[0], "t") == [(f"({i},lead)",) for i in range(1, 6)]
 
-    during(made, "copy.after-begin", write)
+    during(made, "join.after-way-back", write)
     made.settle()
     assert_equal(masters[:2])
     assert rows(masters[0], "t")[5:] == [("(7,here)",)]

@@ -81,13 +81,13 @@ def test_what_is_committed_and_not_yet_there_counts(
 ) -> None:
     topology, move = prepare(SyncType.PUSHDELTA)
     move()
-    assert measured(connector, topology) == [Lag(rows=0, seconds=0.0, parked=0)]
+    assert measured(connector, topology) == [Lag(rows=0, seconds=0.0, parked=0, tables=2)]
     source.execute("insert into t select i, 'x' from generate_series(1, 30) i; insert into u values (1, 'x')")
     (found,) = measured(connector, topology)
     assert (found.rows, found.more, found.parked) == (31, False, 0)
     assert found.seconds is not None and 0 < found.seconds < 60
     move()
-    assert measured(connector, topology) == [Lag(rows=0, seconds=0.0, parked=0)]
+    assert measured(connector, topology) == [Lag(rows=0, seconds=0.0, parked=0, tables=2)]
 
 
 def test_an_open_transaction_counts_from_its_commit_on(
@@ -164,7 +164,7 @@ def test_parked_keys_are_counted(
     target.execute("alter table t add check (v <> 'bad')")
     source.execute("insert into t values (1, 'good'), (2, 'bad')")
     move()
-    assert measured(connector, topology) == [Lag(rows=0, seconds=0.0, parked=1)]
+    assert measured(connector, topology) == [Lag(rows=0, seconds=0.0, parked=1, tables=2)]
 
 
 def test_a_silent_node_is_told_and_does_not_keep_the_others_waiting(
