@@ -7,28 +7,23 @@ from provision.inventory.access import PGBENCH_ROLE, HbaRule, hba_rules
 from provision.inventory.loading import load
 from provision.inventory.marks import Mark, Origin, SecretSource
 from provision.inventory.model import Become, ConnectionKind, Host, HostKeys, Inventory, Notice, Tls
-from provision.inventory.runner import runner
-from provision.inventory.settings import (
+from provision.inventory.replication import (
     CONTROL,
-    AccessRule,
-    Auth,
     CatalogSettings,
     CopyMethod,
     DatabaseSettings,
     HerdSettings,
     HookSettings,
-    InitdbSettings,
     MakeDelta,
     Numbers,
     OneTimeCopy,
-    PgbenchSettings,
-    PostgresqlSettings,
     ReplicationSettings,
     Role,
-    Source,
     SyncSettings,
     SyncType,
 )
+from provision.inventory.runner import runner
+from provision.inventory.settings import AccessRule, Auth, InitdbSettings, PgbenchSettings, PostgresqlSettings, Source
 from provision.inventory.system import NtpSettings, PgdgSettings, RepositorySettings, SnmpSettings, SystemSettings
 
 __all__ = [

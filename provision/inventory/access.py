@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from provision.inventory.model import Host, Inventory
+from provision.inventory.replication import ReplicationSettings
 from provision.inventory.runner import runner
-from provision.inventory.settings import ReplicationSettings
 
 PGBENCH_ROLE = "pgbench"
 """The role that owns pgbench's tables."""

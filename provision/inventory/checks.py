@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from provision.inventory.faults import Faults
 from provision.inventory.marks import Mark, Node
 from provision.inventory.model import Host
-from provision.inventory.settings import CONTROL, EMBEDDED_VERSIONS, STRATEGIES, VERSIONS
+from provision.inventory.replication import CONTROL, STRATEGIES
+from provision.inventory.settings import EMBEDDED_VERSIONS, VERSIONS
 from provision.inventory.wording import known, shown, suggestion
 
 NO_NAMES = ("samehost", "samenet")

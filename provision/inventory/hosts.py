@@ -13,10 +13,11 @@ from provision.inventory.faults import Faults
 from provision.inventory.keys import with_keys
 from provision.inventory.marks import Mark, Node
 from provision.inventory.model import Become, ConnectionKind, Host
-from provision.inventory.settings import PgbenchSettings, PostgresqlSettings, Section
+from provision.inventory.settings import PgbenchSettings, PostgresqlSettings
 from provision.inventory.system import SystemSettings, system_node
 from provision.inventory.tls import tls_of
 from provision.inventory.validation import validate
+from provision.inventory.values import Section
 
 S = TypeVar("S", bound=Section)
 THIS_MACHINE = "127.0.0.1"

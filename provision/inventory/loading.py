@@ -15,7 +15,7 @@ from provision.inventory.hosts import HostBuilder, can_listen
 from provision.inventory.marks import Mark, Node
 from provision.inventory.model import Host, Inventory
 from provision.inventory.notices import notices
-from provision.inventory.settings import ReplicationSettings
+from provision.inventory.replication import ReplicationSettings
 from provision.inventory.validation import validate
 from provision.inventory.wording import shown
 from provision.inventory.yaml_file import Unlock

@@ -1,6 +1,6 @@
 """What an inventory comes out as: hosts with their settings, groups, the replication that joins them.
 
-Frozen values, complete and checked. `load` makes them; see `settings` for the sections.
+Frozen values, complete and checked. `load` makes them; see `settings` and `replication` for the sections.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from provision.inventory.marks import Mark, Node, Origin, SecretSource
 from provision.inventory.patterns import select
-from provision.inventory.settings import PgbenchSettings, PostgresqlSettings, ReplicationSettings
+from provision.inventory.replication import ReplicationSettings
+from provision.inventory.settings import PgbenchSettings, PostgresqlSettings
 from provision.inventory.system import SystemSettings
 
 

@@ -10,7 +10,7 @@ from provision.inventory.draft import Draft
 from provision.inventory.marks import Node
 from provision.inventory.model import Notice
 from provision.inventory.reach import ARGUMENTS, path_of
-from provision.inventory.settings import CONTROL
+from provision.inventory.replication import CONTROL
 from provision.inventory.variables import SECRET
 from provision.inventory.yaml_file import WRITTEN
 

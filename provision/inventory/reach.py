@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 from provision.inventory import ssh_args
 from provision.inventory.marks import Mark, Node
 from provision.inventory.model import ConnectionKind, HostKeys
-from provision.inventory.settings import Port, Secretly, Section, Whole, Word
+from provision.inventory.values import Port, Secretly, Section, Whole, Word
 
 FROM_ANSIBLE: dict[str, dict[str, tuple[str, ...]]] = {
     "host": {"connection": ("ansible_connection",)},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from provision.inventory.model import Host, Inventory
-from provision.inventory.settings import CONTROL
+from provision.inventory.replication import CONTROL
 
 
 def runner(inventory: Inventory) -> Host | None:

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from provision.inventory.marks import Mark, Node
-from provision.inventory.settings import Secretly, Section, Texts, Word
+from provision.inventory.values import Secretly, Section, Texts, Word
 
 FINGERPRINT = re.compile(r"(?:[0-9A-F]{40})")
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")

@@ -12,8 +12,8 @@ from provision.inventory.faults import Faults
 from provision.inventory.marks import Node, SecretSource
 from provision.inventory.model import Tls
 from provision.inventory.reach import path_of
-from provision.inventory.settings import Section
 from provision.inventory.validation import validate
+from provision.inventory.values import Section
 
 GIVEN = ("certificate", "key", "ca")
 

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from provision.inventory.faults import Faults
 from provision.inventory.marks import Broken, Node
-from provision.inventory.settings import Section
+from provision.inventory.values import Section
 from provision.inventory.wording import nearest, shown, suggestion
 from provision.inventory.yaml_file import WRITTEN
 
@@ -40,7 +40,7 @@ EXPECTED = {
 IN_CLEAR = f"found a secret in clear, expected {WRITTEN} that gives it"
 Step = str | int
 TAGS = ("~all", "~list")
-"""Steps that pydantic adds where a value may have two shapes (see `settings.Tables`); they are in no file."""
+"""Steps that pydantic adds where a value may have two shapes (see `replication.Tables`); they are in no file."""
 
 
 def validate(model: type[S], node: Node, faults: Faults) -> S | None:

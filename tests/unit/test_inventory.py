@@ -26,7 +26,7 @@ from provision.inventory import (
     hba_rules,
     runner,
 )
-from provision.inventory.settings import HookSettings, Moment
+from provision.inventory.replication import HookSettings, Moment
 
 SHIPPED = Path(__file__).parents[2] / "inventories"
 

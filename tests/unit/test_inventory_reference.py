@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from provision.inventory import reach, settings, system, tls
-from provision.inventory.settings import Section
+from provision.inventory import reach, replication, settings, system, tls
+from provision.inventory.values import Section
 from provision.inventory.variables import OWN
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "inventory.md").read_text()
@@ -21,13 +21,13 @@ TABLED: list[type[Section]] = [
     system.PgdgSettings,
     system.NtpSettings,
     system.SnmpSettings,
-    settings.ReplicationSettings,
-    settings.DatabaseSettings,
-    settings.HerdSettings,
-    settings.SyncSettings,
-    settings.HookSettings,
+    replication.ReplicationSettings,
+    replication.DatabaseSettings,
+    replication.HerdSettings,
+    replication.SyncSettings,
+    replication.HookSettings,
 ]
-INLINE: list[type[Section]] = [settings.InitdbSettings, settings.CatalogSettings]
+INLINE: list[type[Section]] = [settings.InitdbSettings, replication.CatalogSettings]
 
 
 def keys(section: type[Section]) -> set[str]:
@@ -57,14 +57,14 @@ def test_every_choice_is_named() -> None:
     kinds = [
         settings.Auth,
         settings.Source,
-        settings.SyncType,
-        settings.STRATEGIES,
-        settings.CopyMethod,
-        settings.Numbers,
+        replication.SyncType,
+        replication.STRATEGIES,
+        replication.CopyMethod,
+        replication.Numbers,
     ]
     missing = [
         value
-        for kind in [*kinds, settings.OneTimeCopy, settings.MakeDelta, settings.Moment]
+        for kind in [*kinds, replication.OneTimeCopy, replication.MakeDelta, replication.Moment]
         for value in kind
         if f"`{value}`" not in TEXT
     ]
