@@ -30,7 +30,8 @@ from replicator.signals import Stop
 from replicator.snapshot import NOTHING, Snapshot
 from replicator.syncrun import hooked
 from replicator.syncrun.batch import Batch, DefinitionChanged, TableRefused
-from replicator.syncrun.ready import Job, Ready, Report, make_ready
+from replicator.syncrun.job import Job, Report
+from replicator.syncrun.ready import Ready, make_ready
 
 HEARTBEAT = 30.0
 """Seconds after which an idle link moves its position too, so that purging can go on and index ranges stay short."""

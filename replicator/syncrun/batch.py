@@ -30,7 +30,8 @@ from replicator.postgres import Connection
 from replicator.progress import TablePosition, TableState
 from replicator.snapshot import NOTHING, Snapshot
 from replicator.syncrun import definitions
-from replicator.syncrun.ready import Job, Ready
+from replicator.syncrun.job import Job
+from replicator.syncrun.ready import Ready
 from replicator.table_copy import Pair
 
 

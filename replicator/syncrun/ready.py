@@ -1,16 +1,15 @@
-"""Makes a link ready: connects both ends, has definitions compared, copies what the target never had.
+"""Makes a link ready: connects both ends, has definitions compared, has copied what the target never had.
 
-Done at the start and again after every error, so it takes what is there as it finds it. Moving batches is `batch`'s.
+Done at the start and again after every error, so it takes what is there as it finds it. Comparing is `fitting`'s,
+copying is `missing`'s, moving batches is `batch`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from replicator import columns, progress
-from replicator.apply.resolver import Resolver, resolver
 from replicator.apply.session import open_target
 from replicator.capture import Captured, Kind, Source
 from replicator.capture.bell import Bell
@@ -18,90 +17,20 @@ from replicator.capture.read import prepare_flusher
 from replicator.capture.setup import create_schema, logs
 from replicator.change import Counts
 from replicator.columns import Known
-from replicator.conflict import Rule, rule
 from replicator.failpoint import failpoint
-from replicator.hooks import Hooks
-from replicator.model import Database, Link, Numbers, OneTimeCopy, SyncType, TableName, Topology
-from replicator.postgres import Connection, Connector, expect_many_rows
+from replicator.model import Link, Numbers, TableName
+from replicator.postgres import Connection, expect_many_rows
 from replicator.progress import Origin, TablePosition, TableState
 from replicator.sequences.masters import End, keep_apart
 from replicator.sequences.shares import share
-from replicator.signals import Stop
 from replicator.snapshot import Snapshot
 from replicator.syncrun.definitions import filled
 from replicator.syncrun.fitting import Fitted, fit
-from replicator.table_copy import Pair, copy_tables, join
-from replicator.table_copy.copy import exported, holds
-from replicator.table_copy.join import reverse
+from replicator.syncrun.job import Job
+from replicator.syncrun.missing import copy_missing, find_missing
+from replicator.table_copy import Pair
+from replicator.table_copy.copy import holds
 from replicator.table_copy.masters import open_joined
-from replicator.table_copy.meanwhile import Judges
-
-Report = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Job:
-    """A link, and what its runs need from the process around them. report: takes a short phrase on what is going on."""
-
-    link: Link
-    topology: Topology
-    connector: Connector
-    stop: Stop
-    report: Report
-
-    @property
-    def swap(self) -> bool:
-        """Whether both ends are masters."""
-        return self.link.mutual
-
-    @cached_property
-    def thirds(self) -> tuple[Database, ...]:
-        """The other masters of a swap, besides the link's two."""
-        if not self.swap:
-            return ()
-        return tuple(
-            member
-            for member in self.topology.masters(self.link.sync)
-            if member not in (self.link.source, self.link.target)
-        )
-
-    @property
-    def third(self) -> bool:
-        """Whether both ends are masters that have their tables from a third one, the lead."""
-        return self.swap and self.link.lead not in (self.link.source.name, self.link.target.name)
-
-    @cached_property
-    def names(self) -> Mapping[int, str]:
-        """The databases' names, by number."""
-        return {database.id: database.name for database in self.topology.databases.values()}
-
-    @cached_property
-    def rules(self) -> Mapping[TableName, Rule]:
-        """Who wins a conflict, by table."""
-        sync = self.link.sync
-        return {table: rule(self.topology, sync, sync.strategy_of(table)) for table in self.link.tables}
-
-    @cached_property
-    def resolvers(self) -> Mapping[TableName, Resolver]:
-        """Who asks the functions that decide conflicts, by table; one for each function."""
-        strategies = {table: self.link.sync.strategy_of(table) for table in self.link.tables}
-        seconds = self.connector.config.function_timeout
-        made = {strategy: resolver(strategy, seconds) for strategy in set(strategies.values())}
-        return {table: found for table, strategy in strategies.items() if (found := made[strategy])}
-
-    @cached_property
-    def hooks(self) -> Hooks:
-        """What runs at the moments of its runs."""
-        return Hooks(self.link, self.stop)
-
-    @property
-    def kind(self) -> Kind:
-        """The log that the link reads."""
-        return Kind.TOUCH if self.link.sync.type is SyncType.FULLCOPY else Kind.ROWS
-
-    def moved(self, _size: int) -> None:
-        """Called as bytes pass: the place where a long copy notices a stop."""
-        self.stop.raise_if_set()
 
 
 @dataclass
@@ -209,11 +138,11 @@ def _make_ready(
     failpoint("prepare.after-capture")
     fitted.park(refused)
     origin = _accept(job, source, target, overwrite)
-    missing = _missing(job, source, target, fitted, overwrite)
+    missing = find_missing(job, source, target, fitted, overwrite)
     fitted.keep(target, link)
     _stay_behind(link, target, [name for name, known in fitted.known.items() if known.parked])
     _copy_again(job, target, fitted)
-    counts, copied = _copy_missing(job, (source, target), missing, overwrite)
+    counts, copied = copy_missing(job, (source, target), missing, overwrite)
     failpoint("prepare.after-copy")
     _share_numbers(job, source, target)
     position = progress.read(target, link.install, link.sync.name, link.source.name)
@@ -279,100 +208,3 @@ def _accept(job: Job, source: Connection, target: Connection, overwrite: bool) -
         failpoint("prepare.before-forget")
         progress.forget(target, link.install, link.sync.name, link.source.name)
     return origin
-
-
-def _missing(job: Job, source: Connection, target: Connection, fitted: Fitted, overwrite: bool) -> list[Pair]:
-    """The tables that the target is to get or to get anew; those that it cannot are parked."""
-    link = job.link
-    position = progress.read(target, link.install, link.sync.name, link.source.name)
-    shared = position.snapshot if position else None
-    known = progress.tables(target, link.install, link.sync.name, link.source.name)
-    if job.swap and not overwrite:
-        fitted.park(_lost(job, fitted.pairs.values(), known, shared))
-    missing = [pair for pair in fitted.pairs.values() if overwrite or not holds(known.get(pair.name), pair, shared)]
-    if job.swap and link.source.name == link.lead:
-        missing = _with_broken_off(job, source, missing, fitted.pairs)
-    if job.kind is Kind.ROWS:
-        why = f"it is to be copied, and {link.target.name} has columns more, whose values that would lose"
-        fitted.park({pair.name: why for pair in missing if pair.name in fitted.wider})
-    return [pair for pair in missing if pair.name in fitted.pairs]
-
-
-def _copy_missing(
-    job: Job, ends: tuple[Connection, Connection], missing: Sequence[Pair], overwrite: bool
-) -> tuple[Counts, tuple[str, ...]]:
-    """Copy, join or accept the tables that the target does not have."""
-    link, (_, target) = job.link, ends
-    as_equal = link.sync.onetimecopy is OneTimeCopy.OFF
-    follows_lead = job.swap and link.source.name != link.lead
-    if not missing or follows_lead or (job.kind is Kind.TOUCH and not as_equal):
-        return Counts(), ()  # in a swap the lead's link does it for both; a fullcopy's first copy is a run like any
-    counts = _join(job, ends, missing, as_equal, overwrite) if job.swap else _copy(job, target, missing, as_equal)
-    return counts, () if as_equal else tuple(str(pair.name) for pair in missing)
-
-
-def _copy(job: Job, target: Connection, missing: Sequence[Pair], as_equal: bool) -> Counts:
-    with exported(job.connector, job.link) as snapshot:
-        if as_equal:
-            _take_as_equal(job.link, target, missing, snapshot.snapshot)
-            return Counts()
-        return copy_tables(job.connector, job.link, missing, snapshot, job.report, job.stop)
-
-
-def _join(
-    job: Job, ends: tuple[Connection, Connection], missing: Sequence[Pair], as_equal: bool, overwrite: bool
-) -> Counts:
-    source, target = ends
-    back_link = reverse(job.link)
-    captured = logs(target, job.link.install)
-    back = [Pair(pair.target, pair.source, captured[pair.name, Kind.ROWS]) for pair in missing]
-    create_schema(source, job.link.install)
-    if not as_equal:
-        return join(
-            job.connector,
-            job.link,
-            missing,
-            back,
-            job.report,
-            job.stop,
-            Judges(job.rules, job.resolvers, job.names),
-            thirds=job.thirds,
-            overwrite=overwrite,
-        )
-    with exported(job.connector, job.link) as here, exported(job.connector, back_link) as there:
-        with open_target(job.connector, back_link, "join") as writer:
-            _take_as_equal(back_link, writer, back, there.snapshot)
-        _take_as_equal(job.link, target, missing, here.snapshot)
-    return Counts()
-
-
-def _lost(
-    job: Job, pairs: Iterable[Pair], known: Mapping[TableName, TablePosition], shared: Snapshot | None
-) -> dict[TableName, str]:
-    """Tables of which changes of a master were missed, with what to do."""
-    had = {name for name, position in known.items() if position.state is not TableState.COPYING}
-    link = job.link
-    return {
-        pair.name: f"on {link.source.name} its change log was begun anew, or no longer reaches back to where"
-        f" {link.target.name} is: changes are lost. Compare with `replicator verify {link.sync.name}`, then copy anew:"
-        f" `replicator update sync {link.sync.name} --onetimecopy always`"
-        for pair in pairs
-        if pair.name in had and not holds(known[pair.name], pair, shared)
-    }
-
-
-def _with_broken_off(
-    job: Job, source: Connection, missing: Sequence[Pair], pairs: Mapping[TableName, Pair]
-) -> list[Pair]:
-    """Also the tables of which the source was being filled from the target: these flow the other way already."""
-    back = progress.tables(source, job.link.install, job.link.sync.name, job.link.target.name)
-    broken_off = {name for name, at in back.items() if at.state is TableState.COPYING}
-    wanted = {pair.name for pair in missing} | broken_off
-    return [pair for name, pair in pairs.items() if name in wanted]
-
-
-def _take_as_equal(link: Link, target: Connection, pairs: Sequence[Pair], snapshot: Snapshot) -> None:
-    with target.transaction():
-        for pair in pairs:
-            at = TablePosition(TableState.COPIED, pair.captured.id, snapshot)
-            progress.save_table(target, link, pair.name, at)

@@ -12,7 +12,7 @@ import pytest
 
 from replicator.model import SyncType
 from replicator.syncrun import LinkRunner
-from replicator.syncrun.ready import Job
+from replicator.syncrun.job import Job
 from tests.fixtures.lab import Build, Lab
 from tests.fixtures.nodes import NodeFactory, Pair
 
