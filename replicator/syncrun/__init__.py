@@ -29,7 +29,8 @@ from replicator.sequences import oneway
 from replicator.signals import Stop
 from replicator.snapshot import NOTHING, Snapshot
 from replicator.syncrun import hooked
-from replicator.syncrun.batch import Batch, DefinitionChanged, TableRefused
+from replicator.syncrun.batch import Batch
+from replicator.syncrun.definitions import DefinitionChanged, TableRefused
 from replicator.syncrun.job import Job, Report
 from replicator.syncrun.ready import Ready, make_ready
 

@@ -1,7 +1,8 @@
 """One batch of a link: read in one transaction of the source, written in one of the target, position and all.
 
 The stages of a table's changes are `capture.read`, `apply.stage`, then `apply.write` on a slave, `apply.swap` on
-another master, or `apply.diff` for a whole copy; this module puts them in order.
+another master; a whole copy is `fullcopy`'s, new columns are `filling`'s, and which tables stay behind is `holding`'s.
+This module puts them in order.
 """
 
 from __future__ import annotations
@@ -13,38 +14,26 @@ from dataclasses import dataclass, replace
 import psycopg
 from psycopg import sql
 
-from replicator import columns, postgres, progress, relations
-from replicator.apply import diff, fill, onward, park, swap, write
+from replicator import postgres, progress, relations
+from replicator.apply import onward, park, swap, write
 from replicator.apply.arrival import Arrival, Third
-from replicator.apply.stage import Stage, pump
+from replicator.apply.stage import Stage
 from replicator.capture import Delta, Kind, bell
 from replicator.capture.read import make_durable
 from replicator.change import Counts
 from replicator.columns import Known
-from replicator.errors import SchemaMismatch, Transient
+from replicator.errors import Transient
 from replicator.failpoint import failpoint
 from replicator.hook import Moment
-from replicator.logs import log
-from replicator.model import CopyMethod, TableName
+from replicator.model import TableName
 from replicator.postgres import Connection
-from replicator.progress import TablePosition, TableState
 from replicator.snapshot import NOTHING, Snapshot
-from replicator.syncrun import definitions
+from replicator.syncrun import fullcopy, holding
+from replicator.syncrun.definitions import DefinitionChanged, TableRefused
+from replicator.syncrun.filling import fill_in
 from replicator.syncrun.job import Job
 from replicator.syncrun.ready import Ready
 from replicator.table_copy import Pair
-
-
-class DefinitionChanged(Transient):
-    """A table's definition changed; looking again."""
-
-
-class TableRefused(SchemaMismatch):
-    """A table cannot go on as it is; it alone is to be parked. reason: a phrase for people."""
-
-    def __init__(self, table: TableName, reason: str) -> None:
-        super().__init__(f"{table}: {reason}.")
-        self.table, self.reason = table, reason
 
 
 @dataclass(frozen=True)
@@ -88,7 +77,8 @@ class Batch:
         with ready.source.batch(few_rows=self._small) as snapshot:
             failpoint("read.after-snapshot")
             self._waiting = park.waiting(ready.target, self._link)
-            self._hold_unfilled()
+            if self._job.swap:
+                ready.held = holding.unfilled(self._link, ready)
             self._job.hooks.at(Moment.BEFORE_CHECK_ROWS, ready.target)
             changed = self._changed()
             if not changed and not self._must_save(snapshot):
@@ -116,33 +106,13 @@ class Batch:
 
     def _must_save(self, snapshot: Snapshot) -> bool:
         ready = self._ready
-        if ready.position is None or ready.filling or self._catching_up():
+        if ready.position is None or ready.filling or holding.catching_up(ready):
             return True
         return self._due and snapshot != ready.position
-
-    def _catching_up(self) -> list[TableName]:
-        """The tables that are to share the sync's position after this batch, and do not yet."""
-        tables = self._ready.tables
-        return [name for name in tables if tables[name].state is TableState.COPIED and name not in self._ready.held]
 
     def _check_definitions(self, connection: Connection, known: str) -> None:
         if relations.fingerprint(connection, self._link.tables) != known:
             raise DefinitionChanged(f"{self._link}: a table's definition changed; looking again.")
-
-    def _hold_unfilled(self) -> None:
-        """Send nothing yet of tables that other masters are still to fill here: whole, or in columns of which rows lack
-        the values.
-        """
-        if not self._job.swap:
-            return
-        ready, link = self._ready, self._link
-        unfilled = columns.unfilled(ready.source.connection, link.install, link.sync.name)
-        copying = progress.copying(ready.source.connection, link.install, link.sync.name)
-        ready.held = {
-            name
-            for name, pair in ready.pairs.items()
-            if name in copying or any(column.name in unfilled.get(name, ()) for column in pair.source.columns)
-        }
 
     # --- what is in it ------------------------------------------------------------------------------------------
 
@@ -204,7 +174,8 @@ class Batch:
                 counts += self._fill_in(name, filling)
             self._hooks(Moment.AFTER_ROWS, changed, counts)
             failpoint("save.before-tables")
-            live = self._stay_behind() | self._go_live(changed)
+            names = [delta.relation.name for delta in changed]
+            live = holding.stay_behind(self._link, ready) | holding.go_live(self._link, ready, names)
             failpoint("save.before-position")
             if self._job.swap or self._link.sync.makedelta:
                 bell.ring(ready.target, self._link.install)
@@ -244,7 +215,7 @@ class Batch:
     def _write_table(self, delta: Delta) -> Counts:
         pair = self._ready.pairs[delta.relation.name]
         if self._job.kind is Kind.TOUCH:
-            return self._copy_whole(pair)
+            return fullcopy.copy_whole(self._job, self._ready, pair, careful=self._careful)
         target, waiting = self._ready.target, self._waiting.get(pair.name)
         if self._careful and pair.name in self._ready.wider:
             # Care deletes rows and inserts them again: what only the target has in them would be gone.
@@ -290,6 +261,11 @@ class Batch:
             wary=pair.name in self._ready.blocked,
         )
 
+    def _fill_in(self, name: TableName, filling: dict[TableName, Known]) -> Counts:
+        pair = self._ready.pairs[name]
+        arrival = self._arrival(pair, Stage(pair.target)) if self._job.swap else None
+        return fill_in(self._job, self._ready, name, filling, arrival, careful=self._careful)
+
     def _empty(self, pair: Pair) -> int:
         park.drop_all(self._ready.target, self._link, pair.name)
         deleted = self._ready.target.execute(sql.SQL("delete from {}").format(pair.target.rows)).rowcount
@@ -319,104 +295,3 @@ class Batch:
         stage.fill(source.connection, query, self._ready.target, self._job.moved, binary=pair.source.binary)
         failpoint("stage.after-fill")
         return stage
-
-    # --- columns ------------------------------------------------------------------------------------------------
-
-    def _fill_in(self, name: TableName, filling: dict[TableName, Known]) -> Counts:
-        """Bring a part of the values of columns that the target lacked; `filling` says what is left to bring."""
-        ready, link, pair, known = self._ready, self._link, self._ready.pairs[name], filling[name]
-        present = known.filling & known.common
-        arrival = self._arrival(pair, Stage(pair.target)) if self._job.swap else None
-        part = fill.Part(link, pair.source, pair.target, present, known.after, arrival)
-        try:
-            with ready.target.transaction() if self._careful else nullcontext():
-                filled = fill.fill(ready.source.connection, ready.target, part, self._job.moved)
-        except write.REFUSALS as error:
-            if not self._careful:
-                raise
-            why = (error.diag.message_primary or str(error)).strip()
-            raise TableRefused(name, f"{link.target.name} refuses values of its new columns: {why}") from error
-        left = replace(known, after=filled.after)
-        if filled.after is None:
-            left = definitions.filled(known)
-            log.info("%s -> %s: %s: its new columns are filled in", link.source.name, link.target.name, name)
-            del filling[name]
-        else:
-            filling[name] = left
-        columns.save(ready.target, link, {name: left})
-        return Counts(updated=filled.rows)
-
-    def _stay_behind(self) -> dict[TableName, TablePosition]:
-        """Let held tables keep the position that the others leave."""
-        ready = self._ready
-        behind = [name for name in ready.held if name in ready.tables and ready.tables[name].state is TableState.LIVE]
-        if ready.position is None or not behind:
-            return {}
-        progress.hold(ready.target, self._link, behind, ready.position)
-        return {name: replace(ready.tables[name], state=TableState.COPIED, snapshot=ready.position) for name in behind}
-
-    def _go_live(self, changed: Sequence[Delta]) -> dict[TableName, TablePosition]:
-        """Let tables that were copied, or are new to a fullcopy, share the sync's position from here on."""
-        ready, link = self._ready, self._link
-        copied = self._catching_up()
-        progress.go_live(ready.target, link, copied)
-        new = [delta.relation.name for delta in changed if not ready.has(delta.relation.name)]
-        live = {name: TablePosition(TableState.LIVE, ready.pairs[name].captured.id, None) for name in (*copied, *new)}
-        for name in new:
-            progress.save_table(ready.target, link, name, live[name])
-        return live
-
-    # --- whole copies -------------------------------------------------------------------------------------------
-
-    def _copy_whole(self, pair: Pair) -> Counts:
-        """One table of a fullcopy."""
-        self._job.report(f"copying {pair.name}")
-        target, stage = self._ready.target, Stage(pair.target, text=self._careful)
-        park.drop_all(target, self._link, pair.name)
-        failpoint("fullcopy.before-emptying")
-        deleted = self._empty_for_copy(pair)
-        failpoint("fullcopy.after-emptying")
-        if self._careful or self._link.sync.copymethod is CopyMethod.DIFF:
-            counts = self._copy_staged(pair, stage)
-        else:
-            counts = Counts(inserted=self._pump(pair, stage))
-        failpoint("fullcopy.after-rows")
-        onward.note_stage(target, self._link, stage)
-        return counts + Counts(deleted=deleted)
-
-    def _empty_for_copy(self, pair: Pair) -> int:
-        method, target = self._link.sync.copymethod, self._ready.target
-        if method is CopyMethod.TRUNCATE:
-            rows = sql.SQL("select count(*) from {}").format(pair.target.rows)
-            ((deleted,),) = target.execute(rows).fetchall()
-            target.execute(sql.SQL("truncate {}").format(pair.target.identifier))
-            return int(deleted)
-        if method is CopyMethod.DELETE:
-            return target.execute(sql.SQL("delete from {}").format(pair.target.rows)).rowcount
-        return 0
-
-    def _copy_staged(self, pair: Pair, stage: Stage) -> Counts:
-        ready = self._ready
-        stage.create(ready.target)
-        query = sql.SQL("select false, x.* from ({}) x").format(_whole(pair, stage))
-        stage.fill(ready.source.connection, query, ready.target, self._job.moved, binary=pair.source.binary)
-        return diff.replace_different(ready.target, self._link, stage, sql.SQL("true"), careful=self._careful)
-
-    def _pump(self, pair: Pair, stage: Stage) -> int:
-        ready = self._ready
-        into = sql.SQL("{} ({})").format(
-            pair.target.identifier, sql.SQL(", ").join(sql.Identifier(name) for name in stage.names)
-        )
-        binary = pair.source.binary and pair.target.binary
-        query = _whole(pair, stage)
-        return pump(ready.source.connection, query, ready.target, into, binary=binary, moved=self._job.moved)
-
-
-def _whole(pair: Pair, stage: Stage) -> sql.Composed:
-    values = [
-        sql.SQL("t.{}::{}").format(
-            sql.Identifier(name), sql.SQL("text" if stage.text else pair.source.column(name).stage_type)
-        )
-        for name in stage.names
-    ]
-    return sql.SQL("select {} from {} t").format(sql.SQL(", ").join(values), pair.source.rows)

@@ -2,6 +2,7 @@
 
 A column that one side has got and the other has not yet is left out meanwhile, and what the target lacked is filled in
 later. Whatever else differs parks the table: its changes wait in the source's log, and the link's others flow.
+The two errors by which a batch asks for another look are here too.
 """
 
 from __future__ import annotations
@@ -11,8 +12,21 @@ from dataclasses import dataclass, replace
 
 from replicator.apply.stage import Stage
 from replicator.columns import Known
-from replicator.model import Link, SyncType
+from replicator.errors import SchemaMismatch, Transient
+from replicator.model import Link, SyncType, TableName
 from replicator.relations import Relation, lacking, mismatches
+
+
+class DefinitionChanged(Transient):
+    """A table's definition changed; looking again."""
+
+
+class TableRefused(SchemaMismatch):
+    """A table cannot go on as it is; it alone is to be parked. reason: a phrase for people."""
+
+    def __init__(self, table: TableName, reason: str) -> None:
+        super().__init__(f"{table}: {reason}.")
+        self.table, self.reason = table, reason
 
 
 @dataclass(frozen=True)
