@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from replicator.apply import park
+from replicator.apply.sift import sift
 from replicator.apply.stage import Stage
 from replicator.apply.write import REFUSALS
 from replicator.change import Counts
@@ -34,7 +34,7 @@ def insert_carefully(connection: Connection, link: Link, stage: Stage) -> Counts
         with connection.transaction():
             return Counts(inserted=connection.execute(stage.insert).rowcount)
     except REFUSALS:
-        return park.sift(connection, link, stage)
+        return sift(connection, link, stage)
 
 
 def _numbered(stage: Stage, where: sql.Composable) -> sql.Composed:

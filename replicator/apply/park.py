@@ -1,8 +1,6 @@
-"""Dead letters: finds the rows that a target refuses, sets them aside, and lets everything else through.
+"""Dead letters: sets aside the rows that a target refuses, holds back what comes after them, and tries them again.
 
-A refused row is found by halving: with the old versions of all staged rows deleted, halves of the new ones are
-inserted until the refused ones stand alone. They keep their old version on the target, which may bar a row that
-passed before, so it is done over until nothing more is refused. What a person does with a parked key is in `repair`.
+Which rows are refused is found by `sift`. What a person does with a parked key is in `repair`.
 """
 
 from __future__ import annotations
@@ -16,15 +14,10 @@ from psycopg import sql
 
 from replicator.apply.resolver import Unanswered
 from replicator.apply.stage import Stage
-from replicator.change import Counts
-from replicator.errors import ServerError
-from replicator.failpoint import failpoint
 from replicator.model import Link, TableName
-from replicator.postgres import Connection, fetch_one
+from replicator.postgres import Connection
 
 REFUSALS = (psycopg.errors.DataError, psycopg.errors.IntegrityError, psycopg.errors.RaiseException)
-MOST = 1000
-SIFTED = "pgherd_sifted"
 
 AGAIN: LiteralString = (
     "on conflict (sync, source, schema_name, table_name, md5(key::text)) do update set new_row = excluded.new_row,"
@@ -195,109 +188,8 @@ def set_aside(connection: Connection, link: Link, stage: Stage, errors: Mapping[
     )
 
 
-def _parked(link: Link) -> sql.Identifier:
-    return sql.Identifier(link.install.schema, "parked")
-
-
-def _of_table(link: Link, table: TableName, *, of_all: bool = False) -> sql.Composed:
-    source = sql.SQL("true") if of_all else sql.SQL("p.source = {}").format(sql.Literal(link.source.name))
-    return sql.SQL("p.sync = {} and {} and p.schema_name = {} and p.table_name = {}").format(
-        sql.Literal(link.sync.name), source, sql.Literal(table.schema), sql.Literal(table.name)
-    )
-
-
-def sift(connection: Connection, link: Link, stage: Stage) -> Counts:
-    """Write the staged rows except those that the target refuses; park these, and take them out of the stage.
-
-    Raises ServerError over MOST.
-    """
-    sifted = Stage(stage.relation, stage.versioned, stage.text, SIFTED, stage.gains)
-    _number(connection, stage)
-    refusals: dict[int, Refusal] = {}
-    while True:
-        with connection.transaction() as attempt:
-            counts = _delete_old(connection, sifted)
-            found = _insert_halves(connection, sifted, 1, _size(connection))
-            if found:
-                raise psycopg.Rollback(attempt)
-        if not found:
-            break
-        refusals |= {refusal.number: refusal for refusal in found}
-        _mark(connection, found)
-        if len(refusals) > MOST:
-            raise ServerError(
-                f"{link}: {stage.relation.name}: more than {MOST} rows are refused; the first: {found[0].error}",
-                hint="Compare the table's constraints on both sides; nothing of this batch was written.",
-            )
-    failpoint("park.before-letters")
-    _park(connection, link, sifted, list(refusals.values()))
-    failpoint("park.after-letters")
-    connection.execute(
-        sql.SQL("delete from {} s using {} b where b.bad and s.ctid = b.staged").format(stage.table, sifted.table)
-    )
-    return counts + Counts(parked=len(refusals))
-
-
-def _number(connection: Connection, stage: Stage) -> None:
-    connection.execute(sql.SQL("drop table if exists {}").format(sql.Identifier("pg_temp", SIFTED)))
-    connection.execute(
-        sql.SQL(
-            "create temp table {} on commit drop as select row_number() over ()::int as n, false as bad,"
-            " s.ctid as staged, s.* from {} s"
-        ).format(sql.Identifier(SIFTED), stage.table)
-    )
-    connection.execute(sql.SQL("create index on {} (n)").format(sql.Identifier(SIFTED)))
-    connection.execute(sql.SQL("analyze {}").format(sql.Identifier("pg_temp", SIFTED)))
-
-
-def _size(connection: Connection) -> int:
-    query = sql.SQL("select coalesce(max(n), 0) from {}").format(sql.Identifier("pg_temp", SIFTED))
-    return int(fetch_one(connection, query)[0])
-
-
-def _delete_old(connection: Connection, stage: Stage) -> Counts:
-    if not stage.relation.key:
-        total = fetch_one(connection, sql.SQL("select count(*) from {} where not bad").format(stage.table))[0]
-        return Counts(inserted=total)
-    query = sql.SQL(
-        "with d as (delete from {} t using {} s where not s.bad and {} returning s.gone)"
-        " select count(*) filter (where gone), count(*) filter (where not gone),"
-        " (select count(*) from {} where not bad and not gone) from d"
-    )
-    deleted, old, new = fetch_one(connection, query.format(stage.relation.rows, stage.table, stage.match, stage.table))
-    return Counts(inserted=new - old, updated=old, deleted=deleted)
-
-
-def _insert_halves(connection: Connection, stage: Stage, low: int, high: int) -> list[Refusal]:
-    """Insert staged rows low to high; those that were refused."""
-    if high < low:
-        return []
-    condition = sql.SQL(" where not s.gone and not s.bad and s.n between {} and {}").format(
-        sql.Literal(low), sql.Literal(high)
-    )
-    try:
-        with connection.transaction():
-            connection.execute(stage.insert + condition)
-    except REFUSALS as error:
-        if low == high:
-            message = error.diag.message_primary or str(error)
-            detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
-            return [Refusal(low, error.sqlstate or "", message + detail)]
-        middle = (low + high) // 2
-        found = _insert_halves(connection, stage, low, middle)
-        return found if len(found) > MOST else found + _insert_halves(connection, stage, middle + 1, high)
-    return []
-
-
-def _mark(connection: Connection, refusals: Sequence[Refusal]) -> None:
-    connection.execute(
-        sql.SQL("update {} set bad = true where n = any({})").format(
-            sql.Identifier("pg_temp", SIFTED), sql.Literal([refusal.number for refusal in refusals])
-        )
-    )
-
-
-def _park(connection: Connection, link: Link, stage: Stage, refusals: Sequence[Refusal]) -> None:
+def park_refused(connection: Connection, link: Link, stage: Stage, refusals: Sequence[Refusal]) -> None:
+    """Park the numbered rows that were refused; `sift` has numbered them."""
     query = sql.SQL(
         "insert into {} as p (sync, source, schema_name, table_name, key, new_row, sqlstate, error, gains)"
         " select {}, {}, {}, {}, {}, {}, r.sqlstate, r.error, {}"
@@ -314,4 +206,15 @@ def _park(connection: Connection, link: Link, stage: Stage, refusals: Sequence[R
             sql.Literal([r.error for r in refusals]),
             sql.SQL(AGAIN),
         )
+    )
+
+
+def _parked(link: Link) -> sql.Identifier:
+    return sql.Identifier(link.install.schema, "parked")
+
+
+def _of_table(link: Link, table: TableName, *, of_all: bool = False) -> sql.Composed:
+    source = sql.SQL("true") if of_all else sql.SQL("p.source = {}").format(sql.Literal(link.source.name))
+    return sql.SQL("p.sync = {} and {} and p.schema_name = {} and p.table_name = {}").format(
+        sql.Literal(link.sync.name), source, sql.Literal(table.schema), sql.Literal(table.name)
     )

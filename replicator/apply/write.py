@@ -14,7 +14,7 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from replicator.apply import park
+from replicator.apply.sift import sift
 from replicator.apply.stage import Stage
 from replicator.change import Counts
 from replicator.model import Link
@@ -37,7 +37,7 @@ def write(connection: Connection, link: Link, stage: Stage, *, careful: bool = F
                 return way(connection, stage)
         except REFUSALS:
             continue
-    return park.sift(connection, link, stage)
+    return sift(connection, link, stage)
 
 
 def upsert(connection: Connection, stage: Stage) -> Counts:
