@@ -1,7 +1,7 @@
 """Change logs by triggers: what each node logs, how logging is set up, and how a batch is read.
 
-`needs` says what a topology wants logged where (pure), `setup` makes a node so and takes it back, `read` is the
-reading side. Nothing here writes to a target.
+`needs` says what a topology wants logged where (pure), `schema` makes the schema that holds it, `setup` makes a node
+log it and takes that back, `read` is the reading side. Nothing here writes to a target.
 """
 
 from replicator.capture.needs import Kind, Need, needs

@@ -3,7 +3,8 @@
 A log that had to be begun anew (its triggers were gone, its table was made again, its key is another) gets a new id, by
 which targets see that they have missed changes. Where only the types of the key's columns have changed, what is in the
 log is made of the new types, and the log goes on. Locks: CREATE TRIGGER waits for the writers of the table, so a
-snapshot taken after it sees or finds logged everything; the wait gives way and tries again.
+snapshot taken after it sees or finds logged everything; the wait gives way and tries again. The schema that holds the
+logs is made by `schema`.
 """
 
 from __future__ import annotations
@@ -11,21 +12,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import PurePosixPath
 from uuid import UUID
 
 import psycopg
 from psycopg import sql
 
 from replicator import postgres
-from replicator.capture import housekeeping, triggers
+from replicator.capture import triggers
 from replicator.capture.needs import Kind, Need
+from replicator.capture.schema import create_schema, drop_schema_if_empty, has_schema
 from replicator.capture.triggers import SHAPE, LogSpec
 from replicator.errors import SchemaMismatch
 from replicator.model import Install, TableName
 from replicator.postgres import Connection
 from replicator.relations import Relation
-from replicator.sql import names, text
 
 Present = set[tuple[TableName, str]]
 
@@ -109,48 +109,6 @@ def logs(connection: Connection, install: Install) -> dict[tuple[TableName, Kind
             table, Kind(kind), id_, int(relid), log, tuple(key), tuple(types), versions, purged, tuple(counters)
         )
     return found
-
-
-def create_schema(connection: Connection, install: Install) -> None:
-    """Make the install's schema on a node, as a source or as a target, or bring an old one up to date."""
-    if _has_schema(connection, install):
-        postgres.patiently(partial(_upgrade, connection, install))
-        return
-    with connection.transaction():
-        connection.execute("select pg_advisory_xact_lock(%s)", [install.lock_key("schema")])
-        if not _has_schema(connection, install):
-            connection.execute(
-                sql.SQL(text("node/schema.sql")).format(
-                    schema=sql.Identifier(install.schema), sequence=sql.Literal(f'"{install.schema}".seq')
-                )
-            )
-            housekeeping.create(connection, install)
-
-
-def _upgrade(connection: Connection, install: Install) -> None:
-    """Run what an older program's schema lacks, in one transaction. Its logs are brought up to date by `ensure`."""
-    schema = sql.Identifier(install.schema)
-    version = sql.SQL("select version from {}.node").format(schema)
-    steps = {int(PurePosixPath(path).stem[:4]): path for path in names("node/upgrades")}
-    if postgres.fetch_one(connection, version)[0] >= max(steps):
-        return
-    with postgres.translated(f"schema {install.schema}"), connection.transaction():
-        postgres.give_way(connection)
-        connection.execute("select pg_advisory_xact_lock(%s)", [install.lock_key("schema")])
-        has = postgres.fetch_one(connection, version)[0]
-        for number, path in steps.items():
-            if number > has:
-                connection.execute(sql.SQL(text(path)).format(schema=schema))
-        housekeeping.create(connection, install)
-
-
-def _has_schema(connection: Connection, install: Install) -> bool:
-    # Not to_regclass: it may answer from a cache that knows nothing of the transaction which held the lock before.
-    query = (
-        "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace"
-        " where n.nspname = %s and c.relname = 'node')"
-    )
-    return bool(postgres.fetch_one(connection, query, [install.schema])[0])
 
 
 def _complete(connection: Connection, spec: LogSpec, captured: Captured | None) -> bool:
@@ -282,12 +240,12 @@ def release(
     keep: tables, or what they need (then a log of a kind that is no longer needed goes as well). The connection is in
     autocommit. Returns the tables released. Raises LockedOut when a table stays locked.
     """
-    if not _has_schema(connection, install):
+    if not has_schema(connection, install):
         return []
     released = [captured for captured in logs(connection, install).values() if not _kept(captured, keep)]
     for captured in released:
         postgres.patiently(partial(_drop_one, connection, install, captured))
-    _drop_schema_if_empty(connection, install)
+    drop_schema_if_empty(connection, install)
     return [captured.table for captured in released]
 
 
@@ -333,15 +291,3 @@ def _drop_note_trigger(connection: Connection, install: Install, captured: Captu
     if row:
         name = sql.Identifier(triggers.trigger_name(install, "truncate"))
         connection.execute(sql.SQL("drop trigger if exists {} on {}").format(name, sql.Identifier(*row)))
-
-
-def _drop_schema_if_empty(connection: Connection, install: Install) -> None:
-    schema = sql.Identifier(install.schema)
-    in_use = sql.SQL(
-        "select exists (select from {0}.captured) or exists (select from {0}.progress)"
-        " or exists (select from {0}.progress_table)"
-    ).format(schema)
-    if not postgres.fetch_one(connection, in_use)[0]:
-        with connection.transaction():
-            connection.execute(sql.SQL("drop schema {} cascade").format(schema))
-            housekeeping.drop_front(connection)

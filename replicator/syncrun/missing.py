@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from replicator import progress
 from replicator.apply.session import open_target
 from replicator.capture import Kind
-from replicator.capture.setup import create_schema, logs
+from replicator.capture.schema import create_schema
+from replicator.capture.setup import logs
 from replicator.change import Counts
 from replicator.model import Link, OneTimeCopy, TableName
 from replicator.postgres import Connection

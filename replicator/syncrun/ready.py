@@ -14,7 +14,8 @@ from replicator.apply.session import open_target
 from replicator.capture import Captured, Kind, Source
 from replicator.capture.bell import Bell
 from replicator.capture.read import prepare_flusher
-from replicator.capture.setup import create_schema, logs
+from replicator.capture.schema import create_schema
+from replicator.capture.setup import logs
 from replicator.change import Counts
 from replicator.columns import Known
 from replicator.failpoint import failpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from replicator.capture.setup import create_schema
+from replicator.capture.schema import create_schema
 from replicator.model import Install
 from replicator.postgres import Connection, Connector
 from tests.fixtures.nodes import NodeFactory

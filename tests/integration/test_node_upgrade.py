@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from replicator.capture.setup import create_schema
+from replicator.capture.schema import create_schema
 from replicator.model import Install, SyncType
 from tests.fixtures.lab import Build, rows
 from tests.fixtures.nodes import Node, NodeFactory, Pair

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from replicator.capture.setup import create_schema, release
+from replicator.capture.schema import create_schema
+from replicator.capture.setup import release
 from replicator.config import Config
 from replicator.model import Install, SyncType, Topology
 from replicator.postgres import Connector
