@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 from replicator.apply.stage import Stage
 from replicator.columns import Known
+from replicator.differences import lacking, mismatches
 from replicator.errors import SchemaMismatch, Transient
 from replicator.model import Link, SyncType, TableName
-from replicator.relations import Relation, lacking, mismatches
+from replicator.relations import Relation
 
 
 class DefinitionChanged(Transient):

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from replicator import capture, columns, relations
 from replicator.capture import Captured, Kind
 from replicator.columns import Known
+from replicator.differences import lacking
 from replicator.errors import Transient
 from replicator.failpoint import failpoint
 from replicator.logs import log
 from replicator.model import Ddl, Link, SyncType, TableName, Topology
 from replicator.postgres import Connection
 from replicator.progress import TablePosition, TableState
-from replicator.relations import Relation, lacking, restricted
+from replicator.relations import Relation, restricted
 from replicator.syncrun.definitions import Sides, judge
 from replicator.syncrun.newcol import add_columns
 from replicator.table_copy import Pair

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 from replicator.capture import needs
+from replicator.differences import differences
 from replicator.model import CopyMethod, Database, Herd, Sync, SyncType, TableName, Topology
-from replicator.relations import Relation, differences
+from replicator.relations import Relation
 from replicator.validate.facts import Facts, Rights
 from replicator.validate.functions import sql_functions
 

@@ -14,10 +14,11 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 
+from replicator.differences import differences
 from replicator.errors import Interrupted, ReplicatorError
 from replicator.model import Install, Link, Sync, TableName, Topology
 from replicator.postgres import Connection, Connector, translate
-from replicator.relations import Relation, describe, differences
+from replicator.relations import Relation, describe
 from replicator.signals import Stop
 from replicator.verify.compare import TableComparer, TableComparison, Verdict
 from replicator.verify.details import ColumnDifference, Difference, What
