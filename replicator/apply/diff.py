@@ -37,27 +37,31 @@ def insert_carefully(connection: Connection, link: Link, stage: Stage) -> Counts
         return sift(connection, link, stage)
 
 
-def _numbered(stage: Stage, where: sql.Composable) -> sql.Composed:
-    """Both sides' rows with the place of each among its equals: theirs(id, part, v, n) and ours(id, v, n)."""
+def _judged(stage: Stage, where: sql.Composable) -> sql.Composed:
+    """Both sides' rows: judged(id, part, here, sides). sides: 2 if the other side has an equal one, each counted once.
+
+    Sorted, not joined: nothing is known of how many rows `where` chooses, and a join that is planned for a few takes
+    hours for many.
+    """
     target = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in stage.names)
     staged = sql.SQL(", ").join(stage.value(name) for name in stage.names)
     return sql.SQL(
-        "with theirs as (select id, part, v, row_number() over (partition by v) as n from"
-        " (select t.ctid as id, t.tableoid as part, md5(row({})::text) as v from {} t where {}) x),"
-        " ours as (select id, v, row_number() over (partition by v) as n from"
-        " (select s.ctid as id, md5(row({})::text) as v from {} s) x)"
+        "with rows as (select t.ctid as id, t.tableoid as part, true as here, md5(row({})::text)::uuid as v"
+        " from {} t where {} union all select s.ctid, null, false, md5(row({})::text)::uuid from {} s),"
+        " numbered as (select id, part, here, v, row_number() over (partition by v, here) as n from rows),"
+        " judged as (select id, part, here, count(*) over (partition by v, n) as sides from numbered)"
     ).format(target, stage.relation.rows, where, staged, stage.table)
 
 
 def _delete_surplus(stage: Stage, where: sql.Composable) -> sql.Composed:
+    # By an array of places, which every version looks up row by row; a place alone says nothing of the partition.
     return sql.SQL(
-        "{} delete from {} t using theirs where t.ctid = theirs.id and t.tableoid = theirs.part"
-        " and not exists (select from ours where ours.v = theirs.v and ours.n = theirs.n)"
-    ).format(_numbered(stage, where), stage.relation.rows)
+        "{} delete from {} t where t.ctid = any(array(select id from judged where here and sides = 1))"
+        " and (t.tableoid::text, t.ctid::text) in (select part::text, id::text from judged where here and sides = 1)"
+    ).format(_judged(stage, where), stage.relation.rows)
 
 
 def _forget_equal(stage: Stage, where: sql.Composable) -> sql.Composed:
     return sql.SQL(
-        "{} delete from {} s using ours where s.ctid = ours.id"
-        " and exists (select from theirs where theirs.v = ours.v and theirs.n = ours.n)"
-    ).format(_numbered(stage, where), stage.table)
+        "{} delete from {} s where s.ctid = any(array(select id from judged where not here and sides = 2))"
+    ).format(_judged(stage, where), stage.table)
