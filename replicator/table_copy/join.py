@@ -27,7 +27,7 @@ from replicator.progress import TablePosition, TableState
 from replicator.relations import Relation
 from replicator.signals import Stop
 from replicator.table_copy.copy import Exported, Pair, begin, copy_tables, exported, holds
-from replicator.table_copy.masters import known_positions, logs_by_table, note_positions, take_over
+from replicator.table_copy.masters import going_on, known_positions, logs_by_table, note_positions, take_over
 from replicator.table_copy.meanwhile import Judges, Own
 from replicator.table_copy.meter import Report
 
@@ -69,7 +69,7 @@ def join(
         # Once changes flow, both sides may hold rows: what was chosen must be on record by then.
         copied = [pair for pair in forward if pair.name in to_target]
         copied_back = [pair for pair in back if pair.name in to_source]
-        begin(connector, link, copied, here)
+        begun = begin(connector, link, copied, here)
         begin(connector, way_back, copied_back, there)
         failpoint("join.before-way-back")
         _open(connector, way_back, [p for p in back if p.name not in to_source], there, anew=overwrite)
@@ -79,7 +79,7 @@ def join(
             own = _own(connector, link, logs_by_table(logs(target, link.install)), judges)
             # At once, and before the copy: what is equal now may be written on both sides while the rest is copied.
             with target.transaction():
-                note_positions(target, link, forward, known)
+                note_positions(target, link, forward, known, going_on(begun, here))
                 failpoint("join.before-opening")
                 _take_as_equal(target, link, opened, here, anew=overwrite)
                 if thirds and opened:

@@ -7,7 +7,7 @@ older change of another master must not win here what it lost there), and never 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from psycopg import sql
 
@@ -41,8 +41,18 @@ def known_positions(source: Exported, link: Link, thirds: Sequence[Database]) ->
     return found
 
 
-def note_positions(target: Connection, link: Link, pairs: Sequence[Pair], known: Known) -> None:
-    """Set where the target will go on with each third master once it has the tables. A copy that goes on changes none.
+def going_on(begun: Mapping[TableName, TablePosition], source: Exported) -> set[TableName]:
+    """The tables of which a copy goes on that was begun under an earlier snapshot: ranges may be done."""
+    return {name for name, at in begun.items() if at.snapshot != source.snapshot}
+
+
+def note_positions(
+    target: Connection, link: Link, pairs: Sequence[Pair], known: Known, again: Collection[TableName]
+) -> None:
+    """Set where the target will go on with each third master once it has the tables. again: those of `going_on`.
+
+    A copy that goes on changes none, and adds none: what a third master sent since it was begun is not in the ranges
+    that are done. One of whom nothing was known then is read from its beginning (`open_joined`).
 
     Their logs are kept from here on. In a transaction.
     """
@@ -52,10 +62,10 @@ def note_positions(target: Connection, link: Link, pairs: Sequence[Pair], known:
         for pair in pairs:
             position = known.get(pair.name, {}).get(third)
             begun = there.get(pair.name)
-            if position is None:
+            if position is None or (begun is None and pair.name in again):
                 continue
-            going_on = begun and begun.state is TableState.COPYING and begun.capture == position.capture
-            if not (going_on and repeatable(link, pair)):
+            kept = begun and begun.state is TableState.COPYING and begun.capture == position.capture
+            if not (kept and repeatable(link, pair)):
                 progress.save_table(target, link, pair.name, position, source=third)
 
 

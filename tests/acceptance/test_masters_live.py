@@ -46,7 +46,7 @@ def test_killed_again_and_again_nothing_acknowledged_is_lost(world: World, nodes
     masters = nodes[:3]
     start(world, masters)
     with writing(masters) as writers:
-        for seed in range(6):
+        for seed in range(4):  # each death is followed by a pause twice as long
             wanted = sum(len(writer.written) for writer in writers) + 60
             until(lambda wanted=wanted: sum(len(w.written) for w in writers) > wanted, 30, "they write on")
             time.sleep(random.Random(seed).random() / 5)  # any moment will do
@@ -58,6 +58,24 @@ def test_killed_again_and_again_nothing_acknowledged_is_lost(world: World, nodes
     topology = _topology(world)
     found = find(topology, world.connector.config.install, world.connector, Filters()).conflicts
     assert found, "masters that update five rows meet now and then"
+
+
+def test_a_copy_killed_at_its_end_goes_on_and_loses_nothing_of_a_third_master(
+    world: World, program: Program, nodes: list[Node], tmp_path: Path
+) -> None:
+    masters, gate = nodes[:3], tmp_path / "gate"
+    program.env["PGHERD_FAILPOINT"] = f"copy.before-end:wait={gate}"
+    masters[0].execute("insert into t values (1, 'v')")
+    world.sync("s", "m1", "m2", "m3", type=SyncType.SWAP)
+    world("start").ok()
+    until((tmp_path / "gate.reached").exists, 20, "the ranges of one copy are done, the copy is not")
+    masters[1].execute("insert into t values (2, 'of m2')")
+    masters[2].execute("insert into t values (3, 'of m3')")
+    until(lambda: len(rows(masters[0])) == 2, 20, "the one that has joined has sent its row")
+    world.kill(world.controllers()["s"])
+    gate.touch()
+    all_equal(masters)
+    assert [key for key, _ in rows(masters[0])] == [1, 2, 3]
 
 
 def _topology(world: World):
