@@ -79,7 +79,7 @@ def join(
             own = _own(connector, link, logs_by_table(logs(target, link.install)), judges)
             # At once, and before the copy: what is equal now may be written on both sides while the rest is copied.
             with target.transaction():
-                note_positions(target, link, forward, known, going_on(begun, here))
+                note_positions(target, link, forward, known, going_on(begun))
                 failpoint("join.before-opening")
                 _take_as_equal(target, link, opened, here, anew=overwrite)
                 if thirds and opened:

@@ -41,9 +41,9 @@ def known_positions(source: Exported, link: Link, thirds: Sequence[Database]) ->
     return found
 
 
-def going_on(begun: Mapping[TableName, TablePosition], source: Exported) -> set[TableName]:
-    """The tables of which a copy goes on that was begun under an earlier snapshot: ranges may be done."""
-    return {name for name, at in begun.items() if at.snapshot != source.snapshot}
+def going_on(begun: Mapping[TableName, TablePosition]) -> set[TableName]:
+    """The tables of which a copy goes on, and ranges are done that are as an earlier snapshot was."""
+    return {name for name, at in begun.items() if at.done}
 
 
 def note_positions(
