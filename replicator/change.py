@@ -34,13 +34,14 @@ class Counts:
 class RunResult:
     """One run of a link. seconds: how long it took; copied: tables that were copied whole first.
 
-    trouble: what went wrong once its rows were committed.
+    trouble: what went wrong once its rows were committed. left: tables that did not travel, with why.
     """
 
     counts: Counts = Counts()
     seconds: float = 0.0
     copied: tuple[str, ...] = ()
     trouble: ReplicatorError | None = None
+    left: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:

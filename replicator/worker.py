@@ -250,7 +250,7 @@ class Worker:
         with self._lock:
             kick = self._pace.ran(result.empty, time.monotonic() - clock, time.monotonic())
         good = Good(result, began, now()) if asked or not result.empty else None
-        self.journal.add(News(good=good, answers=(Answer(kick),) if kick else ()))
+        self.journal.add(News(good=good, answers=(Answer(kick, "; ".join(result.left) or None),) if kick else ()))
         if result.copied:
             log.info("%s: copied %s in %.1f s", self._way, ", ".join(result.copied), result.seconds)
         if result.trouble is not None:

@@ -154,6 +154,7 @@ class LinkRunner:
             counts=prepared.counts + done.counts,
             seconds=prepared.seconds + time.monotonic() - began,
             copied=prepared.copied + done.copied,
+            left=tuple(f"{name}: {known.note}" for name, known in self._ready.known.items() if known.parked),
         )
 
     def close(self) -> None:

@@ -75,7 +75,7 @@ def test_kick_says_why_it_failed_and_when_time_is_over(world: World, source: Nod
     target.execute("alter table t rename to elsewhere")
     source.execute("insert into t values (2, 'x')")
     failed = world("kick", "alpha", "--wait", 20).exits(1)
-    assert "public.t is missing on target" in failed.err
+    assert "public.t: the table is missing on target" in failed.err
 
 
 def test_a_paused_sync_rests_over_a_restart_and_a_resumed_one_catches_up(

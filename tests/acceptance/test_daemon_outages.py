@@ -105,8 +105,8 @@ def test_what_a_person_must_mend_is_said_and_mended_without_a_restart(world: Wor
     before = world.controllers()
     shaky.execute("alter table t rename to elsewhere")
     source.execute("insert into t values (1, 'x')")
-    sentence = "public.t is missing on shaky"
-    until(lambda: sentence in world.await_state("alpha", "shaky", "waiting")["detail"], 5, "the status says why")
+    why = {"table": "public.t", "parked": True, "why": "the table is missing on shaky"}
+    until(lambda: world.await_state("alpha", "shaky", "idle")["tables"] == [why], 10, "the status says why")
     shaky.execute("alter table elsewhere rename to t")
     await_equal(source, shaky, 12)
     assert world.controllers() == before

@@ -114,7 +114,7 @@ def test_abort_pauses_the_sync_until_told(world: World, nodes: list[Node]) -> No
         one.commit()
         other.commit()
     until(lambda: _topology(world).syncs["s"].paused, 20, "the sync is paused")
-    assert "pauses; see `replicator conflicts list`" in world.log()
+    assert "the strategy is abort; see `replicator conflicts list`: pauses" in world.log()
     assert "left so after a conflict" in world("verify", "s").exits(3).out
     pair[1].execute("update t set v = 'settled' where id = 1")
     world("resume", "s").ok()

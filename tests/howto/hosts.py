@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.fixtures import processes
 from tests.fixtures.servers import Server
-from tests.fixtures.wait import until
+from tests.fixtures.wait import T, until
 
 NET = "10.11.12."
 PIDDIR = "/var/run/bucardo"
@@ -162,9 +162,9 @@ def form(line: str) -> str:
     return text
 
 
-def soon(condition: Callable[[], object], what: str, seconds: float = 15) -> None:
-    """Wait for an effect in the databases."""
-    until(condition, seconds, what, every=0.1)
+def soon(condition: Callable[[], T], what: str, seconds: float = 15) -> T:
+    """Wait for an effect in the databases; what the condition says then."""
+    return until(condition, seconds, what, every=0.1)
 
 
 def unchanged_for(read: Callable[[], str], seconds: float) -> bool:

@@ -54,3 +54,19 @@ def settled(host: Host, one: int, other: int) -> None:
         lambda: history(host, one) == history(host, other) and host("bucardo_ctl status").count("|idle ") == 2,
         "nothing is on its way",
     )
+
+
+def served(host: Host, sync: str, links: int) -> None:
+    """Wait until each of a sync's links has answered for its latest kick: none of its copies is still to come."""
+    latest = f"select max(id) from catalog.kick where sync = '{sync}'"
+    answers = f"select count(*) from catalog.kick_result where kick = ({latest}) and error is null"
+    soon(lambda: _catalog(host, answers) == str(links), f"the kick of {sync} is served on each link", 30)
+
+
+def runs(host: Host, sync: str) -> int:
+    """How many runs of a sync are in an install's history."""
+    return int(_catalog(host, f"select count(*) from catalog.run where sync = '{sync}'"))
+
+
+def _catalog(host: Host, text: str) -> str:
+    return host(f'psql -d bucardo -Atc "{text}"').rstrip("\n")

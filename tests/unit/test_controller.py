@@ -33,6 +33,15 @@ class IdleRunner:
     def prepare(self) -> RunResult:
         return RunResult()
 
+    def arm(self) -> bool:
+        return False
+
+    def rang(self) -> bool:
+        return False
+
+    def ear(self) -> None:
+        return None
+
     def pending(self) -> bool:
         if self.deaf:
             self.released.wait(10)
