@@ -219,9 +219,38 @@ def _converse(channel: Any, sent: Outgoing, tap: Tap | None, timeout: float | No
         time.sleep(POLL_SECONDS)
 
 
+class _End:
+    """A channel as an end of a relay: sends and closes in one order.
+
+    paramiko lets another thread close it between preparing data and sending them, and sshd drops the whole connection
+    over data for a channel that is closed.
+    """
+
+    def __init__(self, channel: Any) -> None:
+        self._channel, self._lock = channel, threading.Lock()
+
+    def recv(self, size: int) -> bytes:
+        return bytes(self._channel.recv(size))
+
+    def sendall(self, data: bytes) -> None:
+        while data:
+            with self._lock:
+                if self._channel.closed:
+                    raise EOFError
+                sent = self._channel.send(data) if self._channel.send_ready() else 0
+            data = data[sent:]
+            if not sent:  # not within the lock: the other direction must be able to close it
+                time.sleep(POLL_SECONDS)
+
+    def close(self) -> None:
+        with self._lock:
+            self._channel.close()
+
+
 def _relay(peer: socket.socket, channel: Any) -> None:
-    with peer, contextlib.closing(channel):
-        relay(peer, channel, channel.close)
+    end = _End(channel)
+    with peer, contextlib.suppress(OSError, EOFError), contextlib.closing(end):
+        relay(peer, end, end.close)
 
 
 def _refusal(error: Exception) -> str:

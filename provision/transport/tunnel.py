@@ -65,7 +65,7 @@ def relay(peer: socket.socket, other: Any, end_other: Callable[[], None]) -> Non
     def end() -> None:
         with suppress(OSError):
             peer.shutdown(socket.SHUT_RDWR)
-        with suppress(OSError):
+        with suppress(OSError, EOFError):
             end_other()
 
     def pump(source: Any, sink: Any) -> None:
