@@ -188,8 +188,8 @@ class Stage:
         rows = pump(source, query, target, into, binary=binary and self.relation.binary and not self.text, moved=moved)
         if rows > 1000:
             # How many there are is what matters; statistics of values that are only written cost more than they give.
-            keys = sql.SQL(", ").join(self.column(name) for name in self.relation.key)
-            target.execute(sql.SQL("analyze {} ({})").format(self.table, keys or sql.Identifier("gone")))
+            looked_at = [self.column(name) for name in self.relation.key] or [sql.Identifier("gone")]
+            target.execute(sql.SQL("analyze {} ({})").format(self.table, sql.SQL(", ").join(looked_at)))
         return rows
 
 

@@ -40,6 +40,13 @@ def test_every_method_makes_them_equal(nodes: Pair, lab: Build, method: CopyMeth
     assert rows(nodes.target) == rows(nodes.source)
 
 
+def test_many_rows_of_a_table_without_a_key(nodes: Pair, lab: Build) -> None:
+    made = full(lab, nodes)
+    nodes.source.execute("insert into t select i, 'x' from generate_series(1, 3000) i")
+    assert made.run() == Counts(inserted=3000)
+    assert rows(nodes.target) == rows(nodes.source)
+
+
 def test_a_kick_undoes_what_the_target_did(nodes: Pair, lab: Build) -> None:
     made = full(lab, nodes)
     nodes.target.execute("delete from t where id = 2; insert into t values (5, 'mine')")
