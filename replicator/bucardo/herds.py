@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from replicator.bucardo import goats
 from replicator.bucardo.declaring import converge, good_name, with_value
+from replicator.bucardo.grammar import duplicate_free
 from replicator.bucardo.session import Session
 from replicator.catalog import Goat
-from replicator.cli.tables import extended
+from replicator.cli.tables import extended, reduced
 from replicator.errors import UsageError
 from replicator.model import Herd, SyncType, Topology
 
@@ -29,6 +30,20 @@ def put(session: Session, name: str, database: str, members: Sequence[Goat]) -> 
     converge(session, with_rules(with_value(current, herd), members))
     said = [f"Creating herd: {name}"] if made else []
     return [*said, *(f'Added {goat.kind} "{goats.spelt(goat)}" to herd "{name}"' for goat in members)]
+
+
+def change(session: Session, herd: Herd, verb: str, relations: Sequence[str], of: str) -> None:
+    """Let relations join or leave a herd, and say so. verb: add or remove; of: whose they are, as is said."""
+    found = goats.found(session, duplicate_free(relations), herd.database)
+    adds = verb.lower() == "add"
+    for kind in ("table", "sequence"):
+        mine = [goat.table for goat in found if goat.kind == kind]
+        herd = extended(herd, kind, mine) if adds else reduced(herd, kind, mine)
+    converge(session, with_rules(with_value(session.topology, herd), found))
+    for goat in found:
+        session.catalog.add_goat(goat)
+        done, whither = ("Added", "to") if adds else ("Removed", "from")
+        session.say(f'{done} {goat.kind} "{goats.spelt(goat)}" {whither} {of}')
 
 
 def with_rules(topology: Topology, members: Sequence[Goat]) -> Topology:

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from replicator.bucardo import goats
+from replicator.bucardo import herds
 from replicator.bucardo.commands.add_sync import keep, type_of
 from replicator.bucardo.commands.update import say_changes
 from replicator.bucardo.declaring import converge, existing, with_value
-from replicator.bucardo.grammar import duplicate_free
-from replicator.bucardo.herds import with_rules
 from replicator.bucardo.session import Session
 from replicator.bucardo.syncs import as_columns, split
-from replicator.cli.tables import extended, reduced
 from replicator.errors import UsageError
-from replicator.model import Herd, Sync, Topology
+from replicator.model import Sync, Topology
 
 
 def update(session: Session, _noun: str, words: tuple[str, ...]) -> None:
@@ -59,14 +56,4 @@ def _change_tables(session: Session, current: Topology, sync: Sync, words: Seque
     nouns = ("table", "tables", "sequence", "sequences")
     if verb.lower() not in ("add", "remove") or len(rest) < 2 or rest[0].lower() not in nouns:
         raise UsageError("Usage: update sync NAME add|remove table TABLE ...")
-    herd: Herd = current.herds[sync.herd]
-    adds = verb.lower() == "add"
-    found = goats.found(session, duplicate_free(rest[1:]), herd.database)
-    for kind in ("table", "sequence"):
-        mine = [goat.table for goat in found if goat.kind == kind]
-        herd = extended(herd, kind, mine) if adds else reduced(herd, kind, mine)
-    converge(session, with_rules(with_value(current, herd), found))
-    for goat in found:
-        session.catalog.add_goat(goat)
-        done = "Added" if adds else "Removed"
-        session.say(f'{done} {goat.kind} "{goats.spelt(goat)}" {"to" if adds else "from"} sync "{sync.name}"')
+    herds.change(session, current.herds[sync.herd], verb, rest[1:], f'sync "{sync.name}"')
