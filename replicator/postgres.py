@@ -185,6 +185,22 @@ def translated(name: str) -> Iterator[None]:
         raise translate(error, name) from error
 
 
+GAVE_WAY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+"""What the server says to a transaction that let another one go first: it is to be done again."""
+
+
+@contextmanager
+def time_limit(connection: Connection, seconds: float) -> Iterator[None]:
+    """A savepoint, or a transaction where none is open, of which no statement may take longer than so many seconds.
+
+    What is too slow raises the driver's QueryCanceled.
+    """
+    with connection.transaction():
+        connection.execute("select set_config('statement_timeout', %s, true)", [f"{seconds * 1000:.0f}ms"])
+        yield
+        connection.execute("select set_config('statement_timeout', '0', true)")
+
+
 def give_way(connection: Connection) -> None:
     """Make this transaction the one that yields: its lock waits end before the server looks for deadlocks."""
     connection.execute(

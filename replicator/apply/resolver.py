@@ -23,7 +23,7 @@ from psycopg import sql
 
 from replicator import conflict
 from replicator.model import Strategy, TableName
-from replicator.postgres import Connection, fetch_one
+from replicator.postgres import GAVE_WAY, Connection, fetch_one, time_limit
 from replicator.relations import identifier
 
 SILENCES = 3
@@ -34,9 +34,6 @@ LEFT_ALONE = 60.0
 
 LOAD_SECONDS = 20.0
 """How long loading a Python function may take."""
-
-GAVE_WAY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
-"""What is not the function's fault: the batch is done again."""
 
 
 class Unanswered(Exception):
@@ -118,11 +115,9 @@ class SqlResolver:
         query = sql.SQL("select to_jsonb({}(%s::jsonb, %s::jsonb, %s::jsonb))::text").format(name)
         values = [question.incoming, question.local, json.dumps(question.info, default=str)]
         try:
-            with connection.transaction():
-                connection.execute("select set_config('statement_timeout', %s, true)", [f"{self.seconds * 1000:.0f}ms"])
+            with time_limit(connection, self.seconds):
                 (answer,) = fetch_one(connection, query, values)
-                connection.execute("select set_config('statement_timeout', '0', true)")
-                return str(answer) if answer is not None else None
+            return str(answer) if answer is not None else None
         except psycopg.errors.QueryCanceled as error:
             raise Silent(f"{self.function}: {_first_line(error)} (after {self.seconds:g} s)", "57014") from error
         except psycopg.Error as error:

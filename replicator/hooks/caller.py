@@ -22,14 +22,12 @@ from psycopg.types.json import Jsonb
 
 from replicator.hook import Hook
 from replicator.model import TableName
-from replicator.postgres import Connection, fetch_one
+from replicator.postgres import GAVE_WAY, Connection, fetch_one, time_limit
 from replicator.relations import identifier
 from replicator.signals import Stop
 
 GLANCE = 0.2
 """Seconds after which a wait looks for a stop."""
-
-PASSING = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 
 
 class Failed(Exception):
@@ -61,15 +59,12 @@ class SqlCaller:
             raise Failed(f"{self.hook.sql} was not called: the connection to the target is gone")
         query = sql.SQL("select {}(%s::jsonb)").format(identifier(TableName.parse(self.hook.sql)))
         try:
-            with connection.transaction():
-                limit = f"{self.hook.seconds * 1000:.0f}ms"
-                connection.execute("select set_config('statement_timeout', %s, true)", [limit])
+            with time_limit(connection, self.hook.seconds):
                 (answer,) = fetch_one(connection, query, [Jsonb(dict(info))])
-                connection.execute("select set_config('statement_timeout', '0', true)")
-                return answer
+            return answer
         except psycopg.errors.QueryCanceled as error:
             raise Failed(f"{self.hook.sql} did not return within {self.hook.seconds:g} seconds") from error
-        except PASSING:
+        except GAVE_WAY:
             raise
         except psycopg.Error as error:
             if connection.closed or isinstance(error, psycopg.errors.AdminShutdown):

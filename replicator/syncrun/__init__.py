@@ -24,13 +24,14 @@ from replicator.errors import LockedOut, ReplicatorError, Transient
 from replicator.failpoint import failpoint
 from replicator.hook import Moment
 from replicator.model import Link, OneTimeCopy, TableName, Topology
-from replicator.postgres import Connection, Connector
+from replicator.postgres import GAVE_WAY, Connection, Connector
 from replicator.sequences import oneway
 from replicator.signals import Stop
 from replicator.snapshot import NOTHING, Snapshot
 from replicator.syncrun import hooked
 from replicator.syncrun.batch import Batch
 from replicator.syncrun.definitions import DefinitionChanged, TableRefused
+from replicator.syncrun.every import Every
 from replicator.syncrun.job import Job, Report
 from replicator.syncrun.ready import Ready, make_ready
 
@@ -53,8 +54,6 @@ REDEFINED = (
 )
 """What a server says when a table has changed after it was looked at."""
 
-GAVE_WAY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
-
 
 class LinkRunner:
     """Runs one link; belongs to one thread. After any error: close, wait, and begin again with `prepare`."""
@@ -68,7 +67,9 @@ class LinkRunner:
         self._snapshot: Snapshot = NOTHING
         self._logged_below = 0
         self._settled = self._early = False
-        self._saved_at = self._sequences_at = self._joined_at = self._defined_at = self._held_at = 0.0
+        self._saved_at = 0.0
+        self._joining, self._holding = Every(JOINED_EVERY), Every(JOINED_EVERY)
+        self._sequencing, self._defining = Every(SEQUENCES_EVERY), Every(DEFINITIONS_EVERY)
         self._redefined = False
         self._refused: dict[TableName, str] = {}
         self._sequences: oneway.Standing = {}
@@ -256,26 +257,16 @@ class LinkRunner:
 
     def _try_early(self) -> bool:
         """Whether it is time to look if rows have come that something of this link waits for."""
-        now = time.monotonic()
-        if not self._early or now - self._joined_at < JOINED_EVERY:
-            return False
-        self._joined_at = now
-        return True
+        return self._early and self._joining.due()
 
     def _held_long(self, ready: Ready) -> bool:
         """Whether to see if tables may be sent again that were held: that they are filled shows on the source only."""
-        now = time.monotonic()
-        if not ready.held or now - self._held_at < JOINED_EVERY:
-            return False
-        self._held_at = now
-        return True
+        return bool(ready.held) and self._holding.due()
 
     def _definitions_changed(self, ready: Ready) -> bool:
         """Whether tables are defined otherwise than they were: looked at now and then, for nothing else tells."""
-        now = time.monotonic()
-        if now - self._defined_at < DEFINITIONS_EVERY:
+        if not self._defining.due():
             return False
-        self._defined_at = now
         self._redefined = self._differ(ready)
         return self._redefined
 
@@ -288,23 +279,15 @@ class LinkRunner:
 
     def _joined_meanwhile(self, ready: Ready) -> bool:
         """Whether the lead's link has joined a table that this one waits for."""
-        now = time.monotonic()
-        if (
-            self._job.kind is Kind.TOUCH
-            or len(ready.tables) == len(ready.pairs)
-            or now - self._joined_at < JOINED_EVERY
-        ):
+        if self._job.kind is Kind.TOUCH or len(ready.tables) == len(ready.pairs) or not self._joining.due():
             return False
-        self._joined_at = now
         before = len(ready.tables)
         ready.look_for_tables(self._job)
         return len(ready.tables) > before
 
     def _sequences_moved(self, ready: Ready) -> bool:
-        now = time.monotonic()
-        if self._job.swap or not self.link.sequences or now - self._sequences_at < SEQUENCES_EVERY:
+        if self._job.swap or not self.link.sequences or not self._sequencing.due():
             return False
-        self._sequences_at = now
         return oneway.read(ready.source.connection, self.link.sequences) != self._sequences
 
     def _carry_sequences(self, ready: Ready) -> None:

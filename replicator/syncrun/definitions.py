@@ -89,7 +89,7 @@ def _being_filled(names: frozenset[str]) -> str:
 
 
 def _gaps(link: Link, source: Relation, target: Relation) -> Iterator[str]:
-    """Columns that are left out for now."""
+    """Columns that are left out until the other side has them."""
     for name in lacking(source, target):
         yield f'column "{name}" is missing on {link.target.name}, it is left out until it is there'
     for name in lacking(target, source):

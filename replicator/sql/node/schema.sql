@@ -104,7 +104,7 @@ create table {schema}.progress_table (
 
 -- As a target, by table: what is known of its columns (replicator/columns.py). common: those that both sides had when
 -- rows last flowed. filling: those that this side lacked then, whose values are still to be brought. after: the key up to
--- which they have been. parked: the table's changes wait in the source's log; note: why, or what is missing for now.
+-- which they have been. parked: the table's changes wait in the source's log; note: why, or what is missing.
 create table {schema}.table_columns (
     sync        text not null,
     source      text not null,
