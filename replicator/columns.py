@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from replicator.model import Install, Link, TableName
-from replicator.postgres import Connection
+from replicator.postgres import Answer, Connection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +70,11 @@ def save(connection: Connection, link: Link, known: Mapping[TableName, Known]) -
         connection.execute(query, [link.sync.name, link.source.name, name.schema, name.name, *values])
 
 
-def unfilled(connection: Connection, install: Install, sync: str) -> dict[TableName, frozenset[str]]:
+def unfilled(connection: Connection, install: Install, sync: str) -> Answer[dict[TableName, frozenset[str]]]:
     """The columns of a master's own tables whose values other masters of the swap are yet to bring."""
     query = sql.SQL(
         "select schema_name, table_name, array_agg(distinct f) from {}.table_columns, unnest(filling) f"
         " where sync = %s group by 1, 2"
     ).format(sql.Identifier(install.schema))
-    return {TableName(schema, name): frozenset(some) for schema, name, some in connection.execute(query, [sync])}
+    asked = connection.execute(query, [sync], prepare=True)
+    return lambda: {TableName(schema, name): frozenset(some) for schema, name, some in asked}

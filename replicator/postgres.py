@@ -9,9 +9,9 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import LiteralString, TypeVar
+from typing import LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg import conninfo, sql
@@ -24,6 +24,9 @@ from replicator.model import Database
 Connection = psycopg.Connection[TupleRow]
 T = TypeVar("T")
 Query = LiteralString | sql.Composed | sql.SQL
+
+Answer = Callable[[], T]
+"""Reads the answer to a question that has been sent. In a `Transaction` it is waited for then, and no sooner."""
 
 OLDEST = 100000
 JIT_SINCE = 110000
@@ -209,32 +212,63 @@ def give_way(connection: Connection) -> None:
     )
 
 
-@contextmanager
-def transaction(
-    connection: Connection, *, few_rows: bool, ask: LiteralString = "", begin: LiteralString = "begin"
-) -> Iterator[str]:
-    """A transaction on a connection in autocommit, begun in one round trip; gives what the query `ask` says.
+class Transaction:
+    """A transaction on a connection in autocommit, begun within a pipeline: statements are sent, and waited for only
+    when an answer is read (`Answer`), at `leave`, and at `commit`. Ends by a commit, after an error by a rollback.
 
-    psycopg's own would take one for each of these, and cannot leave its pipeline before it ends.
+    psycopg's own would take a round trip for each statement, and cannot leave its pipeline before it ends.
     """
-    with connection.pipeline():
-        connection.execute(begin)
-        if few_rows:
-            expect_few_rows(connection)
-        asked = connection.execute(ask) if ask else None
-    row = asked.fetchone() if asked else None
-    try:
-        yield row[0] if row else ""
-    except BaseException:
-        with suppress(psycopg.Error):  # what matters is the first error; the server rolls back what it lost
-            connection.rollback()
-        raise
-    connection.commit()
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._pipeline = ExitStack()
+        self._open = True
+
+    def __enter__(self) -> Self:
+        self._pipeline.enter_context(self._connection.pipeline())
+        self._connection.execute("begin")
+        return self
+
+    def leave(self) -> None:
+        """Await what was sent, and every later statement by itself: for COPY, and for statements that may fail."""
+        self._pipeline.close()
+
+    def commit(self) -> None:
+        """Commit, in one round trip with what was sent and not awaited: all of that has succeeded then."""
+        self._connection.execute("commit")
+        self._open = False
+        self.leave()
+
+    def renew(self, begin: LiteralString) -> None:
+        """Commit and begin another one, without waiting for either."""
+        self._connection.execute("commit")
+        self._connection.execute(begin)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None and self._open:
+            self.commit()
+        elif error is not None:
+            with suppress(psycopg.Error):  # what matters is the first error; the server rolls back what it lost
+                self.leave()
+            with suppress(psycopg.Error):
+                self._connection.rollback()
 
 
-def expect_few_rows(connection: Connection) -> None:
+def affected(cursor: psycopg.Cursor[TupleRow]) -> int:
+    """How many rows a statement was about. Within a pipeline its answer is awaited."""
+    if cursor.pgresult is None:
+        try:
+            cursor.fetchone()
+        except psycopg.ProgrammingError:
+            if cursor.pgresult is None:
+                raise  # it is the server's; else there are merely no rows to fetch
+    return cursor.rowcount
+
+
+def expect_few_rows(connection: Connection, *, few: bool = True) -> None:
     """Let this transaction join by index. The planner cannot know how little a batch holds, and would read tables."""
-    connection.execute("select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)")
+    query = "select set_config('enable_' || way, %s, true) from unnest('{hashjoin,mergejoin,seqscan}'::text[]) s(way)"
+    connection.execute(query, ["off" if few else "on"], prepare=True)
 
 
 def expect_many_rows(connection: Connection) -> None:

@@ -13,10 +13,11 @@ from enum import StrEnum
 from uuid import UUID
 
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from replicator.errors import NotPrimary, SourceReplaced
 from replicator.model import Install, Link, TableName
-from replicator.postgres import Connection, fetch_one
+from replicator.postgres import Answer, Connection, fetch_one
 from replicator.snapshot import NOTHING, Snapshot
 
 
@@ -94,11 +95,22 @@ def check_same(link: Link, known: Origin, now: Origin) -> None:
 
 def read(connection: Connection, install: Install, sync: str, source: str, *, lock: bool = False) -> Position | None:
     """The position of this target on a source; None before the first. lock: keep other runs of the link out."""
+    return ask(connection, install, sync, source, lock=lock)()
+
+
+def ask(
+    connection: Connection, install: Install, sync: str, source: str, *, lock: bool = False
+) -> Answer[Position | None]:
+    """As `read`, to be answered later."""
     query = sql.SQL(
         "select snapshot, node, system_id, timeline, database, updated_at from {}.progress"
         " where sync = %s and source = %s{}"
     ).format(sql.Identifier(install.schema), sql.SQL(" for update" if lock else ""))
-    row = connection.execute(query, [sync, source], prepare=True).fetchone()
+    asked = connection.execute(query, [sync, source], prepare=True)
+    return lambda: _position(asked.fetchone())
+
+
+def _position(row: TupleRow | None) -> Position | None:
     if row is None:
         return None
     return Position(Snapshot.parse(row[0]), Origin(row[1], row[2], row[3], int(row[4])), row[5])
@@ -122,11 +134,19 @@ def save(
 
 def tables(connection: Connection, install: Install, sync: str, source: str) -> dict[TableName, TablePosition]:
     """How far this target is with each table of a link; one that it never had is left out."""
+    return ask_tables(connection, install, sync, source)()
+
+
+def ask_tables(
+    connection: Connection, install: Install, sync: str, source: str
+) -> Answer[dict[TableName, TablePosition]]:
+    """As `tables`, to be answered later."""
     query = sql.SQL(
         "select schema_name, table_name, state, capture, snapshot, bounds, done from {}.progress_table"
         " where sync = %s and source = %s"
     ).format(sql.Identifier(install.schema))
-    return dict(_table(*row) for row in connection.execute(query, [sync, source]))
+    asked = connection.execute(query, [sync, source], prepare=True)
+    return lambda: dict(_table(*row) for row in asked)
 
 
 def _table(
@@ -195,47 +215,51 @@ def hold(connection: Connection, link: Link, names: Collection[TableName], at: S
     connection.execute(query, [str(at), link.sync.name, link.source.name, *tables])
 
 
-def followed(connection: Connection, install: Install, sync: str, source: str) -> dict[TableName, Snapshot]:
+def followed(connection: Connection, install: Install, sync: str, source: str) -> Answer[dict[TableName, Snapshot]]:
     """What this node has seen of each table of a source, by the link from there: the sync's position or its own."""
-    position = read(connection, install, sync, source)
-    at = position.snapshot if position else NOTHING
-    return {
-        name: table.snapshot or at
-        for name, table in tables(connection, install, sync, source).items()
-        if table.state is not TableState.COPYING
-    }
+    position, known = ask(connection, install, sync, source), ask_tables(connection, install, sync, source)
+
+    def answer() -> dict[TableName, Snapshot]:
+        at = shared.snapshot if (shared := position()) else NOTHING
+        return {name: table.snapshot or at for name, table in known().items() if table.state is not TableState.COPYING}
+
+    return answer
 
 
-def copying(connection: Connection, install: Install, sync: str) -> frozenset[TableName]:
+def copying(connection: Connection, install: Install, sync: str) -> Answer[frozenset[TableName]]:
     """The tables of which this node is being filled from another of the sync."""
     query = sql.SQL(
         "select distinct schema_name, table_name from {}.progress_table where sync = %s and state = 'copying'"
     ).format(sql.Identifier(install.schema))
-    return frozenset(TableName(*names) for names in connection.execute(query, [sync]))
+    asked = connection.execute(query, [sync], prepare=True)
+    return lambda: frozenset(TableName(*names) for names in asked)
 
 
-def standing(connection: Connection, install: Install, sync: str) -> dict[str, Snapshot]:
+def standing(connection: Connection, install: Install, sync: str) -> Answer[dict[str, Snapshot]]:
     """What this node has for certain of each other master of a swap, by name: the position of its latest table."""
     query = sql.SQL(
         "select turn, source, snapshot from (select source, snapshot, 1 as turn from {0}.progress where sync = %(sync)s"
         " union all select source, snapshot, 2 from {0}.progress_table where sync = %(sync)s and state = 'copied') x"
         " order by turn"
     ).format(sql.Identifier(install.schema))
-    found: dict[str, Snapshot] = {}
-    for turn, source, text in connection.execute(query, {"sync": sync}):
-        at = Snapshot.parse(text)
-        if turn == 1 or (source in found and found[source].covers(at)):
-            found[source] = at
-    return found
+    asked = connection.execute(query, {"sync": sync}, prepare=True)
+
+    def answer() -> dict[str, Snapshot]:
+        found: dict[str, Snapshot] = {}
+        for turn, source, text in asked:
+            at = Snapshot.parse(text)
+            if turn == 1 or (source in found and found[source].covers(at)):
+                found[source] = at
+        return found
+
+    return answer
 
 
-def told(connection: Connection, install: Install, sync: str) -> dict[str, dict[str, Snapshot]]:
+def told(connection: Connection, install: Install, sync: str) -> Answer[dict[str, dict[str, Snapshot]]]:
     """What each master said of its own positions when it last sent something here: by master, then by its source."""
     query = sql.SQL("select source, knows from {}.progress where sync = %s").format(sql.Identifier(install.schema))
-    return {
-        source: {name: Snapshot.parse(at) for name, at in knows.items()}
-        for source, knows in connection.execute(query, [sync])
-    }
+    asked = connection.execute(query, [sync], prepare=True)
+    return lambda: {source: {name: Snapshot.parse(at) for name, at in knows.items()} for source, knows in asked}
 
 
 def forget(

@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from replicator.model import TableName
-from replicator.postgres import Connection
+from replicator.postgres import Answer, Connection
 
 FIRST_USER_OID = 16384
 
@@ -274,7 +274,7 @@ def restricted(relation: Relation, names: Collection[str]) -> Relation:
     return replace(relation, columns=tuple(column for column in relation.columns if column.name in names))
 
 
-def fingerprint(connection: Connection, names: Collection[TableName]) -> str:
+def fingerprint(connection: Connection, names: Collection[TableName]) -> Answer[str]:
     """Changes whenever a definition of tables of those names changes that matters to rows, or a trigger on them."""
     generated = "a.attgenerated" if connection.info.server_version >= 120000 else "''"
     query = sql.SQL(
@@ -290,6 +290,5 @@ def fingerprint(connection: Connection, names: Collection[TableName]) -> str:
         " from c join pg_trigger t on t.tgrelid = c.oid and not t.tgisinternal)))"
     ).format(sql.SQL(generated))
     values = {"schemas": [name.schema for name in names], "names": [name.name for name in names]}
-    row = connection.execute(query, values, prepare=True).fetchone()  # planning it takes longer than running it
-    assert row is not None
-    return str(row[0])
+    asked = connection.execute(query, values, prepare=True)  # planning it takes longer than running it
+    return lambda: str(asked.fetchall()[0][0])

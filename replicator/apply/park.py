@@ -15,7 +15,7 @@ from psycopg import sql
 from replicator.apply.resolver import Unanswered
 from replicator.apply.stage import Stage
 from replicator.model import Link, TableName
-from replicator.postgres import Connection
+from replicator.postgres import Answer, Connection, affected
 
 REFUSALS = (psycopg.errors.DataError, psycopg.errors.IntegrityError, psycopg.errors.RaiseException)
 
@@ -44,17 +44,17 @@ class Waiting:
     retry: tuple[str, ...]
 
 
-def waiting(connection: Connection, link: Link) -> dict[TableName, Waiting]:
+def waiting(connection: Connection, link: Link) -> Answer[dict[TableName, Waiting]]:
     """The tables of a link that have parked keys."""
     query = sql.SQL(
         "select schema_name, table_name, count(*), coalesce(array_agg(key::text) filter (where retry), '{{}}')"
         " from {}.parked where sync = %s and source = %s group by 1, 2"
     ).format(sql.Identifier(link.install.schema))
-    rows = connection.execute(query, [link.sync.name, link.source.name], prepare=True)
-    return {TableName(schema, name): Waiting(keys, tuple(retry)) for schema, name, keys, retry in rows}
+    asked = connection.execute(query, [link.sync.name, link.source.name], prepare=True)
+    return lambda: {TableName(schema, name): Waiting(keys, tuple(retry)) for schema, name, keys, retry in asked}
 
 
-def unmet(connection: Connection, link: Link) -> dict[TableName, dict[str, list[str]]]:
+def unmet(connection: Connection, link: Link) -> Answer[dict[TableName, dict[str, list[str]]]]:
     """What a link's source has parked of other masters' changes: keys (JSON text), by table and where they came from.
 
     It has seen these changes, and does not have them. What only counters gained (`hold_early`) is no version of a row.
@@ -63,10 +63,15 @@ def unmet(connection: Connection, link: Link) -> dict[TableName, dict[str, list[
         "select schema_name, table_name, source, array_agg(key::text) from {}.parked"
         " where sync = %s and sqlstate <> '02000' group by 1, 2, 3"
     ).format(sql.Identifier(link.install.schema))
-    found: dict[TableName, dict[str, list[str]]] = {}
-    for schema, name, source, keys in connection.execute(query, [link.sync.name]):
-        found.setdefault(TableName(schema, name), {})[source] = keys
-    return found
+    asked = connection.execute(query, [link.sync.name], prepare=True)
+
+    def answer() -> dict[TableName, dict[str, list[str]]]:
+        found: dict[TableName, dict[str, list[str]]] = {}
+        for schema, name, source, keys in asked:
+            found.setdefault(TableName(schema, name), {})[source] = keys
+        return found
+
+    return answer
 
 
 def hold_back(connection: Connection, link: Link, stage: Stage, retry: Sequence[str]) -> int:
@@ -83,7 +88,7 @@ def hold_back(connection: Connection, link: Link, stage: Stage, retry: Sequence[
         " gains = {} from {} s where {} and p.key = {} returning s.ctid as at)"
         " delete from {} s using held where s.ctid = held.at"
     ).format(_parked(link), stage.row_json, _sum_json(stage), stage.table, here, stage.key_json, stage.table)
-    return connection.execute(query).rowcount
+    return affected(connection.execute(query))
 
 
 def hold_early(connection: Connection, link: Link, stage: Stage) -> int:
@@ -99,7 +104,7 @@ def hold_early(connection: Connection, link: Link, stage: Stage) -> int:
         " select {sync}, {source}, {schema}, {name}, {key}, {row}, '02000', {error}, {gains}, true from early s {again}"
     )
     table = stage.relation.name
-    return connection.execute(
+    held = connection.execute(
         query.format(
             stage=stage.table,
             table=stage.relation.rows,
@@ -115,7 +120,8 @@ def hold_early(connection: Connection, link: Link, stage: Stage) -> int:
             gains=stage.gains_json,
             again=sql.SQL(AGAIN),
         )
-    ).rowcount
+    )
+    return affected(held)
 
 
 def forget_retried(connection: Connection, link: Link, table: TableName, retry: Sequence[str]) -> None:

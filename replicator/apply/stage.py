@@ -8,19 +8,23 @@ can be staged, and so be found and set aside. What is done with staged rows is d
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 
+from replicator.apply import parcel
 from replicator.capture.read import MEETING
 from replicator.failpoint import failpoint
 from replicator.postgres import Connection
 from replicator.relations import Relation
 
 CHUNK = 128 * 1024
+
+Bytes = bytes | bytearray | memoryview
 
 EXACT = frozenset(
     {
@@ -31,11 +35,11 @@ EXACT = frozenset(
 """Types of which equal values are the same value: a key of these needs no writing where it matched."""
 
 
-VERSIONED = (
-    ', at timestamptz, op "char", author int, xid bigint, present boolean, newest bigint, standing text,'
-    ' local_op "char", anew timestamptz'
-)
-"""What comes with a version (`MEETING`), then what is found out about it on the target (`apply.swap`)."""
+VERSION = dict(zip(MEETING, ("timestamptz", '"char"', "int", "bigint"), strict=True))
+"""What comes with a version, and its types."""
+
+FOUND_OUT = {"present": "boolean", "newest": "bigint", "standing": "text", "local_op": '"char"', "anew": "timestamptz"}
+"""What is found out about a version on the target (`apply.swap`)."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Stage:
     """A staging table for a target's table.
 
     text: holds every value in its text form. versioned: with what another master judges by; gains: and by how much
-    these counters changed. name: another table of the same columns.
+    these counters changed. name: another table of the same columns. few: it never holds more than some hundred rows,
+    so what is asked of it is planned once.
     """
 
     relation: Relation
@@ -51,6 +56,7 @@ class Stage:
     text: bool = False
     name: str = ""
     gains: tuple[str, ...] = ()
+    few: bool = False
 
     @property
     def local_name(self) -> str:
@@ -111,10 +117,15 @@ class Stage:
         return sql.Identifier(f"h{self.gains.index(name) + 1}")
 
     @property
-    def _counting(self) -> list[sql.Identifier]:
-        """What comes with counters, besides their values."""
-        early = [sql.Identifier("early")] if self.gains else []
-        return [*map(self.gain, self.gains), *map(self.of_others, self.gains), *early]
+    def _arriving(self) -> list[tuple[sql.Identifier, str]]:
+        """The columns that are filled, in the order in which `capture.read` gives them, and their types."""
+        found = [(sql.Identifier("gone"), "boolean")]
+        found += [(self.column(c.name), "text" if self.text else c.stage_type) for c in self.relation.written]
+        if self.versioned:
+            found += [(sql.Identifier(name), type_) for name, type_ in VERSION.items()]
+            found += [(name, "numeric") for name in (*map(self.gain, self.gains), *map(self.of_others, self.gains))]
+            found += [(sql.Identifier("early"), "boolean")] if self.gains else []
+        return found
 
     @property
     def gains_json(self) -> sql.Composable:
@@ -157,22 +168,13 @@ class Stage:
 
     def create(self, connection: Connection) -> None:
         """Make the staging table where this connection has none."""
-        columns = [
-            sql.SQL("{} {}").format(self.column(c.name), sql.SQL("text" if self.text else c.stage_type))
-            for c in self.relation.written
-        ]
-        extra = sql.Composed([sql.SQL(VERSIONED if self.versioned else "")])
-        extra += sql.Composed(
-            [
-                sql.SQL(", {} {}").format(name, sql.SQL("boolean" if name == sql.Identifier("early") else "numeric"))
-                for name in self._counting
-            ]
-        )
+        columns = list(self._arriving)
+        if self.versioned:
+            columns += [(sql.Identifier(name), type_) for name, type_ in FOUND_OUT.items()]
         connection.execute(
-            sql.SQL("create temp table if not exists {} (gone boolean, {}{}) on commit delete rows").format(
+            sql.SQL("create temp table if not exists {} ({}) on commit delete rows").format(
                 sql.Identifier(self.local_name),
-                sql.SQL(", ").join(columns),
-                extra,
+                sql.SQL(", ").join(sql.SQL("{} {}").format(name, sql.SQL(type_)) for name, type_ in columns),
             )
         )
 
@@ -181,16 +183,55 @@ class Stage:
 
         binary: whether the source's side of the table allows it.
         """
-        names = [sql.Identifier("gone"), *(self.column(name) for name in self.names)]
-        if self.versioned:
-            names += [*map(sql.Identifier, MEETING), *self._counting]
-        into = sql.SQL("{} ({})").format(self.table, sql.SQL(", ").join(names))
+        into = self._into
         rows = pump(source, query, target, into, binary=binary and self.relation.binary and not self.text, moved=moved)
         if rows > 1000:
             # How many there are is what matters; statistics of values that are only written cost more than they give.
             looked_at = [self.column(name) for name in self.relation.key] or [sql.Identifier("gone")]
             target.execute(sql.SQL("analyze {} ({})").format(self.table, sql.SQL(", ").join(looked_at)))
         return rows
+
+    @property
+    def _into(self) -> sql.Composed:
+        return sql.SQL("{} ({})").format(self.table, sql.SQL(", ").join(name for name, _ in self._arriving))
+
+    def fill_few(
+        self, source: Connection, query: sql.Composed, target: Connection, moved: Moved, leave: Callable[[], None]
+    ) -> None:
+        """As `fill`, of a table that `parcel.fits`: in one statement, which takes no round trip in a pipeline.
+
+        leave: leaves the target's pipeline, for rows that are too large.
+        """
+        with source.cursor() as reader, reader.copy(sql.SQL("copy ({}) to stdout").format(query)) as stream:
+            found, rest = parcel.read(stream)
+            if found is None:
+                leave()
+                with target.cursor() as writer, writer.copy(sql.SQL("copy {} from stdin").format(self._into)) as sink:
+                    _forward(rest, sink, moved)
+        failpoint("stage.in-copy")
+        if found and found.arrays:
+            moved(found.size)
+            target.execute(carry_query(self), found.arrays, prepare=True)
+
+
+@lru_cache(maxsize=256)
+def carry_query(stage: Stage) -> str:
+    """The statement that takes a parcel into a staging table; a parameter for each column."""
+    columns = stage._arriving
+    types = [type_.replace("%", "%%") for _, type_ in columns]
+    return (
+        sql.SQL("insert into {} select {} from unnest({}) x({})")
+        .format(
+            stage._into,
+            sql.SQL(", ").join(
+                sql.SQL("x.{}::{}").format(name, sql.SQL(type_))
+                for (name, _), type_ in zip(columns, types, strict=True)
+            ),
+            sql.SQL(", ").join(sql.SQL("%s::{}").format(sql.SQL(parcel.array_type(type_))) for type_ in types),
+            sql.SQL(", ").join(name for name, _ in columns),
+        )
+        .as_string()
+    )
 
 
 Moved = Callable[[int], None]
@@ -209,15 +250,16 @@ def pump(
     copy_in = sql.SQL("copy {} from stdin{}").format(into, sql.SQL(form))
     with target.cursor() as writer:
         with source.cursor() as reader, writer.copy(copy_in) as sink, reader.copy(out_of) as stream:
-            _forward(stream, sink, moved)
+            _forward(iter(stream), sink, moved)
+            failpoint("stage.in-copy")
         return writer.rowcount
 
 
-def _forward(stream: psycopg.Copy, sink: psycopg.Copy, moved: Moved) -> None:
+def _forward(stream: Iterator[Bytes], sink: psycopg.Copy, moved: Moved) -> None:
     # The server sends a message a row; they are joined, so that the target gets few large ones.
-    parts: list[bytes | bytearray | memoryview] = []
+    parts: list[Bytes] = []
     size = 0
-    while data := stream.read():
+    for data in stream:
         parts.append(data)
         size += len(data)
         if size >= CHUNK:
@@ -228,4 +270,3 @@ def _forward(stream: psycopg.Copy, sink: psycopg.Copy, moved: Moved) -> None:
     if parts:
         sink.write(b"".join(parts))
         moved(size)
-    failpoint("stage.in-copy")

@@ -23,7 +23,7 @@ from replicator.apply.arrival import Arrival
 from replicator.change import Counts
 from replicator.errors import LockedOut
 from replicator.failpoint import failpoint
-from replicator.postgres import fetch_one
+from replicator.postgres import affected, fetch_one
 
 
 def write_resolved(arrival: Arrival, *, careful: bool = False) -> Counts:
@@ -44,7 +44,7 @@ def write_resolved(arrival: Arrival, *, careful: bool = False) -> Counts:
         conflicts += collision.settle(arrival)
     failpoint("apply.before-rows")
     if alone:
-        counts = write.write(arrival.connection, arrival.link, arrival.stage, careful=careful)
+        counts = write.write(arrival.connection, arrival.link, arrival.stage, careful=careful)()
     else:
         counts = swap.write()
         swap.check_nobody_came()
@@ -60,7 +60,7 @@ def _insert_rows(arrival: Arrival, *, careful: bool) -> Counts:
     if careful:
         counts = diff.insert_carefully(connection, link, stage)
     else:
-        counts = Counts(inserted=connection.execute(stage.insert).rowcount)
+        counts = Counts(inserted=affected(connection.execute(stage.insert)))
     onward.note_touched(connection, link, stage)
     return counts
 
@@ -129,12 +129,12 @@ class _Swap:
         all_present = sql.Literal(self.all_present)
         gone, present, absent = fetch_one(self._connection, self._arrival.compose(query, all=all_present))
         here: LiteralString = "" if self.all_present else " and s.present"
-        deleted = write.delete_gone(self._connection, self._stage, here) if gone else 0
-        updated = write.update_matched(self._connection, self._stage, here) if present else 0
+        deleted = write.delete_gone(self._connection, self._stage, here)() if gone else 0
+        updated = write.update_matched(self._connection, self._stage, here)() if present else 0
         return Counts(inserted=self._insert(absent) if absent else 0, updated=updated, deleted=deleted)
 
     def _insert(self, expected: int) -> int:
-        inserted = self._arrival.execute(
+        inserted = self._arrival.count(
             "{insert} where not s.gone and s.present is null on conflict ({keys}) do nothing",
             insert=self._stage.insert,
             keys=sql.SQL(", ").join(sql.Identifier(name) for name in self._stage.relation.key),

@@ -9,6 +9,7 @@ to blame are looked for (`park`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import LiteralString
 
 import psycopg
@@ -18,15 +19,15 @@ from replicator.apply.sift import sift
 from replicator.apply.stage import Stage
 from replicator.change import Counts
 from replicator.model import Link
-from replicator.postgres import Connection, fetch_one
+from replicator.postgres import Answer, Connection, affected, fetch_one
 
 REFUSALS = (psycopg.errors.DataError, psycopg.errors.IntegrityError, psycopg.errors.RaiseException)
 """What a server says to a row, rather than to a statement, a session or a disk."""
 
-Writer = Callable[[Connection, Stage], Counts]
+Writer = Callable[[Connection, Stage], Answer[Counts]]
 
 
-def write(connection: Connection, link: Link, stage: Stage, *, careful: bool = False) -> Counts:
+def write(connection: Connection, link: Link, stage: Stage, *, careful: bool = False) -> Answer[Counts]:
     """Apply what is staged. careful: set refused rows aside; otherwise the driver's error comes out."""
     ways: list[Writer] = [replace] if stage.replaces else [upsert, replace]
     if not careful:
@@ -37,16 +38,21 @@ def write(connection: Connection, link: Link, stage: Stage, *, careful: bool = F
                 return way(connection, stage)
         except REFUSALS:
             continue
-    return sift(connection, link, stage)
+    counts = sift(connection, link, stage)
+    return lambda: counts
 
 
-def upsert(connection: Connection, stage: Stage) -> Counts:
+def upsert(connection: Connection, stage: Stage) -> Answer[Counts]:
     """Delete the gone, update the matched, insert the rest."""
-    total, gone = staged(connection, stage)
-    deleted = delete_gone(connection, stage) if gone else 0
-    updated = update_matched(connection, stage) if total > gone else 0
-    inserted = _insert_missing(connection, stage) if updated < total - gone else 0
-    return Counts(inserted=inserted, updated=updated, deleted=deleted)
+    if stage.few:  # one round trip for all is less than one to see which are needed
+        gone, matched = delete_gone(connection, stage), update_matched(connection, stage)
+        missing = _insert_missing(connection, stage)
+        return lambda: Counts(inserted=missing(), updated=matched(), deleted=gone())
+    total, gone_ones = staged(connection, stage)
+    deleted = delete_gone(connection, stage)() if gone_ones else 0
+    updated = update_matched(connection, stage)() if total > gone_ones else 0
+    inserted = _insert_missing(connection, stage)() if updated < total - gone_ones else 0
+    return lambda: Counts(inserted=inserted, updated=updated, deleted=deleted)
 
 
 def staged(connection: Connection, stage: Stage) -> tuple[int, int]:
@@ -57,47 +63,62 @@ def staged(connection: Connection, stage: Stage) -> tuple[int, int]:
     return total, gone
 
 
-def delete_gone(connection: Connection, stage: Stage, also: LiteralString = "") -> int:
+def delete_gone(connection: Connection, stage: Stage, also: LiteralString = "") -> Answer[int]:
     """Delete the target's rows of gone keys."""
-    query = sql.SQL("delete from {} t using {} s where s.gone and {}{}")
-    return connection.execute(query.format(stage.relation.rows, stage.table, stage.match, sql.SQL(also))).rowcount
+    asked = connection.execute(_delete_query(stage, also), prepare=stage.few)
+    return lambda: affected(asked)
 
 
-def update_matched(connection: Connection, stage: Stage, also: LiteralString = "") -> int:
+def update_matched(connection: Connection, stage: Stage, also: LiteralString = "") -> Answer[int]:
     """Update the target's rows that are staged; where nothing can be assigned, count them."""
+    asked = connection.execute(_update_query(stage, also), prepare=stage.few)
+    if not stage.assigned:
+        return lambda: int(asked.fetchall()[0][0])
+    return lambda: affected(asked)
+
+
+def _insert_missing(connection: Connection, stage: Stage) -> Answer[int]:
+    asked = connection.execute(_insert_query(stage), prepare=stage.few)
+    return lambda: affected(asked)
+
+
+KEPT = 256
+"""How many statements of each kind are kept: composing one takes longer than a small table's rows."""
+
+
+@lru_cache(maxsize=KEPT)
+def _delete_query(stage: Stage, also: LiteralString) -> bytes:
+    query = sql.SQL("delete from {} t using {} s where s.gone and {}{}")
+    return query.format(stage.relation.rows, stage.table, stage.match, sql.SQL(also)).as_bytes()
+
+
+@lru_cache(maxsize=KEPT)
+def _update_query(stage: Stage, also: LiteralString) -> bytes:
     condition = sql.SQL("not s.gone and {}{}").format(stage.match, sql.SQL(also))
     if not stage.assigned:
         query = sql.SQL("select count(*) from {} t join {} s on {}")
-        return int(fetch_one(connection, query.format(stage.relation.rows, stage.table, condition))[0])
+        return query.format(stage.relation.rows, stage.table, condition).as_bytes()
     assignments = [sql.SQL("{} = {}").format(sql.Identifier(n), stage.value(n)) for n in stage.assigned]
     query = sql.SQL("update {} t set {} from {} s where {}")
-    return connection.execute(
-        query.format(stage.relation.rows, sql.SQL(", ").join(assignments), stage.table, condition)
-    ).rowcount
+    return query.format(stage.relation.rows, sql.SQL(", ").join(assignments), stage.table, condition).as_bytes()
 
 
-def _insert_missing(connection: Connection, stage: Stage) -> int:
+@lru_cache(maxsize=KEPT)
+def _insert_query(stage: Stage) -> bytes:
     # An application may insert the same key meanwhile: this is a slave, the source's row wins.
     sets = [sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in stage.assigned]
     action = sql.SQL("update set {}").format(sql.SQL(", ").join(sets)) if sets else sql.SQL("nothing")
     query = sql.SQL("{} where not s.gone and not exists (select from {} t where {}) on conflict ({}) do {}")
-    return connection.execute(
-        query.format(
-            stage.insert,
-            stage.relation.rows,
-            stage.match,
-            sql.SQL(", ").join(sql.Identifier(name) for name in stage.relation.key),
-            action,
-        )
-    ).rowcount
+    keys = sql.SQL(", ").join(sql.Identifier(name) for name in stage.relation.key)
+    return query.format(stage.insert, stage.relation.rows, stage.match, keys, action).as_bytes()
 
 
-def replace(connection: Connection, stage: Stage) -> Counts:
+def replace(connection: Connection, stage: Stage) -> Answer[Counts]:
     """Delete the target's rows of all staged keys, then insert those that are not gone."""
     total, gone = staged(connection, stage)
     deleted, old = delete_all(connection, stage)
     connection.execute(sql.SQL("{} where not s.gone").format(stage.insert))
-    return Counts(inserted=total - gone - old, updated=old, deleted=deleted)
+    return lambda: Counts(inserted=total - gone - old, updated=old, deleted=deleted)
 
 
 def delete_all(connection: Connection, stage: Stage, also: LiteralString = "") -> tuple[int, int]:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 from typing import LiteralString
 
-from psycopg import IsolationLevel, sql
+from psycopg import Cursor, IsolationLevel, sql
+from psycopg.rows import TupleRow
 
 from replicator.capture.needs import Kind
 from replicator.capture.setup import Captured
 from replicator.capture.triggers import gain
 from replicator.model import Install
-from replicator.postgres import Connection, fetch_one, transaction
+from replicator.postgres import Answer, Connection, Transaction, expect_few_rows, fetch_one
 from replicator.relations import Relation
 from replicator.snapshot import Snapshot
 
@@ -27,6 +29,13 @@ CHANGED_AT_ONCE = 200
 MEETING = ("at", "op", "author", "xid")
 """What a swap's rows bring besides their values: a version's time, what was done last, whose row it is, and in which
 transaction that was."""
+
+
+OPENED = """
+select s::text, txid_status(txid_snapshot_xmax(s) - 1) = 'committed'
+       and pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()
+from txid_current_snapshot() s
+"""
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,18 @@ class Probe:
     seq: int
     snapshot: Snapshot
     upcoming: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A batch's transaction as it begins. probe: taken before its snapshot.
+
+    durable: no crash of the source can undo what the snapshot sees (`Source.is_durable`).
+    """
+
+    probe: Probe
+    snapshot: Snapshot
+    durable: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,20 +90,36 @@ class Source:
         self._authored = authored
 
     def probe(self) -> Probe:
-        """Look whether anything was logged. To be taken before the batch that it is compared with."""
+        """Look whether anything was logged."""
+        return self._ask_probe()()
+
+    def _ask_probe(self) -> Answer[Probe]:
         # A sequence that was never used shows the value that it will give first: is_called tells the two apart.
         query = sql.SQL("select last_value + is_called::int, txid_current_snapshot()::text, age('3'::xid) from {}.seq")
-        seq, text, age = fetch_one(self.connection, query.format(sql.Identifier(self._install.schema)), prepare=True)
-        snapshot = Snapshot.parse(text)
-        # age() is the distance to the next id, which has no other name; ids are 32 bits there.
-        return Probe(seq, snapshot, upcoming=snapshot.xmax + (age + 3 - snapshot.xmax) % 2**32)
+        asked = self.connection.execute(query.format(sql.Identifier(self._install.schema)), prepare=True)
+
+        def answer() -> Probe:
+            seq, text, age = asked.fetchall()[0]
+            snapshot = Snapshot.parse(text)
+            # age() is the distance to the next id, which has no other name; ids are 32 bits there.
+            return Probe(seq, snapshot, upcoming=snapshot.xmax + (age + 3 - snapshot.xmax) % 2**32)
+
+        return answer
 
     @contextmanager
-    def batch(self, *, few_rows: bool = False) -> Iterator[Snapshot]:
-        """One transaction whose snapshot bounds the batch, begun in one round trip."""
-        begin, ask = "begin isolation level repeatable read read only", "select txid_current_snapshot()::text"
-        with transaction(self.connection, few_rows=few_rows, ask=ask, begin=begin) as snapshot:
-            yield Snapshot.parse(snapshot)
+    def batch(self) -> Iterator[tuple[Transaction, Answer[Opened]]]:
+        """The transaction whose snapshot bounds the batch, with joins by index, and a probe from before it."""
+        with Transaction(self.connection) as transaction:
+            probe = self._ask_probe()
+            transaction.renew("begin isolation level repeatable read read only")
+            expect_few_rows(self.connection)
+            asked = self.connection.execute(OPENED, prepare=True)
+
+            def answer() -> Opened:
+                text, durable = asked.fetchall()[0]
+                return Opened(probe(), Snapshot.parse(text), durable)
+
+            yield transaction, cache(answer)
 
     def is_durable(self, snapshot: Snapshot) -> bool:
         """Whether a crash of the source cannot undo what a snapshot saw, nor hand out its transaction ids again.
@@ -94,39 +131,28 @@ class Source:
         newest = sql.Literal(snapshot.xmax - 1)
         return bool(fetch_one(self.connection, sql.SQL(query).format(newest))[0])
 
-    def changed(self, deltas: Sequence[Delta]) -> list[Delta]:
+    def changed(self, deltas: Sequence[Delta]) -> Answer[list[Delta]]:
         """Those of the tables that have changes in the batch, with `truncated` filled in. Inside `batch`."""
-        found: list[Delta] = []
-        for start in range(0, len(deltas), CHANGED_AT_ONCE):
-            part = deltas[start : start + CHANGED_AT_ONCE]
-            queries = [self._changed_query(number, delta) for number, delta in enumerate(part)]
-            for number, truncated in self.connection.execute(sql.SQL(" union all ").join(queries)):
-                found.append(Delta(**{**vars(part[number]), "truncated": truncated}))
-        return found
+        parts = [deltas[start : start + CHANGED_AT_ONCE] for start in range(0, len(deltas), CHANGED_AT_ONCE)]
+        asked = [(part, self._ask_changed(part)) for part in parts]
+        return lambda: [
+            replace(part[number], truncated=truncated) for part, rows in asked for number, truncated in rows
+        ]
 
-    def _changed_query(self, number: int, delta: Delta) -> sql.Composed:
-        truncated: sql.Composable = sql.SQL("false")
-        if delta.captured.kind is Kind.ROWS and not delta.captured.versions:
-            truncated = sql.SQL(
-                "exists (select from {}.truncated l where {} and schema_name = {} and table_name = {})"
-            ).format(
-                sql.Identifier(self._install.schema),
-                self._in_batch(delta),
-                sql.Literal(delta.relation.name.schema),
-                sql.Literal(delta.relation.name.name),
-            )
-        return sql.SQL(
-            "select x.n, x.truncated from (select {}::int as n, {} as truncated,"
-            " exists (select from {} l where {}) as changed) x"
-            " where truncated or changed"
-        ).format(sql.Literal(number), truncated, self._log(delta.captured), self._in_batch(delta))
+    def _ask_changed(self, deltas: Sequence[Delta]) -> Cursor[TupleRow]:
+        # What varies from batch to batch are parameters: there are few positions, and planning takes longest.
+        places = {since: number for number, since in enumerate(dict.fromkeys(delta.since for delta in deltas))}
+        logs = tuple((delta.captured, places[delta.since]) for delta in deltas)
+        values: dict[str, object] = {f"xmax{number}": since.xmax for since, number in places.items()}
+        values |= {f"running{number}": sorted(since.xip) for since, number in places.items()}
+        query = changed_query(self._install.schema, logs, authored=self._authored)
+        return self.connection.execute(query, values, prepare=True)
 
     def _log(self, captured: Captured) -> sql.Identifier:
         return sql.Identifier(self._install.schema, captured.log)
 
     def _in_batch(self, delta: Delta) -> sql.Composed:
-        mine = sql.SQL("l.origin is null") if self._authored else sql.SQL("l.onward")
-        return sql.SQL("({} and {})").format(unseen("l.xid", delta.since), mine)
+        return sql.SQL("({} and {})").format(unseen("l.xid", delta.since), sql.SQL(_mine(self._authored)))
 
     def rows(
         self, delta: Delta, columns: Sequence[str], retry: Sequence[str] = (), *, text: bool = False
@@ -279,6 +305,45 @@ class Source:
         return sql.SQL("select {}, true from unnest({}::jsonb[]) j").format(
             sql.SQL(", ").join(columns), sql.Literal(list(retry))
         )
+
+
+@lru_cache(maxsize=64)
+def changed_query(schema: str, logs: Sequence[tuple[Captured, int]], *, authored: bool) -> str:
+    """The query of which of some logs have something in a batch: a row each of the log's place here, and `truncated`.
+
+    With each log goes a number n: the parameters xmaxN and runningN are the ids that its position has not seen.
+    """
+    parts = [_changed(schema, place, log, number, authored) for place, (log, number) in enumerate(logs)]
+    return sql.SQL(" union all ").join(parts).as_string()
+
+
+def _changed(schema: str, place: int, log: Captured, number: int, authored: bool) -> sql.Composed:
+    def holds(table: str, where: sql.Composable) -> sql.Composed:
+        # Each condition by itself, so that a long log is not read beyond its first row.
+        return sql.SQL(" or ").join(
+            sql.SQL("exists (select from {} l where {} and {} and {})").format(
+                sql.Identifier(schema, table), unseen, sql.SQL(_mine(authored)), where
+            )
+            for unseen in (
+                sql.SQL("l.xid >= {}").format(sql.Placeholder(f"xmax{number}")),
+                sql.SQL("l.xid = any({}::bigint[])").format(sql.Placeholder(f"running{number}")),
+            )
+        )
+
+    truncated: sql.Composable = sql.SQL("false")
+    if log.kind is Kind.ROWS and not log.versions:
+        of_table = sql.SQL("l.schema_name = {} and l.table_name = {}")
+        name = sql.Literal(log.table.schema), sql.Literal(log.table.name)
+        truncated = holds("truncated", of_table.format(*name))
+    return sql.SQL(
+        "select x.n, x.truncated from (select {}::int as n, {} as truncated, {} as changed) x"
+        " where truncated or changed"
+    ).format(sql.Literal(place), truncated, holds(log.log, sql.SQL("true")))
+
+
+def _mine(authored: bool) -> LiteralString:
+    """Which rows of log `l` a link sends."""
+    return "l.origin is null" if authored else "l.onward"
 
 
 def _early(delta: Delta) -> sql.Composable:

@@ -139,7 +139,7 @@ def _positions(connector: Connector, links: list[Link]) -> Callable[[], _Target]
                 if progress.exists(connection, links[0].install):
                     for link in links:
                         name = (link.sync.name, link.source.name)
-                        found.seen[name] = progress.followed(connection, link.install, *name)
+                        found.seen[name] = progress.followed(connection, link.install, *name)()
         except Unreachable:
             return _Target(why="it does not answer")
         except ReplicatorError as error:

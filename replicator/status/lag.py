@@ -109,7 +109,7 @@ def _lag(connector: Connector, link: Link) -> Lag:
     with connector.open(hurried(link.target), "status", autocommit=True) as target, translated(str(link.target)):
         if not progress.exists(target, install):
             return Lag(problem="the first copy has not begun")
-        seen = progress.followed(target, install, link.sync.name, link.source.name)
+        seen = progress.followed(target, install, link.sync.name, link.source.name)()
         parked, unequal = _parked(target, link), _unequal(target, link)
     with connector.open(hurried(link.source), "status", autocommit=True) as source, translated(str(link.source)):
         source.execute("select set_config('statement_timeout', %s, false)", [str(COUNT_MS)])
@@ -122,7 +122,7 @@ def unsent(connector: Connector, link: Link) -> Lag:
     install = link.install
     with connector.open(hurried(link.target), "status", autocommit=True) as target, translated(str(link.target)):
         exists = progress.exists(target, install)
-        seen = progress.followed(target, install, link.sync.name, link.source.name) if exists else {}
+        seen = progress.followed(target, install, link.sync.name, link.source.name)() if exists else {}
         parked = _parked(target, link) if exists else 0
     with connector.open(hurried(link.source), "status", autocommit=True) as source, translated(str(link.source)):
         if not progress.exists(source, install):

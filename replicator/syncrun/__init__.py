@@ -44,7 +44,6 @@ DEFINITIONS_EVERY = 2.0
 """Seconds after which an idle link looks whether a definition has changed."""
 
 ATTEMPTS = 8
-FEW = 1000
 
 REDEFINED = (
     psycopg.errors.UndefinedColumn,
@@ -210,22 +209,17 @@ class LinkRunner:
         raise AssertionError
 
     def _attempt(self, ready: Ready, kicked: bool, careful: bool) -> Counts:
-        # In this order: what is logged after the probe is seen by the next one, what is before it by this batch.
-        probe = ready.source.probe()
         if self._job.swap and len(ready.tables) < len(ready.pairs):
             ready.look_for_tables(self._job)
         due = time.monotonic() - self._saved_at > HEARTBEAT
-        # Every logged change takes a number, so the numbers taken since the last batch bound what this one holds.
-        few = self._probe is not None and self._settled and probe.seq - self._probe.seq <= FEW
-        # A whole copy is large however little was logged, and so may be what a table has waited with.
-        small = few and self._job.kind is Kind.ROWS and not ready.late
-        batch = Batch(self._job, ready, kicked=kicked, careful=careful, due=due, small=small)
+        known = self._probe if self._settled else None
+        batch = Batch(self._job, ready, kicked=kicked, careful=careful, due=due, known=known)
         try:
             landed = batch.land()
         except (LockedOut, *GAVE_WAY):
             self._lock_first(ready, batch.at)
             raise
-        self._settle(probe, landed.snapshot)
+        self._settle(landed.probe, landed.snapshot)
         self._early = landed.early
         if landed.saved:
             self._saved_at = time.monotonic()
@@ -273,7 +267,7 @@ class LinkRunner:
     def _differ(self, ready: Ready) -> bool:
         ends = ready.source.connection, ready.target
         return any(
-            relations.fingerprint(end, self.link.tables) != known
+            relations.fingerprint(end, self.link.tables)() != known
             for end, known in zip(ends, ready.fingerprints, strict=True)
         )
 

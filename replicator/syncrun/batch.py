@@ -7,26 +7,27 @@ This module puts them in order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 
 import psycopg
 from psycopg import sql
 
 from replicator import postgres, progress, relations
-from replicator.apply import onward, park, swap, write
+from replicator.apply import onward, parcel, park, swap, write
 from replicator.apply.arrival import Arrival, Third
 from replicator.apply.stage import Stage
 from replicator.capture import Delta, Kind, bell
-from replicator.capture.read import make_durable
+from replicator.capture.read import Opened, Probe, make_durable
 from replicator.change import Counts
 from replicator.columns import Known
 from replicator.errors import Transient
 from replicator.failpoint import failpoint
 from replicator.hook import Moment
 from replicator.model import TableName
-from replicator.postgres import Connection
+from replicator.postgres import Answer, Transaction, affected
 from replicator.snapshot import NOTHING, Snapshot
 from replicator.syncrun import fullcopy, holding
 from replicator.syncrun.definitions import DefinitionChanged, TableRefused
@@ -35,15 +36,20 @@ from replicator.syncrun.job import Job
 from replicator.syncrun.ready import Ready
 from replicator.table_copy import Pair
 
+FEW = 1000
+"""How many changes a small batch holds at most."""
+
 
 @dataclass(frozen=True)
 class Landed:
     """A batch that is done. snapshot: what the target has now, or had already when nothing was to be written.
 
-    early: some of it waits for rows that other masters are to send. tables: those that it was about.
+    probe: of the source, from before the snapshot. early: some of it waits for rows that other masters are to send.
+    tables: those that it was about.
     """
 
     counts: Counts
+    probe: Probe
     snapshot: Snapshot
     saved: bool
     early: bool = False
@@ -54,49 +60,91 @@ class Batch:
     """One attempt at one batch.
 
     kicked: a fullcopy copies everything. careful: look for rows that the target refuses, and set them aside.
-    due: move the position even if nothing changed. small: it cannot hold more than a thousand changes.
-    Tables are written in the order of `ready.pairs`; `at` is the one that was being written last.
+    due: move the position even if nothing changed. known: a probe; all that was logged before it has arrived.
+    Tables are written in the order of `ready.pairs`.
+
+    Both ends are asked at once, and awaited only where an answer is needed (`postgres.Transaction`): a small batch
+    costs few round trips.
     """
 
-    def __init__(self, job: Job, ready: Ready, *, kicked: bool, careful: bool, due: bool, small: bool) -> None:
+    def __init__(self, job: Job, ready: Ready, *, kicked: bool, careful: bool, due: bool, known: Probe | None) -> None:
         self._job, self._link, self._ready = job, job.link, ready
-        self._kicked, self._careful, self._due, self._small = kicked, careful, due, small
-        self.at: TableName | None = None
+        self._kicked, self._careful, self._due, self._known = kicked, careful, due, known
+        self._few = self._quick = False
         self._waiting: Mapping[TableName, park.Waiting] = {}
         self._seen: Mapping[TableName, Snapshot] = {}
         self._knows: Mapping[str, Snapshot] = {}
         self._unmet: Mapping[TableName, Mapping[str, Sequence[str]]] = {}
         self._told: Mapping[str, Mapping[str, Snapshot]] = {}
+        self._current: TableName | None = None
+        self._written: dict[TableName, Answer[Counts]] = {}
         self._created: set[str] = set()
         self._early = 0
         self._of_thirds: Mapping[int, Mapping[TableName, Snapshot]] | None = None
 
     def land(self) -> Landed:
         """Read and write it. Raises the drivers' errors; then nothing of it has happened."""
-        ready = self._ready
-        with ready.source.batch(few_rows=self._small) as snapshot:
+        ready, hooks = self._ready, self._job.hooks
+        with ExitStack() as stack:
+            # Hooks that come before the target's transaction have one of their own.
+            early = None if hooks else stack.enter_context(Transaction(ready.target))
+            waiting = park.waiting(ready.target, self._link)
+            reading, opened = stack.enter_context(ready.source.batch())
+            if hooks:
+                opened()
+                hooks.at(Moment.BEFORE_CHECK_ROWS, ready.target)
+            changed = self._ask_changed(waiting)
+            probe, snapshot = opened().probe, opened().snapshot
             failpoint("read.after-snapshot")
-            self._waiting = park.waiting(ready.target, self._link)
-            if self._job.swap:
-                ready.held = holding.unfilled(self._link, ready)
-            self._job.hooks.at(Moment.BEFORE_CHECK_ROWS, ready.target)
-            changed = self._changed()
-            if not changed and not self._must_save(snapshot):
-                return Landed(Counts(), snapshot, saved=False)
-            self._check_definitions(ready.source.connection, ready.fingerprints[0])
-            if self._job.swap:
-                # What the source had seen of the target, as of this very batch.
-                self._seen = progress.followed(
-                    ready.source.connection, self._link.install, self._link.sync.name, self._link.target.name
-                )
-                self._unmet = park.unmet(ready.source.connection, self._link)
-                if self._job.thirds:
-                    self._knows = progress.standing(ready.source.connection, self._link.install, self._link.sync.name)
+            found = changed()
+            if not found and not self._must_save(snapshot):
+                return Landed(Counts(), probe, snapshot, saved=False)
+            self._expect(probe)
+            self._hooks(Moment.BEFORE_TXN, found)
+            writing = early or stack.enter_context(Transaction(ready.target))
+            check = self._ask_position()
+            self._look_at_source(reading)
             failpoint("read.before-write")
-            self._hooks(Moment.BEFORE_TXN, changed)
-            counts = self._write(changed, snapshot)
-            tables = tuple(delta.relation.name for delta in changed)
-            return Landed(counts, snapshot, saved=True, early=self._early > 0, tables=tables)
+            if not self._quick:
+                writing.leave()
+            check()
+            counts = self._write(found, opened(), writing)
+            tables = tuple(delta.relation.name for delta in found)
+            return Landed(counts, probe, snapshot, saved=True, early=self._early > 0, tables=tables)
+
+    def _expect(self, probe: Probe) -> None:
+        """Find out how large the batch may be; the source's transaction began as for a small one."""
+        # Every logged change takes a number, so the numbers taken since the last batch bound what this one holds.
+        few = self._known is not None and probe.seq - self._known.seq <= FEW
+        # A whole copy is large however little was logged, and so may be what a table has waited with.
+        self._few = few and self._job.kind is Kind.ROWS and not self._ready.late
+        plain = not (self._careful or self._job.hooks or self._job.resolvers or self._ready.filling)
+        self._quick = self._few and plain
+        if not self._few:
+            postgres.expect_few_rows(self._ready.source.connection, few=False)
+
+    def _look_at_source(self, reading: Transaction) -> None:
+        """See that definitions are as they were, and what the source knows of other masters; leave its pipeline."""
+        source, link = self._ready.source.connection, self._link
+        fingerprint = relations.fingerprint(source, link.tables)
+        if self._job.swap:
+            # What the source had seen of the target, as of this very batch.
+            seen = progress.followed(source, link.install, link.sync.name, link.target.name)
+            unmet, knows = park.unmet(source, link), progress.standing(source, link.install, link.sync.name)
+            self._seen, self._unmet = seen(), unmet()
+            self._knows = knows() if self._job.thirds else {}
+        reading.leave()
+        self._check_definitions(fingerprint(), self._ready.fingerprints[0])
+
+    @property
+    def at(self) -> TableName | None:
+        """The table that was being written when an error came."""
+        for name, counts in self._written.items():
+            try:
+                counts()
+            except psycopg.Error:
+                return name
+        return self._current
 
     def _hooks(self, moment: Moment, changed: Sequence[Delta], counts: Counts | None = None) -> None:
         """Run the hooks of a moment, if the batch has changes."""
@@ -110,20 +158,29 @@ class Batch:
             return True
         return self._due and snapshot != ready.position
 
-    def _check_definitions(self, connection: Connection, known: str) -> None:
-        if relations.fingerprint(connection, self._link.tables) != known:
+    def _check_definitions(self, found: str, known: str) -> None:
+        if found != known:
             raise DefinitionChanged(f"{self._link}: a table's definition changed; looking again.")
 
     # --- what is in it ------------------------------------------------------------------------------------------
 
-    def _changed(self) -> list[Delta]:
-        held = self._ready.held
-        known = [self._delta(name) for name in self._ready.pairs if self._ready.has(name) and name not in held]
-        if self._job.kind is Kind.ROWS:
-            changed = self._ready.source.changed(known)
-            return changed + self._to_retry(known, {delta.relation.name for delta in changed})
-        new = [self._delta(name) for name in self._ready.pairs if not self._ready.has(name)]
-        return (known if self._kicked else self._ready.source.changed(known)) + new
+    def _ask_changed(self, waiting: Answer[Mapping[TableName, park.Waiting]]) -> Answer[list[Delta]]:
+        """What is in the batch. waiting: what the target has parked."""
+        ready = self._ready
+        unfilled = holding.unfilled(self._link, ready) if self._job.swap else None
+        known = [self._delta(name) for name in ready.pairs if ready.has(name)]
+        ask = self._job.kind is Kind.ROWS or not self._kicked
+        asked = ready.source.changed(known) if ask else lambda: list(known)
+
+        def answer() -> list[Delta]:
+            ready.held = unfilled() if unfilled else ready.held
+            self._waiting = waiting()
+            changed = [delta for delta in asked() if delta.relation.name not in ready.held]
+            if self._job.kind is Kind.ROWS:
+                return changed + self._to_retry(known, {delta.relation.name for delta in changed})
+            return changed + [self._delta(name) for name in ready.pairs if not ready.has(name)]
+
+        return answer
 
     def _delta(self, name: TableName) -> Delta:
         pair = self._ready.pairs[name]
@@ -139,101 +196,111 @@ class Batch:
         if self._of_thirds is None:
             link, target = self._link, self._ready.target
             self._of_thirds = {
-                third.id: progress.followed(target, link.install, link.sync.name, third.name)
+                third.id: progress.followed(target, link.install, link.sync.name, third.name)()
                 for third in self._job.thirds
             }
         return {number: seen[pair.name] for number, seen in self._of_thirds.items() if pair.name in seen}
 
     def _to_retry(self, known: Sequence[Delta], changed: set[TableName]) -> list[Delta]:
-        wanted = {name for name, waiting in self._waiting.items() if waiting.retry} - changed
+        wanted = {name for name, waiting in self._waiting.items() if waiting.retry} - changed - self._ready.held
         return [delta for delta in known if delta.relation.name in wanted]
 
     # --- writing ------------------------------------------------------------------------------------------------
 
-    def _write(self, changed: Sequence[Delta], snapshot: Snapshot) -> Counts:
-        ready, counts = self._ready, Counts()
-        order = {name: place for place, name in enumerate(ready.pairs)}
-        with postgres.transaction(ready.target, few_rows=self._small):
-            failpoint("lock.before-position")
-            self._check_position()
+    def _ask_position(self) -> Callable[[], None]:
+        """Keep other runs of this link out; see then that the target is where it was, and its tables as they were."""
+        link, target, ready = self._link, self._ready.target, self._ready
+        failpoint("lock.before-position")
+        if self._few:
+            postgres.expect_few_rows(target)
+        if ready.position is None:  # there is no row to lock yet
+            key = link.install.lock_key("link", link.sync.name, link.source.name)
+            target.execute("select pg_advisory_xact_lock(%s)", [key])
+        position = progress.ask(target, link.install, link.sync.name, link.source.name, lock=True)
+        # The lead may be copying over a table, and setting where this link goes on.
+        led = self._job.swap and link.source.name != link.lead
+        tables = progress.ask_tables(target, link.install, link.sync.name, link.source.name) if led else None
+        fingerprint = relations.fingerprint(target, link.tables)
+        told = progress.told(target, link.install, link.sync.name) if self._job.thirds else None
+
+        def check() -> None:
+            if ((there := position()) and there.snapshot) != ready.position:
+                raise Transient(f"{link}: another run has moved the position; looking again.")
+            if tables and any(tables().get(name) != at for name, at in ready.tables.items()):
+                raise Transient(f"{link}: a table is being copied anew; looking again.")
             failpoint("lock.after-position")
-            self._check_definitions(ready.target, ready.fingerprints[1])
-            if self._job.thirds:
-                self._told = progress.told(ready.target, self._link.install, self._link.sync.name)
-            self._hooks(Moment.BEFORE_ROWS, changed)
-            for delta in sorted(changed, key=lambda delta: order[delta.relation.name]):
-                self._job.stop.raise_if_set()
-                self.at = delta.relation.name
-                failpoint("apply.before-table")
-                written = self._write_table(delta)
-                self._hooks(Moment.AFTER_TABLE_SYNC, [delta], written)
-                counts += written
-            filling = dict(ready.filling)
-            for name in ready.filling:
-                self.at = name
-                counts += self._fill_in(name, filling)
-            self._hooks(Moment.AFTER_ROWS, changed, counts)
-            failpoint("save.before-tables")
-            names = [delta.relation.name for delta in changed]
-            live = holding.stay_behind(self._link, ready) | holding.go_live(self._link, ready, names)
-            failpoint("save.before-position")
-            if self._job.swap or self._link.sync.makedelta:
-                bell.ring(ready.target, self._link.install)
-            progress.save(ready.target, self._link, snapshot, ready.origin, self._knows)
-            failpoint("save.after-position")
-            self._make_durable(snapshot)
-            failpoint("commit.before")
+            self._check_definitions(fingerprint(), ready.fingerprints[1])
+            self._told = told() if told else {}
+
+        return check
+
+    def _write(self, changed: Sequence[Delta], opened: Opened, writing: Transaction) -> Counts:
+        ready, link, filled = self._ready, self._link, Counts()
+        order = {name: place for place, name in enumerate(ready.pairs)}
+        self._hooks(Moment.BEFORE_ROWS, changed)
+        for delta in sorted(changed, key=lambda delta: order[delta.relation.name]):
+            self._job.stop.raise_if_set()
+            self._current = delta.relation.name
+            failpoint("apply.before-table")
+            self._written[self._current] = written = self._write_table(delta, writing)
+            if self._job.hooks:
+                self._hooks(Moment.AFTER_TABLE_SYNC, [delta], written())
+        filling = dict(ready.filling)
+        for name in ready.filling:
+            self._current = name
+            filled += self._fill_in(name, filling)
+        if self._job.hooks:
+            self._hooks(Moment.AFTER_ROWS, changed, self._counts() + filled)
+        failpoint("save.before-tables")
+        names = [delta.relation.name for delta in changed]
+        live = holding.stay_behind(link, ready) | holding.go_live(link, ready, names)
+        failpoint("save.before-position")
+        if self._job.swap or link.sync.makedelta:
+            bell.ring(ready.target, link.install)
+        progress.save(ready.target, link, opened.snapshot, ready.origin, self._knows)
+        failpoint("save.after-position")
+        self._make_durable(opened)
+        failpoint("commit.before")
+        writing.commit()
         failpoint("commit.after")
         ready.stages |= self._created
         ready.tables |= live
         ready.filling = filling
-        ready.position = snapshot
-        return counts
+        ready.position = opened.snapshot
+        return self._counts() + filled
 
-    def _make_durable(self, snapshot: Snapshot) -> None:
+    def _counts(self) -> Counts:
+        return sum((written() for written in self._written.values()), Counts())
+
+    def _make_durable(self, opened: Opened) -> None:
         """Never let the target be ahead of what the source keeps through a crash."""
-        if not self._ready.source.is_durable(snapshot):
+        if not (opened.durable or self._ready.source.is_durable(opened.snapshot)):
             failpoint("commit.before-durable")
             make_durable(self._ready.flusher(self._job))
             failpoint("commit.after-durable")
 
-    def _check_position(self) -> None:
-        """Keep other runs of this link out, and refuse to go on from where the target is not."""
-        link, target = self._link, self._ready.target
-        if self._ready.position is None:  # there is no row to lock yet
-            key = link.install.lock_key("link", link.sync.name, link.source.name)
-            target.execute("select pg_advisory_xact_lock(%s)", [key])
-        there = progress.read(target, link.install, link.sync.name, link.source.name, lock=True)
-        if (there.snapshot if there else None) != self._ready.position:
-            raise Transient(f"{link}: another run has moved the position; looking again.")
-        if self._job.swap and link.source.name != link.lead:
-            # The lead may be copying over a table, and setting where this link goes on.
-            held = progress.tables(target, link.install, link.sync.name, link.source.name)
-            if any(held.get(name) != at for name, at in self._ready.tables.items()):
-                raise Transient(f"{link}: a table is being copied anew; looking again.")
-
-    def _write_table(self, delta: Delta) -> Counts:
+    def _write_table(self, delta: Delta, writing: Transaction) -> Answer[Counts]:
         pair = self._ready.pairs[delta.relation.name]
         if self._job.kind is Kind.TOUCH:
-            return fullcopy.copy_whole(self._job, self._ready, pair, careful=self._careful)
+            return _known(fullcopy.copy_whole(self._job, self._ready, pair, careful=self._careful))
         target, waiting = self._ready.target, self._waiting.get(pair.name)
         if self._careful and pair.name in self._ready.wider:
             # Care deletes rows and inserts them again: what only the target has in them would be gone.
             raise TableRefused(pair.name, "rows were refused while it has columns on the target only")
         deleted = self._empty(pair) if delta.truncated else 0
         retry = waiting.retry if waiting else ()
-        stage = self._staged(pair, delta, retry)
+        stage = self._staged(pair, delta, retry, writing)
         held = park.hold_back(target, self._link, stage, retry) if waiting and not delta.truncated else 0
         if stage.gains and delta.had:
             self._early += park.hold_early(target, self._link, stage)
         if self._job.swap:
-            counts = self._write_on_master(pair, stage)
+            counts = _known(self._write_on_master(pair, stage))
         else:
             counts = write.write(target, self._link, stage, careful=self._careful)
             onward.note_stage(target, self._link, stage, truncated=delta.truncated)
         if retry:
             park.forget_retried(target, self._link, pair.name, retry)
-        return counts + Counts(deleted=deleted, parked=held)
+        return cache(lambda: counts() + Counts(deleted=deleted, parked=held))
 
     def _write_on_master(self, pair: Pair, stage: Stage) -> Counts:
         return swap.write_resolved(self._arrival(pair, stage), careful=self._careful)
@@ -268,30 +335,38 @@ class Batch:
 
     def _empty(self, pair: Pair) -> int:
         park.drop_all(self._ready.target, self._link, pair.name)
-        deleted = self._ready.target.execute(sql.SQL("delete from {}").format(pair.target.rows)).rowcount
+        deleted = affected(self._ready.target.execute(sql.SQL("delete from {}").format(pair.target.rows)))
         failpoint("apply.after-emptying")
         return deleted
 
-    def _staged(self, pair: Pair, delta: Delta, retry: Sequence[str]) -> Stage:
+    def _staged(self, pair: Pair, delta: Delta, retry: Sequence[str], writing: Transaction) -> Stage:
         gains = pair.captured.counters if self._job.swap else ()
-        stage = Stage(pair.target, versioned=self._job.swap, gains=gains)
+        stage = Stage(pair.target, versioned=self._job.swap, gains=gains, few=self._quick)
         try:
             with self._ready.target.transaction() if self._careful else nullcontext():
-                return self._fill(pair, delta, stage, retry)
+                return self._fill(pair, delta, stage, retry, writing)
         except psycopg.errors.DataError:
             if not self._careful:
                 raise
             # A value that the target's types cannot even hold: staged as text it can be found and set aside.
-            return self._fill(pair, delta, replace(stage, text=True), retry)
+            return self._fill(pair, delta, replace(stage, text=True), retry, writing)
 
-    def _fill(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str]) -> Stage:
+    def _fill(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str], writing: Transaction) -> Stage:
         if stage.local_name not in self._ready.stages:
             stage.create(self._ready.target)
             if not self._careful:  # with care, a savepoint may take it back
                 self._created.add(stage.local_name)
-        source = self._ready.source
+        source, target, moved = self._ready.source, self._ready.target, self._job.moved
         failpoint("stage.before-fill")
         query = source.rows(delta, stage.names, retry, text=stage.text)
-        stage.fill(source.connection, query, self._ready.target, self._job.moved, binary=pair.source.binary)
+        if self._quick and parcel.fits(pair.source) and parcel.fits(pair.target):
+            stage.fill_few(source.connection, query, target, moved, writing.leave)
+        else:
+            writing.leave()
+            stage.fill(source.connection, query, target, moved, binary=pair.source.binary)
         failpoint("stage.after-fill")
         return stage
+
+
+def _known(counts: Counts) -> Answer[Counts]:
+    return lambda: counts

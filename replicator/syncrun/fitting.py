@@ -73,7 +73,7 @@ def fit(
         if link.sync.ddl is Ddl.NEWCOL and _add_new_columns(sides, source, target, report):
             sides = _look(link, source, target, held)
         captured = _captured(topology, link, source, target, sides)
-        prints = relations.fingerprint(source, link.tables), relations.fingerprint(target, link.tables)
+        prints = relations.fingerprint(source, link.tables)(), relations.fingerprint(target, link.tables)()
         if _same(sides, _look(link, source, target, held)):
             return _fitted(link, sides, captured, prints)
     raise Transient(f"{link}: a table's definition changes all the time; looking again.")

@@ -11,21 +11,27 @@ from dataclasses import replace
 
 from replicator import columns, progress
 from replicator.model import Link, TableName
+from replicator.postgres import Answer
 from replicator.progress import TablePosition, TableState
 from replicator.syncrun.ready import Ready
 
 
-def unfilled(link: Link, ready: Ready) -> set[TableName]:
+def unfilled(link: Link, ready: Ready) -> Answer[set[TableName]]:
     """The tables that other masters are still to fill on the source of a swap's link: whole, or in columns of which
     rows lack the values. Nothing is to be sent of them yet.
     """
     lacking = columns.unfilled(ready.source.connection, link.install, link.sync.name)
     copying = progress.copying(ready.source.connection, link.install, link.sync.name)
-    return {
-        name
-        for name, pair in ready.pairs.items()
-        if name in copying or any(column.name in lacking.get(name, ()) for column in pair.source.columns)
-    }
+
+    def answer() -> set[TableName]:
+        whole, columns_of = copying(), lacking()
+        return {
+            name
+            for name, pair in ready.pairs.items()
+            if name in whole or any(column.name in columns_of.get(name, ()) for column in pair.source.columns)
+        }
+
+    return answer
 
 
 def catching_up(ready: Ready) -> list[TableName]:

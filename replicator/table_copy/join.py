@@ -100,7 +100,7 @@ def _own(
 ) -> dict[TableName, Own]:
     """What the link's target has of its own of the tables that its source follows. log_of: the target's logs."""
     with open_target(connector, reverse(link), "join") as source:
-        followed = progress.followed(source, link.install, link.sync.name, link.target.name)
+        followed = progress.followed(source, link.install, link.sync.name, link.target.name)()
     return {name: Own(log_of[name], seen, judges) for name, seen in followed.items() if name in log_of}
 
 

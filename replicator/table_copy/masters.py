@@ -33,7 +33,7 @@ def known_positions(source: Exported, link: Link, thirds: Sequence[Database]) ->
     found: dict[TableName, dict[str, TablePosition]] = {}
     for third in thirds:
         args = (source.connection, link.install, link.sync.name, third.name)
-        seen = progress.followed(*args)
+        seen = progress.followed(*args)()
         for name, at in progress.tables(*args).items():
             if name in seen:
                 position = TablePosition(TableState.COPYING, at.capture, seen[name])

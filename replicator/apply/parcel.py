@@ -1,0 +1,90 @@
+"""A small table's part of a batch, carried in memory: read from the source's COPY, given to the target as arrays.
+
+COPY into the target takes round trips of its own; arrays are parameters of one statement, which goes with the batch's
+others. Every value travels in its text form, as its type's own functions write and read it. What is too much to hold
+in memory is given back as the stream that it came from, and what cannot travel so (`fits`) never gets here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from replicator.relations import Relation
+
+MOST = 128 * 1024
+"""Bytes of a parcel: what is more goes by COPY, so that memory stays flat."""
+
+BY_SERVER = frozenset({"money", '"char"', "xml"})
+"""Types whose text depends on a server's version or settings."""
+
+SEMICOLON = "box"
+"""The one type whose arrays are not separated by commas."""
+
+ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+MEANT = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+"""What COPY's text form escapes by a letter; any other character after a backslash is meant as it is."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """arrays: a text form of an array for each column of the COPY, of equally many elements; none without rows.
+
+    size: in bytes.
+    """
+
+    arrays: tuple[str, ...]
+    size: int
+
+
+def fits(relation: Relation) -> bool:
+    """Whether a table's values mean the same as text on every server."""
+    return relation.binary and all(c.stage_type.removesuffix("[]") not in BY_SERVER for c in relation.written)
+
+
+def array_type(type_: str) -> str:
+    """The type of array that carries values of a type."""
+    # An array of arrays would lose where one ends: they travel as text, and so does what has no comma between.
+    return "text[]" if type_.endswith("[]") or type_ == SEMICOLON else f"{type_}[]"
+
+
+def read(stream: psycopg.Copy) -> tuple[Parcel | None, Iterator[bytes]]:
+    """What COPY sends in its text form, if it is little enough; else None, and all of it to be passed on."""
+    begun: list[bytes] = []
+    size = 0
+    while data := stream.read():
+        begun.append(bytes(data))
+        size += len(data)
+        if size > MOST:
+            return None, _rest(begun, stream)
+    try:
+        return pack(b"".join(begun)), iter(())
+    except UnicodeDecodeError:  # of a database without an encoding
+        return None, iter(begun)
+
+
+def _rest(begun: Sequence[bytes], stream: psycopg.Copy) -> Iterator[bytes]:
+    yield from begun
+    while data := stream.read():
+        yield bytes(data)
+
+
+def pack(rows: bytes) -> Parcel:
+    """A parcel of rows in COPY's text form. Raises UnicodeDecodeError."""
+    fields = [line.split(b"\t") for line in rows.split(b"\n")[:-1]]
+    return Parcel(tuple(_array(column) for column in zip(*fields, strict=True)), len(rows))
+
+
+def _array(fields: Sequence[bytes]) -> str:
+    return (b"{" + b",".join(map(_element, fields)) + b"}").decode()
+
+
+def _element(field: bytes) -> bytes:
+    if field == rb"\N":
+        return b"NULL"
+    if b"\\" in field:
+        field = ESCAPED.sub(lambda found: MEANT.get(found[1], found[1]), field)
+    return b'"' + field.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
