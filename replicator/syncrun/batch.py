@@ -93,24 +93,26 @@ class Batch:
             if hooks:
                 opened()
                 hooks.at(Moment.BEFORE_CHECK_ROWS, ready.target)
-            changed = self._ask_changed(waiting)
-            probe, snapshot = opened().probe, opened().snapshot
+            changed, others = self._ask_changed(waiting), self._ask_others()
+            fingerprint = relations.fingerprint(ready.source.connection, self._link.tables)
+            reading.leave()
+            begun, found = opened(), changed()
             failpoint("read.after-snapshot")
-            found = changed()
-            if not found and not self._must_save(snapshot):
-                return Landed(Counts(), probe, snapshot, saved=False)
-            self._expect(probe)
+            if not found and not self._must_save(begun.snapshot):
+                return Landed(Counts(), begun.probe, begun.snapshot, saved=False)
+            self._check_definitions(fingerprint(), ready.fingerprints[0])
+            others()
+            self._expect(begun.probe)
+            failpoint("read.before-write")
             self._hooks(Moment.BEFORE_TXN, found)
             writing = early or stack.enter_context(Transaction(ready.target))
             check = self._ask_position()
-            self._look_at_source(reading)
-            failpoint("read.before-write")
             if not self._quick:
                 writing.leave()
             check()
-            counts = self._write(found, opened(), writing)
+            counts = self._write(found, begun, writing)
             tables = tuple(delta.relation.name for delta in found)
-            return Landed(counts, probe, snapshot, saved=True, early=self._early > 0, tables=tables)
+            return Landed(counts, begun.probe, begun.snapshot, saved=True, early=self._early > 0, tables=tables)
 
     def _expect(self, probe: Probe) -> None:
         """Find out how large the batch may be; the source's transaction began as for a small one."""
@@ -123,18 +125,19 @@ class Batch:
         if not self._few:
             postgres.expect_few_rows(self._ready.source.connection, few=False)
 
-    def _look_at_source(self, reading: Transaction) -> None:
-        """See that definitions are as they were, and what the source knows of other masters; leave its pipeline."""
+    def _ask_others(self) -> Callable[[], None]:
+        """Learn what the source knows of other masters, as of this very batch."""
         source, link = self._ready.source.connection, self._link
-        fingerprint = relations.fingerprint(source, link.tables)
-        if self._job.swap:
-            # What the source had seen of the target, as of this very batch.
-            seen = progress.followed(source, link.install, link.sync.name, link.target.name)
-            unmet, knows = park.unmet(source, link), progress.standing(source, link.install, link.sync.name)
+        if not self._job.swap:
+            return lambda: None
+        seen = progress.followed(source, link.install, link.sync.name, link.target.name)
+        unmet, knows = park.unmet(source, link), progress.standing(source, link.install, link.sync.name)
+
+        def learn() -> None:
             self._seen, self._unmet = seen(), unmet()
             self._knows = knows() if self._job.thirds else {}
-        reading.leave()
-        self._check_definitions(fingerprint(), self._ready.fingerprints[0])
+
+        return learn
 
     @property
     def at(self) -> TableName | None:
