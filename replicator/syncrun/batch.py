@@ -88,16 +88,18 @@ class Batch:
         with ExitStack() as stack:
             # Hooks that come before the target's transaction have one of their own.
             early = None if hooks else stack.enter_context(Transaction(ready.target))
-            waiting = park.waiting(ready.target, self._link)
+            waiting = cache(park.waiting(ready.target, self._link))
             reading, opened = stack.enter_context(ready.source.batch())
             if hooks:
                 opened()
                 hooks.at(Moment.BEFORE_CHECK_ROWS, ready.target)
-            changed, others = self._ask_changed(waiting), self._ask_others()
+            changed, others = self._ask_changed(), self._ask_others()
             fingerprint = relations.fingerprint(ready.source.connection, self._link.tables)
             reading.leave()
             begun, found = opened(), changed()
             failpoint("read.after-snapshot")
+            if hooks or not found:
+                found = self._with_retried(found, waiting)
             if not found and not self._must_save(begun.snapshot):
                 return Landed(Counts(), begun.probe, begun.snapshot, saved=False)
             self._check_definitions(fingerprint(), ready.fingerprints[0])
@@ -110,6 +112,7 @@ class Batch:
             if not self._quick:
                 writing.leave()
             check()
+            found = self._with_retried(found, waiting)
             counts = self._write(found, begun, writing)
             tables = tuple(delta.relation.name for delta in found)
             return Landed(counts, begun.probe, begun.snapshot, saved=True, early=self._early > 0, tables=tables)
@@ -167,23 +170,31 @@ class Batch:
 
     # --- what is in it ------------------------------------------------------------------------------------------
 
-    def _ask_changed(self, waiting: Answer[Mapping[TableName, park.Waiting]]) -> Answer[list[Delta]]:
-        """What is in the batch. waiting: what the target has parked."""
+    def _ask_changed(self) -> Answer[list[Delta]]:
+        """What has changed on the source, and what is to be copied as a whole."""
         ready = self._ready
         unfilled = holding.unfilled(self._link, ready) if self._job.swap else None
         known = [self._delta(name) for name in ready.pairs if ready.has(name)]
         ask = self._job.kind is Kind.ROWS or not self._kicked
-        asked = ready.source.changed(known) if ask else lambda: list(known)
+        asked = ready.source.changed(known) if ask else lambda: known
 
         def answer() -> list[Delta]:
             ready.held = unfilled() if unfilled else ready.held
-            self._waiting = waiting()
             changed = [delta for delta in asked() if delta.relation.name not in ready.held]
             if self._job.kind is Kind.ROWS:
-                return changed + self._to_retry(known, {delta.relation.name for delta in changed})
+                return changed
             return changed + [self._delta(name) for name in ready.pairs if not ready.has(name)]
 
         return answer
+
+    def _with_retried(self, changed: list[Delta], waiting: Answer[Mapping[TableName, park.Waiting]]) -> list[Delta]:
+        """And the tables of which parked keys are to be tried again. Changes wait for no answer of the target's."""
+        self._waiting = waiting()
+        if self._job.kind is not Kind.ROWS:
+            return changed
+        there = {delta.relation.name for delta in changed} | self._ready.held
+        wanted = {name for name, of_table in self._waiting.items() if of_table.retry} - there
+        return changed + [self._delta(name) for name in self._ready.pairs if name in wanted and self._ready.has(name)]
 
     def _delta(self, name: TableName) -> Delta:
         pair = self._ready.pairs[name]
@@ -203,10 +214,6 @@ class Batch:
                 for third in self._job.thirds
             }
         return {number: seen[pair.name] for number, seen in self._of_thirds.items() if pair.name in seen}
-
-    def _to_retry(self, known: Sequence[Delta], changed: set[TableName]) -> list[Delta]:
-        wanted = {name for name, waiting in self._waiting.items() if waiting.retry} - changed - self._ready.held
-        return [delta for delta in known if delta.relation.name in wanted]
 
     # --- writing ------------------------------------------------------------------------------------------------
 
