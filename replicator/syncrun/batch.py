@@ -8,22 +8,21 @@ This module puts them in order.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cache
 
 import psycopg
 from psycopg import sql
 
 from replicator import postgres, progress, relations
-from replicator.apply import onward, parcel, park, swap, write
+from replicator.apply import onward, park, swap, write
 from replicator.apply.arrival import Arrival, Third
 from replicator.apply.stage import Stage
 from replicator.capture import Delta, Kind, bell
 from replicator.capture.read import Opened, Probe, make_durable
 from replicator.change import Counts
 from replicator.columns import Known
-from replicator.errors import Transient
 from replicator.failpoint import failpoint
 from replicator.hook import Moment
 from replicator.model import TableName
@@ -34,6 +33,7 @@ from replicator.syncrun.definitions import DefinitionChanged, TableRefused
 from replicator.syncrun.filling import fill_in
 from replicator.syncrun.job import Job
 from replicator.syncrun.ready import Ready
+from replicator.syncrun.staging import Staging
 from replicator.table_copy import Pair
 
 FEW = 1000
@@ -78,7 +78,6 @@ class Batch:
         self._told: Mapping[str, Mapping[str, Snapshot]] = {}
         self._current: TableName | None = None
         self._written: dict[TableName, Answer[Counts]] = {}
-        self._created: set[str] = set()
         self._early = 0
         self._of_thirds: Mapping[int, Mapping[TableName, Snapshot]] | None = None
 
@@ -108,10 +107,13 @@ class Batch:
             failpoint("read.before-write")
             self._hooks(Moment.BEFORE_TXN, found)
             writing = early or stack.enter_context(Transaction(ready.target))
-            check = self._ask_position()
+            if self._few:
+                postgres.expect_few_rows(ready.target)
+            found_there, told = holding.take(self._job, ready), self._ask_told()
             if not self._quick:
                 writing.leave()
-            check()
+            self._check_definitions(found_there(), ready.fingerprints[1])
+            self._told = told()
             found = self._with_retried(found, waiting)
             counts = self._write(found, begun, writing)
             tables = tuple(delta.relation.name for delta in found)
@@ -141,6 +143,12 @@ class Batch:
             self._knows = knows() if self._job.thirds else {}
 
         return learn
+
+    def _ask_told(self) -> Answer[Mapping[str, Mapping[str, Snapshot]]]:
+        """Learn what other masters told the target of their positions."""
+        if not self._job.thirds:
+            return dict
+        return progress.told(self._ready.target, self._link.install, self._link.sync.name)
 
     @property
     def at(self) -> TableName | None:
@@ -217,42 +225,16 @@ class Batch:
 
     # --- writing ------------------------------------------------------------------------------------------------
 
-    def _ask_position(self) -> Callable[[], None]:
-        """Keep other runs of this link out; see then that the target is where it was, and its tables as they were."""
-        link, target, ready = self._link, self._ready.target, self._ready
-        failpoint("lock.before-position")
-        if self._few:
-            postgres.expect_few_rows(target)
-        if ready.position is None:  # there is no row to lock yet
-            key = link.install.lock_key("link", link.sync.name, link.source.name)
-            target.execute("select pg_advisory_xact_lock(%s)", [key])
-        position = progress.ask(target, link.install, link.sync.name, link.source.name, lock=True)
-        # The lead may be copying over a table, and setting where this link goes on.
-        led = self._job.swap and link.source.name != link.lead
-        tables = progress.ask_tables(target, link.install, link.sync.name, link.source.name) if led else None
-        fingerprint = relations.fingerprint(target, link.tables)
-        told = progress.told(target, link.install, link.sync.name) if self._job.thirds else None
-
-        def check() -> None:
-            if ((there := position()) and there.snapshot) != ready.position:
-                raise Transient(f"{link}: another run has moved the position; looking again.")
-            if tables and any(tables().get(name) != at for name, at in ready.tables.items()):
-                raise Transient(f"{link}: a table is being copied anew; looking again.")
-            failpoint("lock.after-position")
-            self._check_definitions(fingerprint(), ready.fingerprints[1])
-            self._told = told() if told else {}
-
-        return check
-
     def _write(self, changed: Sequence[Delta], opened: Opened, writing: Transaction) -> Counts:
         ready, link, filled = self._ready, self._link, Counts()
+        staging = Staging(self._job, ready, writing, self._careful, self._quick)
         order = {name: place for place, name in enumerate(ready.pairs)}
         self._hooks(Moment.BEFORE_ROWS, changed)
         for delta in sorted(changed, key=lambda delta: order[delta.relation.name]):
             self._job.stop.raise_if_set()
             self._current = delta.relation.name
             failpoint("apply.before-table")
-            self._written[self._current] = written = self._write_table(delta, writing)
+            self._written[self._current] = written = self._write_table(delta, staging)
             if self._job.hooks:
                 self._hooks(Moment.AFTER_TABLE_SYNC, [delta], written())
         filling = dict(ready.filling)
@@ -273,7 +255,7 @@ class Batch:
         failpoint("commit.before")
         writing.commit()
         failpoint("commit.after")
-        ready.stages |= self._created
+        ready.stages |= staging.created
         ready.tables |= live
         ready.filling = filling
         ready.position = opened.snapshot
@@ -289,7 +271,7 @@ class Batch:
             make_durable(self._ready.flusher(self._job))
             failpoint("commit.after-durable")
 
-    def _write_table(self, delta: Delta, writing: Transaction) -> Answer[Counts]:
+    def _write_table(self, delta: Delta, staging: Staging) -> Answer[Counts]:
         pair = self._ready.pairs[delta.relation.name]
         if self._job.kind is Kind.TOUCH:
             return _known(fullcopy.copy_whole(self._job, self._ready, pair, careful=self._careful))
@@ -299,7 +281,7 @@ class Batch:
             raise TableRefused(pair.name, "rows were refused while it has columns on the target only")
         deleted = self._empty(pair) if delta.truncated else 0
         retry = waiting.retry if waiting else ()
-        stage = self._staged(pair, delta, retry, writing)
+        stage = staging.stage(pair, delta, retry)
         held = park.hold_back(target, self._link, stage, retry) if waiting and not delta.truncated else 0
         if stage.gains and delta.had:
             self._early += park.hold_early(target, self._link, stage)
@@ -348,34 +330,6 @@ class Batch:
         deleted = affected(self._ready.target.execute(sql.SQL("delete from {}").format(pair.target.rows)))
         failpoint("apply.after-emptying")
         return deleted
-
-    def _staged(self, pair: Pair, delta: Delta, retry: Sequence[str], writing: Transaction) -> Stage:
-        gains = pair.captured.counters if self._job.swap else ()
-        stage = Stage(pair.target, versioned=self._job.swap, gains=gains, few=self._quick)
-        try:
-            with self._ready.target.transaction() if self._careful else nullcontext():
-                return self._fill(pair, delta, stage, retry, writing)
-        except psycopg.errors.DataError:
-            if not self._careful:
-                raise
-            # A value that the target's types cannot even hold: staged as text it can be found and set aside.
-            return self._fill(pair, delta, replace(stage, text=True), retry, writing)
-
-    def _fill(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str], writing: Transaction) -> Stage:
-        if stage.local_name not in self._ready.stages:
-            stage.create(self._ready.target)
-            if not self._careful:  # with care, a savepoint may take it back
-                self._created.add(stage.local_name)
-        source, target, moved = self._ready.source, self._ready.target, self._job.moved
-        failpoint("stage.before-fill")
-        query = source.rows(delta, stage.names, retry, text=stage.text)
-        if self._quick and parcel.fits(pair.source) and parcel.fits(pair.target):
-            stage.fill_few(source.connection, query, target, moved, writing.leave)
-        else:
-            writing.leave()
-            stage.fill(source.connection, query, target, moved, binary=pair.source.binary)
-        failpoint("stage.after-fill")
-        return stage
 
 
 def _known(counts: Counts) -> Answer[Counts]:

@@ -1,6 +1,6 @@
 """Which of a link's tables go with the sync's position, and which are held and keep one of their own.
 
-Asked and written within a batch, for all its tables at once. Tables that are parked when a link is made ready are held
+Asked and written within a batch, for all its tables at once, which begins by taking the position. Tables that are parked when a link is made ready are held
 back there, in `ready`; how a position is kept is `progress`'s.
 """
 
@@ -9,11 +9,42 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from replicator import columns, progress
+from replicator import columns, progress, relations
+from replicator.errors import Transient
+from replicator.failpoint import failpoint
 from replicator.model import Link, TableName
 from replicator.postgres import Answer
 from replicator.progress import TablePosition, TableState
+from replicator.syncrun.job import Job
 from replicator.syncrun.ready import Ready
+
+
+def take(job: Job, ready: Ready) -> Answer[str]:
+    """Keep other runs of the link from its position on the target; the fingerprint of the tables' definitions there.
+
+    The answer raises Transient where the target is not where this link has left it.
+    """
+    link, target = job.link, ready.target
+    names = link.install, link.sync.name, link.source.name
+    failpoint("lock.before-position")
+    if ready.position is None:  # there is no row to lock yet
+        target.execute("select pg_advisory_xact_lock(%s)", [link.install.lock_key("link", *names[1:])])
+    position = progress.ask(target, *names, lock=True)
+    # The lead may be copying over a table, and setting where this link goes on.
+    tables = progress.ask_tables(target, *names) if job.swap and link.source.name != link.lead else None
+    fingerprint = relations.fingerprint(target, link.tables)
+
+    def answer() -> str:
+        if ((there := position()) and there.snapshot) != ready.position:
+            raise Transient(f"{link}: another run has moved the position; looking again.")
+        if tables is not None:
+            held = tables()
+            if any(held.get(name) != at for name, at in ready.tables.items()):
+                raise Transient(f"{link}: a table is being copied anew; looking again.")
+        failpoint("lock.after-position")
+        return fingerprint()
+
+    return answer
 
 
 def unfilled(link: Link, ready: Ready) -> Answer[set[TableName]]:

@@ -1,0 +1,66 @@
+"""Brings a table's part of a batch into its staging table on the target: as arrays when it is small, else by COPY.
+
+What is read is `capture.read`'s, how it gets over `apply.stage`'s and `apply.parcel`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+
+import psycopg
+
+from replicator.apply import parcel
+from replicator.apply.stage import Stage
+from replicator.capture import Delta
+from replicator.failpoint import failpoint
+from replicator.postgres import Transaction
+from replicator.syncrun.job import Job
+from replicator.syncrun.ready import Ready
+from replicator.table_copy import Pair
+
+
+@dataclass(frozen=True)
+class Staging:
+    """How a batch stages. writing: its transaction on the target. careful: values that no type holds are to be found.
+
+    quick: the batch is small, and nothing is to be awaited but what it depends on. created: the staging tables that
+    the session has from now on, if the batch lands.
+    """
+
+    job: Job
+    ready: Ready
+    writing: Transaction
+    careful: bool
+    quick: bool
+    created: set[str] = field(default_factory=set)
+
+    def stage(self, pair: Pair, delta: Delta, retry: Sequence[str]) -> Stage:
+        """Stage the changes of a table. retry: further keys. Raises the drivers' errors."""
+        gains = pair.captured.counters if self.job.swap else ()
+        stage = Stage(pair.target, versioned=self.job.swap, gains=gains, few=self.quick)
+        try:
+            with self.ready.target.transaction() if self.careful else nullcontext():
+                return self._fill(pair, delta, stage, retry)
+        except psycopg.errors.DataError:
+            if not self.careful:
+                raise
+            # A value that the target's types cannot even hold: staged as text it can be found and set aside.
+            return self._fill(pair, delta, replace(stage, text=True), retry)
+
+    def _fill(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str]) -> Stage:
+        if stage.local_name not in self.ready.stages | self.created:
+            stage.create(self.ready.target)
+            if not self.careful:  # with care, a savepoint may take it back
+                self.created.add(stage.local_name)
+        source, target, moved = self.ready.source, self.ready.target, self.job.moved
+        failpoint("stage.before-fill")
+        query = source.rows(delta, stage.names, retry, text=stage.text)
+        if self.quick and parcel.fits(pair.source) and parcel.fits(pair.target):
+            stage.fill_few(source.connection, query, target, moved, self.writing.leave)
+        else:
+            self.writing.leave()
+            stage.fill(source.connection, query, target, moved, binary=pair.source.binary)
+        failpoint("stage.after-fill")
+        return stage
