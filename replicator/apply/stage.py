@@ -1,6 +1,6 @@
 """The staging table on the target, and the pump that fills it: COPY out of the source into COPY into the target.
 
-Python moves bytes here, never rows, so memory stays flat whatever the size of a batch. A staging table is temporary,
+Python moves bytes here, so memory stays flat whatever the size of a batch; few rows are a `parcel`. A staging table is temporary,
 made once per connection and emptied by each commit. Its columns are called c1, c2 ... in the order of the target's
 written columns and have those columns' types without domains and lengths: a row that the table itself would refuse
 can be staged, and so be found and set aside. What is done with staged rows is decided in `write`, `swap` and `diff`.
@@ -117,7 +117,7 @@ class Stage:
         return sql.Identifier(f"h{self.gains.index(name) + 1}")
 
     @property
-    def _arriving(self) -> list[tuple[sql.Identifier, str]]:
+    def arriving(self) -> list[tuple[sql.Identifier, str]]:
         """The columns that are filled, in the order in which `capture.read` gives them, and their types."""
         found = [(sql.Identifier("gone"), "boolean")]
         found += [(self.column(c.name), "text" if self.text else c.stage_type) for c in self.relation.written]
@@ -168,7 +168,7 @@ class Stage:
 
     def create(self, connection: Connection) -> None:
         """Make the staging table where this connection has none."""
-        columns = list(self._arriving)
+        columns = list(self.arriving)
         if self.versioned:
             columns += [(sql.Identifier(name), type_) for name, type_ in FOUND_OUT.items()]
         connection.execute(
@@ -183,7 +183,7 @@ class Stage:
 
         binary: whether the source's side of the table allows it.
         """
-        into = self._into
+        into = self.into
         rows = pump(source, query, target, into, binary=binary and self.relation.binary and not self.text, moved=moved)
         if rows > 1000:
             # How many there are is what matters; statistics of values that are only written cost more than they give.
@@ -192,8 +192,9 @@ class Stage:
         return rows
 
     @property
-    def _into(self) -> sql.Composed:
-        return sql.SQL("{} ({})").format(self.table, sql.SQL(", ").join(name for name, _ in self._arriving))
+    def into(self) -> sql.Composed:
+        """The staging table with the columns that are filled."""
+        return sql.SQL("{} ({})").format(self.table, sql.SQL(", ").join(name for name, _ in self.arriving))
 
     def fill_few(
         self, source: Connection, query: sql.Composed, target: Connection, moved: Moved, leave: Callable[[], None]
@@ -206,7 +207,7 @@ class Stage:
             found, rest = parcel.read(stream)
             if found is None:
                 leave()
-                with target.cursor() as writer, writer.copy(sql.SQL("copy {} from stdin").format(self._into)) as sink:
+                with target.cursor() as writer, writer.copy(sql.SQL("copy {} from stdin").format(self.into)) as sink:
                     _forward(rest, sink, moved)
         failpoint("stage.in-copy")
         if found and found.arrays:
@@ -217,12 +218,12 @@ class Stage:
 @lru_cache(maxsize=256)
 def carry_query(stage: Stage) -> str:
     """The statement that takes a parcel into a staging table; a parameter for each column."""
-    columns = stage._arriving
+    columns = stage.arriving
     types = [type_.replace("%", "%%") for _, type_ in columns]
     return (
         sql.SQL("insert into {} select {} from unnest({}) x({})")
         .format(
-            stage._into,
+            stage.into,
             sql.SQL(", ").join(
                 sql.SQL("x.{}::{}").format(name, sql.SQL(type_))
                 for (name, _), type_ in zip(columns, types, strict=True)

@@ -1,6 +1,6 @@
-"""Which of a link's tables go with the sync's position, and which are held and keep one of their own.
+"""Takes a link's position for a batch; which of its tables go with that, and which are held and keep one of their own.
 
-Asked and written within a batch, for all its tables at once, which begins by taking the position. Tables that are parked when a link is made ready are held
+Asked and written within a batch, for all its tables at once. Tables that are parked when a link is made ready are held
 back there, in `ready`; how a position is kept is `progress`'s.
 """
 
