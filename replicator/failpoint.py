@@ -36,7 +36,7 @@ Name = Literal[
     "lock.before-position",  # the target's transaction has begun
     "lock.after-position",  # other runs of the link are kept out
     "stage.before-fill",
-    "stage.in-copy",  # all of a table's rows are sent, the COPY has not ended
+    "stage.in-copy",  # all of a table's rows are read; where they are copied, the COPY into the target has not ended
     "stage.after-fill",
     "lock.before-rows",
     "lock.after-rows",

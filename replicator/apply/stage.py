@@ -1,9 +1,10 @@
 """The staging table on the target, and the pump that fills it: COPY out of the source into COPY into the target.
 
-Python moves bytes here, so memory stays flat whatever the size of a batch; few rows are a `parcel`. A staging table is temporary,
-made once per connection and emptied by each commit. Its columns are called c1, c2 ... in the order of the target's
-written columns and have those columns' types without domains and lengths: a row that the table itself would refuse
-can be staged, and so be found and set aside. What is done with staged rows is decided in `write`, `swap` and `diff`.
+Python moves bytes here, so memory stays flat whatever the size of a batch; few rows are a `parcel`. A staging table is
+temporary, made once per connection and emptied by each commit. Its columns are called c1, c2 ... in the order of the
+target's written columns and have those columns' types without domains and lengths: a row that the table itself would
+refuse can be staged, and so be found and set aside. What is done with staged rows is decided in `write`, `swap` and
+`diff`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ from typing import Any
 from replicator import progress
 from replicator.apply import noting
 from replicator.capture import Delta
+from replicator.capture.read import Opened
 from replicator.change import Counts
+from replicator.postgres import Transaction
 from replicator.snapshot import Snapshot
 from replicator.syncrun.batch import Batch
 
@@ -18,10 +20,11 @@ def position_before_rows() -> None:
     """The position moves in a transaction of its own, before the rows are there."""
     write = Batch._write
 
-    def early(self: Batch, changed: Sequence[Delta], snapshot: Snapshot) -> Counts:
-        _save(self, snapshot)
-        self._ready.position = snapshot
-        return write(self, changed, snapshot)
+    def early(self: Batch, changed: Sequence[Delta], opened: Opened, writing: Transaction) -> Counts:
+        _save(self, opened.snapshot)
+        writing.renew("begin")
+        self._ready.position = opened.snapshot
+        return write(self, changed, opened, writing)
 
     Batch._write = early  # type: ignore[method-assign]
 
@@ -34,12 +37,12 @@ def position_after_rows() -> None:
         if not getattr(thread, "postponed", False):
             save(*args)
 
-    def late(self: Batch, changed: Sequence[Delta], snapshot: Snapshot) -> Counts:
+    def late(self: Batch, changed: Sequence[Delta], opened: Opened, writing: Transaction) -> Counts:
         thread.postponed = self._ready.position is not None
-        counts = write(self, changed, snapshot)
+        counts = write(self, changed, opened, writing)
         if thread.postponed:
             thread.postponed = False
-            _save(self, snapshot)
+            _save(self, opened.snapshot)
         return counts
 
     progress.save = unless_postponed  # type: ignore[assignment]
@@ -48,8 +51,7 @@ def position_after_rows() -> None:
 
 def _save(batch: Batch, snapshot: Snapshot) -> None:
     ready = batch._ready
-    with ready.target.transaction():
-        progress.save(ready.target, batch._link, snapshot, ready.origin, batch._knows)
+    progress.save(ready.target, batch._link, snapshot, ready.origin, batch._knows)
 
 
 def no_ledger() -> None:
