@@ -64,7 +64,7 @@ class Batch:
     Tables are written in the order of `ready.pairs`.
 
     Both ends are asked at once, and awaited only where an answer is needed (`postgres.Transaction`): a small batch
-    costs few round trips.
+    costs few round trips. One of which every statement is sent before any is awaited is `quick`.
     """
 
     def __init__(self, job: Job, ready: Ready, *, kicked: bool, careful: bool, due: bool, known: Probe | None) -> None:
@@ -107,13 +107,7 @@ class Batch:
             failpoint("read.before-write")
             self._hooks(Moment.BEFORE_TXN, found)
             writing = early or stack.enter_context(Transaction(ready.target))
-            if self._few:
-                postgres.expect_few_rows(ready.target)
-            found_there, told = holding.take(self._job, ready), self._ask_told()
-            if not self._quick:
-                writing.leave()
-            self._check_definitions(found_there(), ready.fingerprints[1])
-            self._told = told()
+            self._take_position(writing)
             found = self._with_retried(found, waiting)
             counts = self._write(found, begun, writing)
             tables = tuple(delta.relation.name for delta in found)
@@ -143,6 +137,16 @@ class Batch:
             self._knows = knows() if self._job.thirds else {}
 
         return learn
+
+    def _take_position(self, writing: Transaction) -> None:
+        """Keep other runs out of the position, and see that the target and its definitions are as they were."""
+        if self._few:
+            postgres.expect_few_rows(self._ready.target)
+        fingerprint, told = holding.take(self._job, self._ready), self._ask_told()
+        if not self._quick:
+            writing.leave()
+        self._check_definitions(fingerprint(), self._ready.fingerprints[1])
+        self._told = told()
 
     def _ask_told(self) -> Answer[Mapping[str, Mapping[str, Snapshot]]]:
         """Learn what other masters told the target of their positions."""

@@ -15,14 +15,14 @@ from tests.fixtures.wait import until
 
 @pytest.mark.parametrize("kind", [SyncType.PUSHDELTA, SyncType.SWAP])
 def test_tables_are_locked_in_the_order_of_the_applications(nodes: Pair, lab: Build, kind: SyncType) -> None:
-    """The herd is a, b; the application locks b, then a. One tangle, and from then on b comes first."""
+    """The herd is a, b, c; the application locks b, then a. One tangle, and from then on b comes first."""
     for node in nodes:
-        node.execute("create table a (id int primary key, v int); create table b (id int primary key, v int)")
-    nodes.source.execute("insert into a values (1, 0); insert into b values (1, 0)")
-    made = lab(list(nodes), kind, ("a", "b"))
+        node.execute("; ".join(f"create table {name} (id int primary key, v int)" for name in "abc"))
+    nodes.source.execute("; ".join(f"insert into {name} values (1, 0)" for name in "abc"))
+    made = lab(list(nodes), kind, ("a", "b", "c"))
     made.settle()
     link = made.sync()[0]
-    nodes.source.execute("update a set v = 1; update b set v = 1")
+    nodes.source.execute("update a set v = 1; update b set v = 1; update c set v = 1")
     done: list[Counts] = []
     with nodes.target.connect() as application:
         application.autocommit = False
@@ -33,5 +33,5 @@ def test_tables_are_locked_in_the_order_of_the_applications(nodes: Pair, lab: Bu
         application.execute("update a set v = 2 where id = 1")  # deadlocks unless the link gives way
         application.commit()
     thread.join()
-    assert done[0].rows + done[0].conflicts >= 2
+    assert done[0].rows + done[0].conflicts >= 3
     assert next(iter(link._ready.pairs)) == TableName("public", "b")  # type: ignore[union-attr]
