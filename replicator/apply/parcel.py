@@ -39,6 +39,16 @@ class Parcel:
     arrays: tuple[str, ...]
     size: int
 
+    @property
+    def gone(self) -> bool:
+        """Whether the first column says of a row that it is gone."""
+        return bool(self.arrays) and '"t"' in self.arrays[0]
+
+    @property
+    def kept(self) -> bool:
+        """Whether it says of a row that it is not."""
+        return bool(self.arrays) and '"f"' in self.arrays[0]
+
 
 def fits(relation: Relation) -> bool:
     """Whether a table's values mean the same as text on every server."""

@@ -44,6 +44,17 @@ FOUND_OUT = {"present": "boolean", "newest": "bigint", "standing": "text", "loca
 
 
 @dataclass(frozen=True)
+class Holds:
+    """What a stage may hold: keys that are gone, and rows that are there."""
+
+    gone: bool
+    kept: bool
+
+
+ANYTHING = Holds(gone=True, kept=True)
+
+
+@dataclass(frozen=True)
 class Stage:
     """A staging table for a target's table.
 
@@ -199,7 +210,7 @@ class Stage:
 
     def fill_few(
         self, source: Connection, query: sql.Composed, target: Connection, moved: Moved, leave: Callable[[], None]
-    ) -> None:
+    ) -> Holds:
         """As `fill`, of a table that `parcel.fits`: in one statement, which takes no round trip in a pipeline.
 
         leave: leaves the target's pipeline, for rows that are too large.
@@ -211,9 +222,12 @@ class Stage:
                 with target.cursor() as writer, writer.copy(sql.SQL("copy {} from stdin").format(self.into)) as sink:
                     _forward(rest, sink, moved)
         failpoint("stage.in-copy")
-        if found and found.arrays:
+        if found is None:
+            return ANYTHING
+        if found.arrays:
             moved(found.size)
             target.execute(carry_query(self), found.arrays, prepare=True)
+        return Holds(found.gone, found.kept)
 
 
 @lru_cache(maxsize=256)

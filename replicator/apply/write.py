@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from replicator.apply.sift import sift
-from replicator.apply.stage import Stage
+from replicator.apply.stage import ANYTHING, Holds, Stage
 from replicator.change import Counts
 from replicator.model import Link
 from replicator.postgres import Answer, Connection, affected, fetch_one
@@ -27,8 +27,12 @@ REFUSALS = (psycopg.errors.DataError, psycopg.errors.IntegrityError, psycopg.err
 Writer = Callable[[Connection, Stage], Answer[Counts]]
 
 
-def write(connection: Connection, link: Link, stage: Stage, *, careful: bool = False) -> Answer[Counts]:
+def write(
+    connection: Connection, link: Link, stage: Stage, *, holds: Holds = ANYTHING, careful: bool = False
+) -> Answer[Counts]:
     """Apply what is staged. careful: set refused rows aside; otherwise the driver's error comes out."""
+    if stage.few and not stage.replaces:
+        return _upsert_few(connection, stage, holds)
     ways: list[Writer] = [replace] if stage.replaces else [upsert, replace]
     if not careful:
         return ways[0](connection, stage)
@@ -44,15 +48,23 @@ def write(connection: Connection, link: Link, stage: Stage, *, careful: bool = F
 
 def upsert(connection: Connection, stage: Stage) -> Answer[Counts]:
     """Delete the gone, update the matched, insert the rest."""
-    if stage.few:  # one round trip for all is less than one to see which are needed
-        gone, matched = delete_gone(connection, stage), update_matched(connection, stage)
-        missing = _insert_missing(connection, stage)
-        return lambda: Counts(inserted=missing(), updated=matched(), deleted=gone())
     total, gone_ones = staged(connection, stage)
     deleted = delete_gone(connection, stage)() if gone_ones else 0
     updated = update_matched(connection, stage)() if total > gone_ones else 0
     inserted = _insert_missing(connection, stage)() if updated < total - gone_ones else 0
     return lambda: Counts(inserted=inserted, updated=updated, deleted=deleted)
+
+
+def _upsert_few(connection: Connection, stage: Stage, holds: Holds) -> Answer[Counts]:
+    """The same without a question: one round trip for all is less than one to see what is needed."""
+    gone = delete_gone(connection, stage) if holds.gone else _none
+    matched = update_matched(connection, stage) if holds.kept else _none
+    missing = _insert_missing(connection, stage) if holds.kept else _none
+    return lambda: Counts(inserted=missing(), updated=matched(), deleted=gone())
+
+
+def _none() -> int:
+    return 0
 
 
 def staged(connection: Connection, stage: Stage) -> tuple[int, int]:

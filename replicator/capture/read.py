@@ -20,7 +20,7 @@ from replicator.capture.needs import Kind
 from replicator.capture.setup import Captured
 from replicator.capture.triggers import gain
 from replicator.model import Install
-from replicator.postgres import Answer, Connection, Transaction, expect_few_rows, fetch_one
+from replicator.postgres import Answer, Connection, Transaction, fetch_one
 from replicator.relations import Relation
 from replicator.snapshot import Snapshot
 
@@ -33,9 +33,11 @@ transaction that was."""
 
 OPENED = """
 select s::text, txid_status(txid_snapshot_xmax(s) - 1) = 'committed'
-       and pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()
+       and pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn(),
+       (select count(set_config('enable_' || way, 'off', true)) from unnest('{hashjoin,mergejoin,seqscan}'::text[]) way)
 from txid_current_snapshot() s
 """
+"""What bounds a batch, and whether that is durable; from here on as `postgres.expect_few_rows` has it."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,10 @@ class Source:
         with Transaction(self.connection) as transaction:
             probe = self._ask_probe()
             transaction.renew("begin isolation level repeatable read read only")
-            expect_few_rows(self.connection)
             asked = self.connection.execute(OPENED, prepare=True)
 
             def answer() -> Opened:
-                text, durable = asked.fetchall()[0]
+                text, durable, _ = asked.fetchall()[0]
                 return Opened(probe(), Snapshot.parse(text), durable)
 
             yield transaction, cache(answer)

@@ -285,14 +285,14 @@ class Batch:
             raise TableRefused(pair.name, "rows were refused while it has columns on the target only")
         deleted = self._empty(pair) if delta.truncated else 0
         retry = waiting.retry if waiting else ()
-        stage = staging.stage(pair, delta, retry)
+        stage, holds = staging.stage(pair, delta, retry)
         held = park.hold_back(target, self._link, stage, retry) if waiting and not delta.truncated else 0
         if stage.gains and delta.had:
             self._early += park.hold_early(target, self._link, stage)
         if self._job.swap:
             counts = _known(self._write_on_master(pair, stage))
         else:
-            counts = write.write(target, self._link, stage, careful=self._careful)
+            counts = write.write(target, self._link, stage, holds=holds, careful=self._careful)
             onward.note_stage(target, self._link, stage, truncated=delta.truncated)
         if retry:
             park.forget_retried(target, self._link, pair.name, retry)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import psycopg
 
 from replicator.apply import parcel
-from replicator.apply.stage import Stage
+from replicator.apply.stage import ANYTHING, Holds, Stage
 from replicator.capture import Delta
 from replicator.failpoint import failpoint
 from replicator.postgres import Transaction
@@ -36,8 +36,8 @@ class Staging:
     quick: bool
     created: set[str] = field(default_factory=set)
 
-    def stage(self, pair: Pair, delta: Delta, retry: Sequence[str]) -> Stage:
-        """Stage the changes of a table. retry: further keys. Raises the drivers' errors."""
+    def stage(self, pair: Pair, delta: Delta, retry: Sequence[str]) -> tuple[Stage, Holds]:
+        """Stage the changes of a table, and say what they are. retry: further keys. Raises the drivers' errors."""
         gains = pair.captured.counters if self.job.swap else ()
         stage = Stage(pair.target, versioned=self.job.swap, gains=gains, few=self.quick)
         try:
@@ -49,7 +49,7 @@ class Staging:
             # A value that the target's types cannot even hold: staged as text it can be found and set aside.
             return self._fill(pair, delta, replace(stage, text=True), retry)
 
-    def _fill(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str]) -> Stage:
+    def _fill(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str]) -> tuple[Stage, Holds]:
         if stage.local_name not in self.ready.stages | self.created:
             stage.create(self.ready.target)
             if not self.careful:  # with care, a savepoint may take it back
@@ -58,9 +58,10 @@ class Staging:
         failpoint("stage.before-fill")
         query = source.rows(delta, stage.names, retry, text=stage.text)
         if self.quick and parcel.fits(pair.source) and parcel.fits(pair.target):
-            stage.fill_few(source.connection, query, target, moved, self.writing.leave)
+            holds = stage.fill_few(source.connection, query, target, moved, self.writing.leave)
         else:
             self.writing.leave()
             stage.fill(source.connection, query, target, moved, binary=pair.source.binary)
+            holds = ANYTHING
         failpoint("stage.after-fill")
-        return stage
+        return stage, holds

@@ -31,6 +31,15 @@ def test_rows_become_columns() -> None:
     assert parcel.pack(b"").arrays == ()
 
 
+@pytest.mark.parametrize(
+    ("rows", "gone", "kept"),
+    [(b"", False, False), (b"f\tt\n", False, True), (b"t\tf\n", True, False), (b"t\t1\nf\t2\n", True, True)],
+)
+def test_a_parcel_says_what_it_holds(rows: bytes, gone: bool, kept: bool) -> None:
+    packed = parcel.pack(rows)
+    assert (packed.gone, packed.kept) == (gone, kept)
+
+
 def test_what_is_no_text_is_refused() -> None:
     with pytest.raises(UnicodeDecodeError):
         parcel.pack(b"f\t\xff\n")
