@@ -41,7 +41,7 @@ HEARTBEAT = 30.0
 SEQUENCES_EVERY = 2.0
 JOINED_EVERY = 0.5
 DEFINITIONS_EVERY = 2.0
-"""Seconds after which an idle link looks whether a definition has changed."""
+"""Seconds after which an idle link looks whether a definition has changed; where the bell rings, it rests so long."""
 
 ATTEMPTS = 8
 FEW = 1000
@@ -71,6 +71,7 @@ class LinkRunner:
         self._joining, self._holding = Every(JOINED_EVERY), Every(JOINED_EVERY)
         self._sequencing, self._defining = Every(SEQUENCES_EVERY), Every(DEFINITIONS_EVERY)
         self._redefined = False
+        self._defined_at: Snapshot | None = None
         self._refused: dict[TableName, str] = {}
         self._sequences: oneway.Standing = {}
         self._blocked: list[TableName] = []
@@ -89,7 +90,7 @@ class LinkRunner:
             if name in self._ready.pairs:
                 self._ready.put_first(name)
         self._overwrite = self._redefined = False
-        self._probe, self._sequences = None, {}
+        self._probe, self._defined_at, self._sequences = None, None, {}
         return RunResult(counts=counts, copied=copied, seconds=time.monotonic() - began)
 
     def pending(self) -> bool:
@@ -97,9 +98,9 @@ class LinkRunner:
         if self._ready is None:
             return False
         with self._translated():
-            if self._ready.filling or self._definitions_changed(self._ready) or self._held_long(self._ready):
-                return True
             probe = self._ready.source.probe()
+            if self._ready.filling or self._redefined_since(self._ready, probe) or self._held_long(self._ready):
+                return True
             if self._probe is None or probe.seq != self._probe.seq or self._try_early():
                 return True
             if probe.snapshot == self._snapshot:
@@ -110,16 +111,17 @@ class LinkRunner:
                 return True
             return self._joined_meanwhile(self._ready) or self._sequences_moved(self._ready)
 
-    def arm(self) -> bool:
-        """Have the source ring the bell for the next change; look once more after it. False: not now, try again."""
-        if self._ready is None:
-            return False
-        with self._translated():
-            return self._ready.bell.arm()
+    def arm(self) -> float:
+        """Have the source ring the bell for the next change; look once more after it.
 
-    def ear(self) -> int | None:
-        """The socket at which the bell can be heard."""
-        return self._ready.bell.fileno() if self._ready else None
+        How many seconds the link may then rest; 0: it does not ring now, try again.
+        """
+        if self._ready is None:
+            return 0.0
+        with self._translated():
+            if not self._ready.bell.arm():
+                return 0.0
+        return JOINED_EVERY if self._awaits(self._ready) else DEFINITIONS_EVERY
 
     def rang(self) -> bool:
         """Whether the bell rang since the last answer: something was logged. Costs no round trip."""
@@ -263,23 +265,35 @@ class LinkRunner:
         """Whether to see if tables may be sent again that were held: that they are filled shows on the source only."""
         return bool(ready.held) and self._holding.due()
 
-    def _definitions_changed(self, ready: Ready) -> bool:
-        """Whether tables are defined otherwise than they were: looked at now and then, for nothing else tells."""
+    def _awaits(self, ready: Ready) -> bool:
+        """Whether something is to come that rings no bell."""
+        return self._early or bool(ready.held) or self._lacks_tables(ready)
+
+    def _lacks_tables(self, ready: Ready) -> bool:
+        return self._job.kind is not Kind.TOUCH and len(ready.tables) < len(ready.pairs)
+
+    def _redefined_since(self, ready: Ready, probe: Probe) -> bool:
+        """Whether tables are defined otherwise than they were: looked at now and then, for nothing else tells.
+
+        A source where no transaction has ended since the last look has the definitions of then.
+        """
         if not self._defining.due():
             return False
-        self._redefined = self._differ(ready)
+        still, self._defined_at = self._defined_at == probe.snapshot, probe.snapshot
+        self._redefined = (not still and self._differs(ready, 0)) or self._differs(ready, 1)
         return self._redefined
 
     def _differ(self, ready: Ready) -> bool:
-        ends = ready.source.connection, ready.target
-        return any(
-            relations.fingerprint(end, self.link.tables) != known
-            for end, known in zip(ends, ready.fingerprints, strict=True)
-        )
+        return self._differs(ready, 0) or self._differs(ready, 1)
+
+    def _differs(self, ready: Ready, end: int) -> bool:
+        """Whether the source (0) or the target (1) has other definitions than it had."""
+        connection = (ready.source.connection, ready.target)[end]
+        return relations.fingerprint(connection, self.link.tables) != ready.fingerprints[end]
 
     def _joined_meanwhile(self, ready: Ready) -> bool:
         """Whether the lead's link has joined a table that this one waits for."""
-        if self._job.kind is Kind.TOUCH or len(ready.tables) == len(ready.pairs) or not self._joining.due():
+        if not self._lacks_tables(ready) or not self._joining.due():
             return False
         before = len(ready.tables)
         ready.look_for_tables(self._job)

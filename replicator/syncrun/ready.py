@@ -101,6 +101,7 @@ class Ready:
 
     def close(self) -> None:
         """Drop all connections."""
+        self.bell.leave()
         for connection in (self.source.connection, self.target, self._flusher):
             if connection is not None:
                 connection.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -48,9 +47,7 @@ def heard(connection: psycopg.Connection[Any], seconds: float = 0.0) -> int:
 
 
 def rings(runner: LinkRunner, seconds: float) -> bool:
-    ear = runner.ear()
-    assert ear is not None
-    return bool(select.select([ear], [], [], seconds)[0]) and runner.rang()
+    return until(runner.rang, seconds, "the bell rings", every=0.01)
 
 
 def settled(lab: Build, pair: Pair, type_: SyncType = SyncType.PUSHDELTA, **options: object) -> LinkRunner:
