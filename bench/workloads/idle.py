@@ -6,7 +6,6 @@ have the numbers to compare.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from bench.workloads import Race, Workload
 from replicator.config import Config
 from replicator.model import OneTimeCopy, SyncType
 from replicator.postgres import Connector
+from replicator.syncrun import AT_REST, LATELY
 from tests.fixtures import lab, processes
 
 SYNCS, SECONDS, WIDE, TICKS = 10, 15, 1000, 50
@@ -41,7 +41,7 @@ def _idle(race: Race, number: int) -> Iterator[Sample]:
     with race.grounds.databases(TEN) as nodes:
         herding = Herding(race.grounds, nodes, [[f"t{sync}"] for sync in range(SYNCS)])
         try:
-            time.sleep(3)  # until the links have become quiet
+            time.sleep(LATELY + AT_REST)  # until the links are at rest
             pids = [*herding.controllers(), herding.master()]
             before, backends = _seconds(pids), _backends(race)
             time.sleep(SECONDS)
@@ -107,11 +107,9 @@ def _peak(pid: int) -> int:
 
 
 def _seconds(pids: list[int]) -> float:
-    total = 0.0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return total
+    """By the scheduler's count, in ns: a tick of 10 ms is more than an idle process computes in many seconds."""
+    counts = (path.read_text() for pid in pids for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+    return sum(int(count.split()[0]) for count in counts) / 1e9
 
 
 def _backends(race: Race) -> float:

@@ -25,6 +25,7 @@ from replicator.errors import NotFound, ReplicatorError
 from replicator.hearing import Hearing
 from replicator.model import Database, DbGroup, Herd, Install, Link, Sync, Topology
 from replicator.postgres import Connection, Connector, translate, translated
+from replicator.question import Question
 from replicator.signals import Alarm, await_input
 
 __all__ = ["CHANNEL", "Catalog", "Goat", "KickResult", "Leftover", "LinkState", "LinkTotal", "RunRecord", "State"]
@@ -34,9 +35,6 @@ CHANNEL = "pgherd_catalog"
 
 PRUNE_EVERY = 100
 """History is pruned once in so many runs: the delete then finds rows enough to be worth its while."""
-
-ASKED_OFTEN = ("asked",)
-"""Queries that are planned once."""
 
 WHERE = "the catalog"
 
@@ -49,6 +47,7 @@ class Catalog(BucardoTables):
         self._install = install
         self._revision = 0
         self._hearing = Hearing(connection, CHANNEL, own=True)
+        self._asking: dict[str, Question] = {}
 
     @classmethod
     def open(cls, connector: Connector, purpose: str = "") -> Self:
@@ -164,7 +163,11 @@ class Catalog(BucardoTables):
 
         Whoever holds the sync's lock speaks to the catalog by this: `silence` is the time since.
         """
-        revision, kick = self._one("asked", sync=sync)
+        if sync not in self._asking:
+            query = psycopg.sql.SQL(QUERIES["asked"]).format(sync=psycopg.sql.Literal(sync))
+            self._asking[sync] = Question(self._connection, query)
+        with translated(WHERE):
+            revision, kick = self._asking[sync].ask()
         return int(revision), int(kick)
 
     def finish_kick(self, sync: str, source: str, target: str, upto_kick_id: int, error: str | None = None) -> None:
@@ -325,9 +328,8 @@ class Catalog(BucardoTables):
             self._connection.execute(QUERIES[query], values)
 
     def _rows(self, query: str, **values: object) -> list[TupleRow]:
-        prepare = query in ASKED_OFTEN
         with translated(WHERE):
-            return self._connection.execute(QUERIES[query], values, prepare=prepare).fetchall()
+            return self._connection.execute(QUERIES[query], values).fetchall()
 
     def _one(self, query: str, **values: object) -> TupleRow:
         rows = self._rows(query, **values)

@@ -48,6 +48,8 @@ def run(connector: Connector, name: str, stop: Stop, make_runner: MakeRunner) ->
     if not ended:  # something hangs; the server rolls its transaction back
         logging.shutdown()
         os._exit(code)
+    attention.close()
+    fleet.news.close()
     return code
 
 

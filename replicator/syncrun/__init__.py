@@ -15,7 +15,7 @@ from functools import partial
 
 import psycopg
 
-from replicator import postgres, relations
+from replicator import postgres
 from replicator.apply import write
 from replicator.capture import Kind
 from replicator.capture.read import Probe
@@ -40,8 +40,10 @@ HEARTBEAT = 30.0
 
 SEQUENCES_EVERY = 2.0
 JOINED_EVERY = 0.5
-DEFINITIONS_EVERY = 2.0
-"""Seconds after which an idle link looks whether a definition has changed; where the bell rings, it rests so long."""
+REST, AT_REST = 2.0, 5.0
+"""Seconds between looks of a link for which the bell rings: while something has moved lately, and else."""
+
+LATELY = 30.0
 
 ATTEMPTS = 8
 FEW = 1000
@@ -67,11 +69,10 @@ class LinkRunner:
         self._snapshot: Snapshot = NOTHING
         self._logged_below = 0
         self._settled = self._early = False
-        self._saved_at = 0.0
+        self._saved_at = self._moved_at = 0.0
         self._joining, self._holding = Every(JOINED_EVERY), Every(JOINED_EVERY)
-        self._sequencing, self._defining = Every(SEQUENCES_EVERY), Every(DEFINITIONS_EVERY)
+        self._sequencing = Every(SEQUENCES_EVERY)
         self._redefined = False
-        self._defined_at: Snapshot | None = None
         self._refused: dict[TableName, str] = {}
         self._sequences: oneway.Standing = {}
         self._blocked: list[TableName] = []
@@ -89,8 +90,9 @@ class LinkRunner:
         for name in self._blocked:
             if name in self._ready.pairs:
                 self._ready.put_first(name)
+        self._moved_at = time.monotonic()
         self._overwrite = self._redefined = False
-        self._probe, self._defined_at, self._sequences = None, None, {}
+        self._probe, self._sequences = None, {}
         return RunResult(counts=counts, copied=copied, seconds=time.monotonic() - began)
 
     def pending(self) -> bool:
@@ -121,7 +123,9 @@ class LinkRunner:
         with self._translated():
             if not self._ready.bell.arm():
                 return 0.0
-        return JOINED_EVERY if self._awaits(self._ready) else DEFINITIONS_EVERY
+        if self._awaits(self._ready):
+            return JOINED_EVERY
+        return REST if time.monotonic() - self._moved_at < LATELY else AT_REST
 
     def rang(self) -> bool:
         """Whether the bell rang since the last answer: something was logged. Costs no round trip."""
@@ -149,6 +153,8 @@ class LinkRunner:
         began = time.monotonic()
         self._trouble = None
         done = self._batch_as_defined(kicked)
+        if not done.empty:
+            self._moved_at = time.monotonic()
         with self._translated():
             self._carry_sequences(self._ready)  # once the rows are there: not behind any of them
             self._ready.bell.disarm()  # not before: whoever writes waits for nobody, the first row does
@@ -188,7 +194,7 @@ class LinkRunner:
     def _batch_as_prepared(self, ready: Ready, kicked: bool) -> Counts:
         """One batch. Raises DefinitionChanged when tables are not what they were when the link was prepared."""
         # While a change is expected it is looked for first; in a batch it is noticed only if there are rows to move.
-        if self._redefined or (ready.unequal and self._differ(ready)):
+        if self._redefined or (ready.unequal and ready.defined.changed()):
             raise DefinitionChanged
         try:
             return self._batch(ready, kicked)
@@ -273,23 +279,8 @@ class LinkRunner:
         return self._job.kind is not Kind.TOUCH and len(ready.tables) < len(ready.pairs)
 
     def _redefined_since(self, ready: Ready, probe: Probe) -> bool:
-        """Whether tables are defined otherwise than they were: looked at now and then, for nothing else tells.
-
-        A source where no transaction has ended since the last look has the definitions of then.
-        """
-        if not self._defining.due():
-            return False
-        still, self._defined_at = self._defined_at == probe.snapshot, probe.snapshot
-        self._redefined = (not still and self._differs(ready, 0)) or self._differs(ready, 1)
+        self._redefined = self._redefined or ready.defined.changed_by(probe.snapshot)
         return self._redefined
-
-    def _differ(self, ready: Ready) -> bool:
-        return self._differs(ready, 0) or self._differs(ready, 1)
-
-    def _differs(self, ready: Ready, end: int) -> bool:
-        """Whether the source (0) or the target (1) has other definitions than it had."""
-        connection = (ready.source.connection, ready.target)[end]
-        return relations.fingerprint(connection, self.link.tables) != ready.fingerprints[end]
 
     def _joined_meanwhile(self, ready: Ready) -> bool:
         """Whether the lead's link has joined a table that this one waits for."""

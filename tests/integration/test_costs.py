@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from replicator.model import SyncType
+from replicator.question import Question
 from replicator.syncrun import LinkRunner
 from replicator.syncrun.job import Job
 from tests.fixtures.lab import Build, Lab
@@ -31,7 +32,7 @@ Waits = Callable[[Callable[[], object]], Counter[str]]
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     """Counts how often a connection waits for its server while something is done, by the connection's purpose."""
     counts: Counter[str] = Counter()
-    original, read = psycopg.Connection.wait, psycopg.Copy.read
+    original, read, ask = psycopg.Connection.wait, psycopg.Copy.read, Question.ask
 
     def purpose(connection: psycopg.Connection[Any]) -> str:
         return connection.info.get_parameters().get("application_name", "").rpartition(" ")[2]
@@ -44,6 +45,11 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
         counts[purpose(self.connection)] -= 1  # a server that sends rows is not asked for each
         return read(self)
 
+    def question(self: Question) -> tuple[bytes, ...]:
+        counts[purpose(self._connection)] += 1
+        return ask(self)
+
+    monkeypatch.setattr(Question, "ask", question)
     monkeypatch.setattr(psycopg.Connection, "wait", wait)
     monkeypatch.setattr(psycopg.Copy, "read", take)
 

@@ -122,7 +122,7 @@ insert into catalog.kick (sync) select name from catalog.sync where name = %(syn
 delete from catalog.kick where sync = %(sync)s and asked_at < now() - interval '1 day' and id <> %(id)s
 
 -- asked --
-select i.revision, (select coalesce(max(k.id), 0) from catalog.kick k where k.sync = %(sync)s) from catalog.install i
+select i.revision, (select coalesce(max(k.id), 0) from catalog.kick k where k.sync = {sync}) from catalog.install i
 
 -- finish_kick --
 insert into catalog.kick_result (kick, source, target, error)
