@@ -10,16 +10,22 @@ import itertools
 
 import psycopg
 from psycopg import errors, sql
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 
 from replicator.postgres import Connection
+
+FORGOTTEN = b"26000"
+"""What the server says of a statement that is not prepared: psycopg has all forgotten after a rollback or DDL."""
 
 _numbers = itertools.count(1)
 
 
 class Question:
-    """A query without parameters whose answer is one row, prepared on a connection that is in no pipeline."""
+    """A query without parameters whose answer is one row, prepared on a connection in autocommit.
+
+    Not to be asked in a transaction or a pipeline.
+    """
 
     def __init__(self, connection: Connection, query: sql.Composed) -> None:
         self._connection, self._query = connection, query
@@ -27,14 +33,20 @@ class Question:
 
     def ask(self) -> tuple[bytes, ...]:
         """The row's values in their text form, null as empty: one round trip. Raises the driver's errors."""
+        result = self._answer()
+        if result.error_field(DiagnosticField.SQLSTATE) == FORGOTTEN:
+            self._name = b""
+            result = self._answer()
+        self._check(result, ExecStatus.TUPLES_OK)
+        return tuple(result.get_value(0, column) or b"" for column in range(result.nfields))
+
+    def _answer(self) -> PGresult:
         pgconn = self._connection.pgconn
         if not self._name:
             name = b"pgherd_%d" % next(_numbers)
             self._check(pgconn.prepare(name, self._query.as_bytes(self._connection)), ExecStatus.COMMAND_OK)
             self._name = name
-        result = pgconn.exec_prepared(self._name, None)
-        self._check(result, ExecStatus.TUPLES_OK)
-        return tuple(result.get_value(0, column) or b"" for column in range(result.nfields))
+        return pgconn.exec_prepared(self._name, None)
 
     def _check(self, result: PGresult, wanted: ExecStatus) -> None:
         if result.status != wanted:
