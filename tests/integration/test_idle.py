@@ -149,7 +149,6 @@ def test_an_idle_controller_hears_at_once_what_happens(
 ) -> None:
     monkeypatch.setattr(desk, "BEAT", 3600.0)
     monkeypatch.setattr(syncrun, "AT_REST", 3600.0)
-    idle.during(1)
     ends.source.execute("insert into t values (1, 'x')")
     until(lambda: ends.target.execute("select v from t") == [("x",)], 4, "the row is there")
     kick = catalog.kick("s")
@@ -170,6 +169,5 @@ def test_a_kick_of_before_there_are_links_is_handed_to_them(
 def test_who_does_not_speak_is_silent(idle: Controller, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     assert catalog.silence("sync", "s") is not None
     monkeypatch.setattr(desk, "BEAT", 3600.0)
-    idle.during(1)
     until(lambda: (catalog.silence("sync", "s") or timedelta()) > timedelta(seconds=0.5), 5, "it is silent")
     assert catalog.silence("sync", "other") is None
