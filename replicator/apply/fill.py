@@ -18,7 +18,8 @@ from psycopg import sql
 
 from replicator.apply import onward, park
 from replicator.apply.arrival import Arrival
-from replicator.apply.stage import Moved, Stage
+from replicator.apply.pump import Moved
+from replicator.apply.stage import Stage
 from replicator.capture.read import unseen
 from replicator.model import Link
 from replicator.postgres import Connection

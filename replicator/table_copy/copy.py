@@ -20,8 +20,9 @@ from psycopg import IsolationLevel, sql
 
 from replicator import postgres, progress
 from replicator.apply import diff, onward, park
+from replicator.apply.pump import pump
 from replicator.apply.session import open_target
-from replicator.apply.stage import Stage, pump
+from replicator.apply.stage import Stage
 from replicator.apply.write import REFUSALS
 from replicator.capture import Captured
 from replicator.change import Counts
