@@ -40,11 +40,12 @@ def pump(
     copy_in = sql.SQL("copy {} from stdin{}").format(into, sql.SQL(form))
     with target.cursor() as writer:
         with source.cursor() as reader, writer.copy(copy_in) as sink, reader.copy(out_of):
-            _forward(source, sink, moved)
+            forward(source, sink, moved)
         return writer.rowcount
 
 
-def _forward(source: Connection, sink: psycopg.Copy, moved: Moved) -> None:
+def forward(source: Connection, sink: psycopg.Copy, moved: Moved) -> None:
+    """Move what is left of a COPY that the source is sending. Raises its error, as the driver has it."""
     buffer = BytesIO()
     size = CHUNK
     while size >= CHUNK:

@@ -26,8 +26,8 @@ def ends(nodes: Pair) -> Iterator[Ends]:
         yield source, target
 
 
-def move(ends: Ends, query: str, moved: pump.Moved = int, *, binary: bool = True) -> int:
-    return pump.pump(ends[0], sql.Composed([sql.SQL(query)]), ends[1], INTO, binary=binary, moved=moved)  # type: ignore[arg-type]
+def move(ends: Ends, query: str, moved: pump.Moved = lambda _: None, *, binary: bool = True) -> int:
+    return pump.pump(ends[0], sql.Composed([sql.SQL(query)]), ends[1], INTO, binary=binary, moved=moved)
 
 
 def landed(ends: Ends) -> tuple[Any, ...]:
