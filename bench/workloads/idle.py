@@ -18,6 +18,7 @@ from bench.workloads import Race, Workload
 from replicator.config import Config
 from replicator.model import OneTimeCopy, SyncType
 from replicator.postgres import Connector
+from replicator.syncrun import AT_REST, LATELY
 from tests.fixtures import lab, processes
 
 SYNCS, SECONDS, WIDE, TICKS = 10, 15, 1000, 50
@@ -41,7 +42,7 @@ def _idle(race: Race, number: int) -> Iterator[Sample]:
     with race.grounds.databases(TEN) as nodes:
         herding = Herding(race.grounds, nodes, [[f"t{sync}"] for sync in range(SYNCS)])
         try:
-            time.sleep(3)  # until the links have become quiet
+            time.sleep(LATELY + AT_REST)  # until the links are at rest
             pids = [*herding.controllers(), herding.master()]
             before, backends = of_processes(pids), _backends(race)
             time.sleep(SECONDS)

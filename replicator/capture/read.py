@@ -19,6 +19,7 @@ from replicator.capture.setup import Captured
 from replicator.capture.triggers import gain
 from replicator.model import Install
 from replicator.postgres import Connection, fetch_one, transaction
+from replicator.question import Question
 from replicator.relations import Relation
 from replicator.snapshot import Snapshot
 
@@ -67,15 +68,16 @@ class Source:
         self.connection = connection
         self._install = install
         self._authored = authored
+        # A sequence that was never used shows the value that it will give first: is_called tells the two apart.
+        query = sql.SQL("select last_value + is_called::int, txid_current_snapshot()::text, age('3'::xid) from {}.seq")
+        self._look = Question(connection, query.format(sql.Identifier(install.schema)))
 
     def probe(self) -> Probe:
         """Look whether anything was logged. To be taken before the batch that it is compared with."""
-        # A sequence that was never used shows the value that it will give first: is_called tells the two apart.
-        query = sql.SQL("select last_value + is_called::int, txid_current_snapshot()::text, age('3'::xid) from {}.seq")
-        seq, text, age = fetch_one(self.connection, query.format(sql.Identifier(self._install.schema)), prepare=True)
-        snapshot = Snapshot.parse(text)
+        seq, text, age = self._look.ask()
+        snapshot = Snapshot.parse(text.decode())
         # age() is the distance to the next id, which has no other name; ids are 32 bits there.
-        return Probe(seq, snapshot, upcoming=snapshot.xmax + (age + 3 - snapshot.xmax) % 2**32)
+        return Probe(int(seq), snapshot, upcoming=snapshot.xmax + (int(age) + 3 - snapshot.xmax) % 2**32)
 
     @contextmanager
     def batch(self, *, few_rows: bool = False) -> Iterator[Snapshot]:

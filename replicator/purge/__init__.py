@@ -36,8 +36,8 @@ from replicator.signals import Stop
 
 __all__ = ["PurgeReport", "Purged", "Purger", "State", "keep_purging", "purge_once"]
 
-EVERY = 10.0
-"""Seconds between purges."""
+EVERY, AT_REST = 10.0, 60.0
+"""Seconds between purges; at the most, while there is nothing to remove."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +97,12 @@ class Purger:
 def keep_purging(connector: Connector, stop: Stop) -> None:
     """Purge every few seconds until the stop is requested. What goes wrong is told once, and tried again."""
     purger, lateness, known = Purger(connector, stop), Lateness(connector), dict[str, str]()
-    while not stop.wait(EVERY):
+    pause = EVERY
+    while not stop.wait(pause):
         try:
-            silent = dict(purger.once().silent)
+            purged = purger.once()
+            pause = EVERY if purged.deleted else min(AT_REST, 1.5 * pause)
+            silent = dict(purged.silent)
             lateness.look(time.monotonic())
         except ReplicatorError as error:
             silent = {"everything": str(error)}

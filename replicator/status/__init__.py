@@ -37,8 +37,8 @@ from replicator.status.burden import Burden, late
 from replicator.status.burden import measure as measure_burdens
 from replicator.status.lag import Key, Lag, key, measure
 
-FRESH = timedelta(seconds=5)
-"""A heartbeat older than this is not believed."""
+PATIENCE = timedelta(seconds=5)
+"""A controller that has not spoken to the catalog for longer than this hangs."""
 
 RECENT = timedelta(minutes=1)
 RUNS_A_LINK = 100
@@ -189,11 +189,15 @@ def _late(connector: Connector, links: list[Link], lags: Mapping[Key, Lag]) -> l
 
 @dataclass(frozen=True)
 class Alive:
-    """Who lives. connected: the daemon holds its lock in the catalog. controller: the sync's controller holds its."""
+    """Who lives. connected: the daemon holds its lock in the catalog. controller: the sync's controller holds its.
+
+    silence: for how long the controller has not spoken to the catalog.
+    """
 
     daemon: bool
     connected: bool
     controller: bool
+    silence: timedelta = timedelta()
 
 
 class _Gathered:
@@ -209,7 +213,8 @@ class _Gathered:
 
     def sync(self, topology: Topology, sync: Sync, links: tuple[Link, ...]) -> SyncStatus:
         """The status of one sync."""
-        alive = Alive(self._daemon, self._connected, self._catalog.locked("sync", sync.name))
+        silence = self._catalog.silence("sync", sync.name)
+        alive = Alive(self._daemon, self._connected, silence is not None, silence or timedelta())
         runs = self._catalog.runs(sync.name, RUNS_A_LINK * len(links))
         found = tuple(self._link(link, alive, runs) for link in links)
         return SyncStatus(sync=sync, source=topology.herds[sync.herd].database, links=found)
@@ -231,9 +236,9 @@ def derive(link: Link, heard: LinkState | None, alive: Alive) -> LinkStatus:
         return LinkStatus(link=link, state=why[0], detail=why[1])
     if heard is None or heard.state in (State.STOPPED, State.PAUSED):
         return LinkStatus(link=link, state=State.STARTING)
-    if heard.age > FRESH:
-        detail = f"no word from its controller (pid {heard.pid}) for {heard.age.total_seconds():.0f} s"
-        return LinkStatus(link=link, state=NOT_RESPONDING, detail=detail, since=heard.at)
+    if alive.silence > PATIENCE:
+        detail = f"no word from its controller (pid {heard.pid}) for {alive.silence.total_seconds():.0f} s"
+        return LinkStatus(link=link, state=NOT_RESPONDING, detail=detail)
     return LinkStatus(link=link, state=heard.state, detail=heard.detail, since=heard.since)
 
 

@@ -25,6 +25,7 @@ from replicator.progress import Origin, TablePosition, TableState
 from replicator.sequences.masters import End, keep_apart
 from replicator.sequences.shares import share
 from replicator.snapshot import Snapshot
+from replicator.syncrun.defined import Defined
 from replicator.syncrun.definitions import filled
 from replicator.syncrun.fitting import Fitted, fit
 from replicator.syncrun.job import Job
@@ -39,8 +40,9 @@ class Ready:
     """Both ends of a prepared link. position: the sync-wide one, None before the first batch.
 
     pairs: the tables that travel; of their columns those that travel. known: what is known of all tables' columns.
-    fingerprints: of the source's and the target's definitions. tables: how far the target is with each table; one that
-    it never had is not in it. wider: tables that have more columns on the target. filling: what is to be filled in.
+    fingerprints: of the source's and the target's definitions; defined: sees whether they have changed. tables: how
+    far the target is with each table; one that it never had is not in it. wider: tables that have more columns on the
+    target. filling: what is to be filled in.
     held: tables of which the source sends nothing yet, for others are filling it, or columns in it. blocked: those
     at which an application has stood in the way. stages: the staging tables that the target's session has.
     """
@@ -52,6 +54,7 @@ class Ready:
     position: Snapshot | None
     origin: Origin
     fingerprints: tuple[str, str]
+    defined: Defined
     known: Mapping[TableName, Known]
     wider: Collection[TableName]
     target_logs: Mapping[tuple[TableName, Kind], Captured]
@@ -101,6 +104,7 @@ class Ready:
 
     def close(self) -> None:
         """Drop all connections."""
+        self.bell.leave()
         for connection in (self.source.connection, self.target, self._flusher):
             if connection is not None:
                 connection.close()
@@ -155,6 +159,7 @@ def _make_ready(
         position=position.snapshot if position else None,
         origin=origin,
         fingerprints=fitted.fingerprints,
+        defined=Defined(source, target, link.tables, fitted.fingerprints),
         known=fitted.known,
         wider=fitted.wider,
         target_logs=logs(target, link.install),

@@ -12,6 +12,7 @@ import pytest
 
 from replicator.apply import pump
 from replicator.model import SyncType
+from replicator.question import Question
 from replicator.syncrun import LinkRunner
 from replicator.syncrun.job import Job
 from tests.fixtures.lab import Build, Lab
@@ -35,7 +36,7 @@ Waits = Callable[[Callable[[], object]], Counter[str]]
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     """Counts how often a connection waits for its server while something is done, by the connection's purpose."""
     counts: Counter[str] = Counter()
-    original = psycopg.Connection.wait
+    original, ask = psycopg.Connection.wait, Question.ask
 
     def purpose(connection: psycopg.Connection[Any]) -> str:
         return connection.info.get_parameters().get("application_name", "").rpartition(" ")[2]
@@ -44,6 +45,11 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
         counts[purpose(self)] += doing.__name__ not in TAKING
         return original(self, doing, *args, **options)
 
+    def question(self: Question) -> tuple[bytes, ...]:
+        counts[purpose(self._connection)] += 1
+        return ask(self)
+
+    monkeypatch.setattr(Question, "ask", question)
     monkeypatch.setattr(psycopg.Connection, "wait", wait)
 
     def during(act: Callable[[], object]) -> Counter[str]:
