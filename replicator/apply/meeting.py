@@ -59,6 +59,27 @@ def resolve(arrival: Arrival, *, everywhere: bool = False) -> Counts:
     return counts
 
 
+def any_rivals(arrival: Arrival) -> sql.Composed:
+    """A query: whether any version that is here, of a staged key, is not older than what is staged by all that is known.
+
+    Not only the newest of each key is looked at, which would have to be sorted out, so there may be none when it is so.
+    """
+    return arrival.compose(
+        "select exists (select from {stage} s join {log} l on {of_log}"
+        " cross join lateral (select l.origin, l.xid, l.changed_at, l.source_xid) r where case {cases} end is not null)",
+        cases=_standing(arrival),
+    )
+
+
+def may_have_rivals(arrival: Arrival) -> sql.Composable:
+    """A condition that is cheap to find out: false where nothing was written here that the source has not seen."""
+    if arrival.thirds:
+        return sql.SQL("true")
+    return arrival.compose(
+        "exists (select from {log} l where l.origin is null and {unseen})", unseen=unseen("l.xid", arrival.seen)
+    )
+
+
 def _standing(arrival: Arrival) -> sql.Composed:
     """`conflict.standing` of staged row `s` and log row `r`, as the branches of a CASE; null: newer."""
     source = sql.Literal(arrival.link.source.id)
