@@ -34,10 +34,11 @@ def write_ahead(arrival: Arrival) -> Counts | None:
     with arrival.connection.transaction() as attempt:
         counts = _write(arrival, gone, matched, made)
         failpoint("apply.before-look")
-        if counts is not None and not fetch_one(arrival.connection, meeting.any_rivals(arrival))[0]:
-            return counts
-        raise psycopg.Rollback(attempt)
-    return None
+        if counts is not None and fetch_one(arrival.connection, meeting.any_rivals(arrival))[0]:
+            counts = None
+        if counts is None:
+            raise psycopg.Rollback(attempt)
+    return counts
 
 
 def insert_absent(arrival: Arrival, which: sql.SQL) -> int:

@@ -60,13 +60,16 @@ def resolve(arrival: Arrival, *, everywhere: bool = False) -> Counts:
 
 
 def any_rivals(arrival: Arrival) -> sql.Composed:
-    """A query: whether any version that is here, of a staged key, is not older than what is staged by all that is known.
+    """A query: whether a version that is here, of a staged key, may be one that the source did not know.
 
-    Not only the newest of each key is looked at, which would have to be sorted out, so there may be none when it is so.
+    It looks at all of them, not at the newest of each key alone, which would have to be sorted out.
     """
     return arrival.compose(
         "select exists (select from {stage} s join {log} l on {of_log}"
-        " cross join lateral (select l.origin, l.xid, l.changed_at, l.source_xid) r where case {cases} end is not null)",
+        " and l.origin is distinct from {source}"
+        " cross join lateral (select l.origin, l.xid, l.changed_at, l.source_xid) r"
+        " where case {cases} end is not null)",
+        source=sql.Literal(arrival.link.source.id),
         cases=_standing(arrival),
     )
 

@@ -173,9 +173,10 @@ class _Swap:
             "with noted as (insert into {log} ({columns}, changed_at, origin, op, onward, author, source_xid{logged})"
             " select {values}, coalesce(s.anew, s.at, clock_timestamp()), case when s.anew is null then {origin} end,"
             " s.op, {onward} or s.anew is not null, s.author, case when s.anew is null then s.xid end{gained}"
-            " from {stage} s order by {values} returning changed_at, op),"
-            " latest as (select max(changed_at) as at from noted where op <> '+') update {node} set floor = latest.at"
-            " from latest where latest.at > clock_timestamp() and latest.at > floor",
+            " from {stage} s order by {values}),"
+            " latest as (select max(coalesce(s.anew, s.at)) as at from {stage} s where s.op <> '+')"
+            " update {node} set floor = latest.at from latest"
+            " where latest.at > clock_timestamp() and latest.at > floor",
             columns=sql.SQL(", ").join(arrival.columns),
             values=sql.SQL(", ").join(stage.value(name) for name in stage.relation.key),
             origin=sql.Literal(arrival.link.source.id),
