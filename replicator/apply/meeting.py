@@ -62,13 +62,12 @@ def resolve(arrival: Arrival, *, everywhere: bool = False) -> Counts:
 def any_rivals(arrival: Arrival) -> sql.Composed:
     """A query: whether a version that is here, of a staged key, may be one that the source did not know.
 
-    It looks at all of them, not at the newest of each key alone, which would have to be sorted out.
+    It looks at all of them, not at the newest of each key alone, which would have to be sorted out. And it counts, for
+    the planner takes it that what is only to exist is found early, and would look each key up.
     """
     return arrival.compose(
-        "select exists (select from {stage} s join {log} l on {of_log}"
-        " and l.origin is distinct from {source}"
-        " cross join lateral (select l.origin, l.xid, l.changed_at, l.source_xid) r"
-        " where case {cases} end is not null)",
+        "select count(*) > 0 from {stage} s join {log} l on {of_log} and l.origin is distinct from {source}"
+        " cross join lateral (select l.origin, l.xid, l.changed_at, l.source_xid) r where case {cases} end is not null",
         source=sql.Literal(arrival.link.source.id),
         cases=_standing(arrival),
     )
