@@ -46,6 +46,7 @@ Name = Literal[
     "count.after-adding",
     "apply.before-table",
     "apply.after-emptying",  # the source was truncated
+    "apply.before-look",  # written; whether that meets a rival is not known
     "apply.before-rows",
     "apply.after-rows",  # written, not yet in the target's log
     "apply.after-log",

@@ -29,6 +29,14 @@ MEETING = ("at", "op", "author", "xid")
 """What a swap's rows bring besides their values: a version's time, what was done last, whose row it is, and in which
 transaction that was."""
 
+NEWEST = "l.op, l.author, l.xid, l.origin is null as own"
+NEWEST_VERSION = (
+    "case when l.op <> '+' then l.op end as op, case when l.op <> '+' then l.author end as author,"
+    " case when l.op <> '+' then l.xid end as xid, (l.origin is null or l.op = '+') as own"
+)
+"""What is read of the first of a key's log rows, by age; with counters versions come first, and there may be none. As a
+column of its own `own` is reckoned to hold for half of them; as a condition the planner would take it for rare."""
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -164,10 +172,10 @@ class Source:
         gains = delta.captured.counters
         at: LiteralString = "coalesce(k.at, 'epoch')" if again else "k.at"
         if gains:
-            at = f"case when k.versioned and (k.last).origin is null then {at} end"
-        words = [sql.SQL(at), *(sql.SQL("(k.last).{}").format(sql.Identifier(name)) for name in MEETING[1:])]
+            at = f"case when k.versioned and k.own then {at} end"
+        words: list[sql.Composable] = [sql.SQL(at), *(sql.Identifier("k", name) for name in MEETING[1:])]
         if gains:  # whatever was done to it since, the target sees it made
-            words[1] = sql.SQL("case when k.g1 is null and (k.last).op <> 'D' then 'I' else {} end").format(words[1])
+            words[1] = sql.SQL("case when k.g1 is null and k.op <> 'D' then 'I' else {} end").format(words[1])
         if again:
             words[1] = sql.SQL("coalesce({}, 'U')").format(words[1])
         words += [sql.Identifier("k", f"g{i + 1}") for i in range(len(gains))]
@@ -185,14 +193,13 @@ class Source:
         """A key goes out if its newest version was made here: whoever made a newer one sends that. Gains always do,
         and keys to retry: their target may hold some.
         """
-        newest = sql.SQL("(k.last).origin is null")
         if not delta.captured.counters:
-            return newest
+            return sql.SQL("k.own")
         gained = [
             sql.SQL("{} <> 0").format(sql.Identifier("k", f"g{i + 1}")) for i in range(len(delta.captured.counters))
         ]
         held = [sql.SQL("k.again")] if again else []
-        return sql.SQL("(k.versioned and {}) or {}").format(newest, sql.SQL(" or ").join([*gained, *held]))
+        return sql.SQL("(k.versioned and k.own) or {}").format(sql.SQL(" or ").join([*gained, *held]))
 
     def _whole_rows(self, delta: Delta, columns: Sequence[str], *, text: bool) -> sql.Composed:
         """The rows that were inserted into a table without a key."""
@@ -228,23 +235,27 @@ class Source:
             )
         if not self._authored:
             return sql.SQL("with changed as ({})").format(distinct)
+        counters = bool(delta.captured.counters)
+        version: LiteralString = " and l.op <> '+'" if counters else ""
+        # One sort finds the newest version of each key and all that its other rows add.
         return sql.SQL(
-            "with keys as ({distinct}), changed as (select {keys}, (array_agg(l order by l.seq desc){of_versions})[1]"
-            " as last, greatest(max(l.changed_at) filter (where l.origin is null{and_version}),"
-            " max(l.changed_at) filter (where l.origin is not null{and_version}) + interval '1 microsecond') as at"
-            "{gains}"
-            "{flag} from keys k {join} {log} l on {match} group by {keys})"
+            "with keys as ({distinct}), changed as (select distinct on ({keys}) {keys}, {newest}, greatest("
+            "max(l.changed_at) filter (where l.origin is null{version}) over w,"
+            " max(l.changed_at) filter (where l.origin is not null{version}) over w + interval '1 microsecond') as at"
+            "{gains}{flag} from keys k {join} {log} l on {match} window w as (partition by {keys} order by {order}"
+            " rows between unbounded preceding and unbounded following) order by {keys}, {order})"
         ).format(
             distinct=distinct,
             keys=sql.SQL(", ").join(
                 sql.SQL("k.{}" if retry else "l.{}").format(sql.Identifier(f"k{i + 1}"))
                 for i in range(len(delta.captured.key))
             ),
-            flag=sql.SQL(", bool_or(k.again) as again" if retry else ""),
-            join=sql.SQL("left join" if retry else "join"),
-            of_versions=sql.SQL(" filter (where l.op <> '+')" if delta.captured.counters else ""),
-            and_version=sql.SQL(" and l.op <> '+'" if delta.captured.counters else ""),
+            newest=sql.SQL(NEWEST_VERSION if counters else NEWEST),
+            version=sql.SQL(version),
             gains=self._gains(delta, retry),
+            flag=sql.SQL(", k.again" if retry else ""),
+            join=sql.SQL("left join" if retry else "join"),
+            order=sql.SQL("(l.op <> '+') desc, l.seq desc" if counters else "l.seq desc"),
             log=self._log(delta.captured),
             match=match_keys(delta.relation, "l", "k"),
         )
@@ -257,19 +268,19 @@ class Source:
         if not delta.captured.counters:
             return sql.SQL("")
         mine = self._in_batch(delta)
-        versioned = sql.SQL("coalesce(bool_or(l.op <> '+' and {}), false)").format(mine)
+        versioned = sql.SQL("coalesce(bool_or(l.op <> '+' and {}) over w, false)").format(mine)
         if retry:
-            versioned = sql.SQL("({} or bool_or(k.again))").format(versioned)
+            versioned = sql.SQL("({} or k.again)").format(versioned)
         sums = [
             sql.SQL(
-                ", case when not coalesce(bool_or(l.op in ('I', 'D') and {0}), false)"
-                " or ((array_agg(l order by l.seq desc) filter (where l.op <> '+'))[1]).origin is not null"
-                " then coalesce(sum(l.{1}) filter (where {0}), 0) end as {2}"
+                ", case when not coalesce(bool_or(l.op in ('I', 'D') and {0}) over w, false)"
+                " or first_value(l.origin) over w is not null"
+                " then coalesce(sum(l.{1}) filter (where {0}) over w, 0) end as {2}"
             ).format(mine, gain(delta.relation, name), sql.Identifier(f"g{i + 1}"))
             for i, name in enumerate(delta.captured.counters)
         ]
         return sql.SQL(
-            ", max(l.seq) filter (where l.op = 'I' and l.origin is null) as made, {} as early, {} as versioned{}"
+            ", max(l.seq) filter (where l.op = 'I' and l.origin is null) over w as made, {} as early, {} as versioned{}"
         ).format(_early(delta), versioned, sql.Composed(sums))
 
     @staticmethod
@@ -291,7 +302,7 @@ def _early(delta: Delta) -> sql.Composable:
     ]
     if not made:
         return sql.SQL("false")
-    return sql.SQL("coalesce(bool_or(l.op in ('I', 'D') and ({})), false)").format(sql.SQL(" or ").join(made))
+    return sql.SQL("coalesce(bool_or(l.op in ('I', 'D') and ({})) over w, false)").format(sql.SQL(" or ").join(made))
 
 
 def make_durable(connection: Connection) -> None:

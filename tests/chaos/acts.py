@@ -17,9 +17,9 @@ ACTS = (
         (
             *("prepare.before-capture", "prepare.after-capture", "prepare.after-copy", "read.after-snapshot"),
             *("read.before-write", "lock.before-position", "lock.after-position", "apply.before-table"),
-            *("stage.before-fill", "stage.in-copy", "stage.after-fill", "lock.before-rows", "lock.after-rows"),
-            *("resolve.before-ledger", "resolve.after-ledger", "collide.after-ledger", "count.after-adding"),
-            *("apply.before-rows", "apply.after-rows", "apply.after-log", "save.before-tables"),
+            *("stage.before-fill", "stage.in-copy", "stage.after-fill", "lock.before-rows", "apply.before-look"),
+            *("lock.after-rows", "resolve.before-ledger", "resolve.after-ledger", "collide.after-ledger"),
+            *("count.after-adding", "apply.before-rows", "apply.after-rows", "apply.after-log", "save.before-tables"),
             *("save.before-position", "save.after-position", "commit.before-durable", "commit.after-durable"),
             *("commit.before", "commit.after"),
         ),
