@@ -82,6 +82,9 @@ Name = Literal[
     "join.after-copy",
     "join.before-third-link",  # between two masters that have their rows from a third
     "join.after-third-link",
+    # a slave of a swap that gets another lead (syncrun.handover)
+    "handover.before-commit",
+    "handover.after-commit",  # it follows the new one, nothing has come from there
     # the purge
     "purge.after-survey",
     "purge.before-note",  # rows are deleted, how far is not noted
