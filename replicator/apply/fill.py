@@ -20,6 +20,7 @@ from replicator.apply import onward, park
 from replicator.apply.arrival import Arrival
 from replicator.apply.stage import Moved, Stage
 from replicator.capture.read import unseen
+from replicator.failpoint import failpoint
 from replicator.model import Link
 from replicator.postgres import Connection
 from replicator.relations import Relation, restricted
@@ -69,7 +70,9 @@ def fill(source: Connection, target: Connection, part: Part, moved: Moved) -> Fi
     if part.arrival:
         target.execute(_lock(stage))  # what is found out of these rows holds until they are written
         target.execute(_forget_later(part.arrival, stage, part))
+    failpoint("fill.before-rows")
     rows = target.execute(_update(part, stage)).rowcount
+    failpoint("fill.after-rows")
     if rows:
         _note(target, part, stage)
     return Filled(rows, upto)
