@@ -184,7 +184,7 @@ def _update(part: Part, stage: Stage) -> sql.Composed:
 
 def _note(target: Connection, part: Part, stage: Stage) -> None:
     """Let it flow onward. On a master as what the rows' newest versions are: no row is anybody else's for it."""
-    if not part.link.sync.makedelta:
+    if not part.link.onward:
         return
     if part.arrival is None:
         onward.note_stage(target, part.link, stage)

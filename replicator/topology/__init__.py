@@ -17,7 +17,7 @@ from replicator.catalog import Catalog
 from replicator.catalog.records import UNASKED
 from replicator.errors import InvalidTopology, Unreachable
 from replicator.failpoint import failpoint
-from replicator.model import Link, Role, SyncType, Topology
+from replicator.model import Link, SyncType, Topology
 from replicator.postgres import Connector
 from replicator.topology import leaving
 from replicator.topology.changes import (
@@ -32,7 +32,6 @@ from replicator.topology.changes import (
     users,
 )
 from replicator.topology.cleaning import PATIENCE, clean, wait_until_unused
-from replicator.topology.members import with_node
 
 __all__ = ["NOUNS", "Kind", "TopologyChange", "apply", "captured", "changes", "clean", "plan", "unfinished", "users"]
 
@@ -126,11 +125,15 @@ def _unfinished(catalog: Catalog) -> set[tuple[str, str]]:
 
 
 def _taken_back(catalog: Catalog, current: Topology) -> Topology:
-    """The topology with masters in it that were being let go by a command that was killed: they are asked anew."""
+    """The topology with masters in it that were being let go by a command that was killed: they are asked anew.
+
+    They come back as targets of their own, whatever dbgroup they were in.
+    """
     back = current
-    for sync, node in sorted(_unfinished(catalog)):
-        if sync in back.syncs and node in back.databases:
-            back = with_node(back, sync, node, Role.SOURCE)
+    for name, node in sorted(_unfinished(catalog)):
+        sync = back.syncs.get(name)
+        if sync and node in back.databases and node not in {member.name for member in back.members(sync)}:
+            back = replace(back, syncs={**back.syncs, name: replace(sync, targets=(*sync.targets, node))})
     if back != current:
         with catalog.declaring():
             for leftover in catalog.leftovers():
