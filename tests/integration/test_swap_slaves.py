@@ -89,7 +89,7 @@ def test_a_slave_that_comes_later_is_filled_and_misses_nothing(nodes: list[Node]
     assert_equal([*masters, slave])
 
 
-def test_a_slave_holds_up_no_generation_and_verify_compares_it_once(nodes: list[Node], lab: Build) -> None:
+def test_logs_go_once_a_slave_has_what_is_in_them_and_verify_compares_it_once(nodes: list[Node], lab: Build) -> None:
     made = swap(lab, nodes)
     nodes[1].execute("update t set v = 'x'")
     made.settle()
