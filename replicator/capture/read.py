@@ -17,7 +17,7 @@ from psycopg import IsolationLevel, sql
 from replicator.capture.needs import Kind
 from replicator.capture.setup import Captured
 from replicator.capture.triggers import gain
-from replicator.model import Install
+from replicator.model import Link
 from replicator.postgres import Connection, fetch_one, transaction
 from replicator.question import Question
 from replicator.relations import Relation
@@ -64,21 +64,30 @@ class Delta:
     had: Mapping[int, Snapshot] = field(default_factory=dict)
 
 
-class Source:
-    """The reading side of one link, over a connection of its own in autocommit.
+def carried(link: Link) -> sql.SQL:
+    """Which rows `l` of its source's log a link brings to its target.
 
-    authored: read only what was written on this node itself, with versions (a swap); else all that flows onward.
+    Between masters what was written there itself. To a slave of a swap all that happened to the rows: it may have
+    followed another lead until now, so that nothing of this log was meant for it when it was written.
     """
+    if link.mutual:
+        return sql.SQL("l.origin is null")
+    return sql.SQL("true" if link.led else "l.onward")
 
-    def __init__(self, connection: Connection, install: Install, *, authored: bool) -> None:
+
+class Source:
+    """The reading side of one link, over a connection of its own in autocommit. Between masters rows have versions."""
+
+    def __init__(self, connection: Connection, link: Link) -> None:
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
         connection.read_only = True
         self.connection = connection
-        self._install = install
-        self._authored = authored
+        self._install = link.install
+        self._authored = link.mutual
+        self._carried = carried(link)
         # A sequence that was never used shows the value that it will give first: is_called tells the two apart.
         query = sql.SQL("select last_value + is_called::int, txid_current_snapshot()::text, age('3'::xid) from {}.seq")
-        self._look = Question(connection, query.format(sql.Identifier(install.schema)))
+        self._look = Question(connection, query.format(sql.Identifier(self._install.schema)))
 
     def probe(self) -> Probe:
         """Look whether anything was logged. To be taken before the batch that it is compared with."""
@@ -135,8 +144,7 @@ class Source:
         return sql.Identifier(self._install.schema, captured.log)
 
     def _in_batch(self, delta: Delta) -> sql.Composed:
-        mine = sql.SQL("l.origin is null") if self._authored else sql.SQL("l.onward")
-        return sql.SQL("({} and {})").format(unseen("l.xid", delta.since), mine)
+        return sql.SQL("({} and {})").format(unseen("l.xid", delta.since), self._carried)
 
     def rows(
         self, delta: Delta, columns: Sequence[str], retry: Sequence[str] = (), *, text: bool = False
