@@ -290,6 +290,8 @@ def fingerprint_query(connection: Connection, names: Collection[TableName]) -> s
         " select md5(concat((select string_agg(concat_ws(',', c.oid, c.nspname, c.relname, c.relkind, a.attname,"
         " a.attnum, a.atttypid, a.atttypmod, a.attnotnull, a.atthasdef, a.attidentity, {generated}, a.attisdropped),"
         " ';' order by c.oid, a.attnum) from c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0),"
+        # A default that is changed is another one: it may name another sequence, whose numbers masters must share.
+        " (select string_agg(d.oid::text, ';' order by d.oid) from c join pg_attrdef d on d.adrelid = c.oid),"
         " (select string_agg(concat_ws(',', i.indexrelid, i.indrelid, i.indkey, i.indisvalid, i.indisprimary), ';'"
         " order by i.indexrelid) from c join pg_index i on i.indrelid = c.oid and i.indisunique),"
         " (select string_agg(concat_ws(',', t.tgrelid, t.tgname, t.tgenabled), ';' order by t.oid)"

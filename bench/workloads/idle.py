@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.contenders.pgherd import Herding
 from bench.figures import OURS, Sample, Target
 from bench.grounds import TABLES
+from bench.processor import of_processes
 from bench.workloads import Race, Workload
 from replicator.config import Config
 from replicator.model import OneTimeCopy, SyncType
@@ -43,9 +44,9 @@ def _idle(race: Race, number: int) -> Iterator[Sample]:
         try:
             time.sleep(LATELY + AT_REST)  # until the links are at rest
             pids = [*herding.controllers(), herding.master()]
-            before, backends = _seconds(pids), _backends(race)
+            before, backends = of_processes(pids), _backends(race)
             time.sleep(SECONDS)
-            share = (_seconds(pids) - before) / SECONDS
+            share = (of_processes(pids) - before) / SECONDS
             served = (_backends(race) - backends) / SECONDS
         finally:
             herding.close()
@@ -106,19 +107,13 @@ def _peak(pid: int) -> int:
     return 0
 
 
-def _seconds(pids: list[int]) -> float:
-    """By the scheduler's count, in ns: a tick of 10 ms is more than an idle process computes in many seconds."""
-    counts = (path.read_text() for pid in pids for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
-    return sum(int(count.split()[0]) for count in counts) / 1e9
-
-
 def _backends(race: Race) -> float:
     """Processor time of both servers' processes that serve ours."""
     pids: list[int] = []
     for server in (race.grounds.source, race.grounds.target):
         query = "select pid from pg_stat_activity where application_name like 'pgherd %'"
         pids += [pid for (pid,) in server.execute(query)]
-    return _seconds([pid for pid in pids if processes.title(pid)])
+    return of_processes([pid for pid in pids if processes.title(pid)])
 
 
 WORKLOAD = Workload(

@@ -1,26 +1,21 @@
-"""The staging table on the target, and the pump that fills it: COPY out of the source into COPY into the target.
+"""The staging table on the target, which the pump fills from the source.
 
-Python moves bytes here, never rows, so memory stays flat whatever the size of a batch. A staging table is temporary,
-made once per connection and emptied by each commit. Its columns are called c1, c2 ... in the order of the target's
-written columns and have those columns' types without domains and lengths: a row that the table itself would refuse
-can be staged, and so be found and set aside. What is done with staged rows is decided in `write`, `swap` and `diff`.
+A staging table is temporary, made once per connection and emptied by each commit. Its columns are called c1, c2 ... in
+the order of the target's written columns and have those columns' types without domains and lengths: a row that the
+table itself would refuse can be staged, and so be found and set aside. What is done with staged rows is decided in
+`write`, `swap` and `diff`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import LiteralString
 
-import psycopg
 from psycopg import sql
 
+from replicator.apply.pump import Moved, pump
 from replicator.capture.read import MEETING
-from replicator.failpoint import failpoint
 from replicator.postgres import Connection
 from replicator.relations import Relation
-
-CHUNK = 128 * 1024
 
 EXACT = frozenset(
     {
@@ -191,41 +186,3 @@ class Stage:
             looked_at = [self.column(name) for name in self.relation.key] or [sql.Identifier("gone")]
             target.execute(sql.SQL("analyze {} ({})").format(self.table, sql.SQL(", ").join(looked_at)))
         return rows
-
-
-Moved = Callable[[int], None]
-"""Called with the number of bytes just moved; may raise to stop."""
-
-
-def pump(
-    source: Connection, query: sql.Composed, target: Connection, into: sql.Composed, *, binary: bool, moved: Moved
-) -> int:
-    """Copy a query's rows from one server into a table of another; returns the number of rows.
-
-    Raises the driver's errors of either side, as they are.
-    """
-    form: LiteralString = " (format binary)" if binary else ""
-    out_of = sql.SQL("copy ({}) to stdout{}").format(query, sql.SQL(form))
-    copy_in = sql.SQL("copy {} from stdin{}").format(into, sql.SQL(form))
-    with target.cursor() as writer:
-        with source.cursor() as reader, writer.copy(copy_in) as sink, reader.copy(out_of) as stream:
-            _forward(stream, sink, moved)
-        return writer.rowcount
-
-
-def _forward(stream: psycopg.Copy, sink: psycopg.Copy, moved: Moved) -> None:
-    # The server sends a message a row; they are joined, so that the target gets few large ones.
-    parts: list[bytes | bytearray | memoryview] = []
-    size = 0
-    while data := stream.read():
-        parts.append(data)
-        size += len(data)
-        if size >= CHUNK:
-            sink.write(b"".join(parts))
-            moved(size)
-            parts.clear()
-            size = 0
-    if parts:
-        sink.write(b"".join(parts))
-        moved(size)
-    failpoint("stage.in-copy")

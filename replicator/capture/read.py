@@ -17,7 +17,7 @@ from psycopg import IsolationLevel, sql
 from replicator.capture.needs import Kind
 from replicator.capture.setup import Captured
 from replicator.capture.triggers import gain
-from replicator.model import Install
+from replicator.model import Link
 from replicator.postgres import Connection, fetch_one, transaction
 from replicator.question import Question
 from replicator.relations import Relation
@@ -28,6 +28,14 @@ CHANGED_AT_ONCE = 200
 MEETING = ("at", "op", "author", "xid")
 """What a swap's rows bring besides their values: a version's time, what was done last, whose row it is, and in which
 transaction that was."""
+
+NEWEST = "l.op, l.author, l.xid, l.origin is null as own"
+NEWEST_VERSION = (
+    "case when l.op <> '+' then l.op end as op, case when l.op <> '+' then l.author end as author,"
+    " case when l.op <> '+' then l.xid end as xid, (l.origin is null or l.op = '+') as own"
+)
+"""What is read of the first of a key's log rows, by age; with counters versions come first, and there may be none. As a
+column of its own `own` is reckoned to hold for half of them; as a condition the planner would take it for rare."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +64,30 @@ class Delta:
     had: Mapping[int, Snapshot] = field(default_factory=dict)
 
 
-class Source:
-    """The reading side of one link, over a connection of its own in autocommit.
+def carried(link: Link) -> sql.SQL:
+    """Which rows `l` of its source's log a link brings to its target.
 
-    authored: read only what was written on this node itself, with versions (a swap); else all that flows onward.
+    Between masters what was written there itself. To a slave of a swap all that happened to the rows: it may have
+    followed another lead until now, so that nothing of this log was meant for it when it was written.
     """
+    if link.mutual:
+        return sql.SQL("l.origin is null")
+    return sql.SQL("true" if link.led else "l.onward")
 
-    def __init__(self, connection: Connection, install: Install, *, authored: bool) -> None:
+
+class Source:
+    """The reading side of one link, over a connection of its own in autocommit. Between masters rows have versions."""
+
+    def __init__(self, connection: Connection, link: Link) -> None:
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
         connection.read_only = True
         self.connection = connection
-        self._install = install
-        self._authored = authored
+        self._install = link.install
+        self._authored = link.mutual
+        self._carried = carried(link)
         # A sequence that was never used shows the value that it will give first: is_called tells the two apart.
         query = sql.SQL("select last_value + is_called::int, txid_current_snapshot()::text, age('3'::xid) from {}.seq")
-        self._look = Question(connection, query.format(sql.Identifier(install.schema)))
+        self._look = Question(connection, query.format(sql.Identifier(self._install.schema)))
 
     def probe(self) -> Probe:
         """Look whether anything was logged. To be taken before the batch that it is compared with."""
@@ -127,8 +144,7 @@ class Source:
         return sql.Identifier(self._install.schema, captured.log)
 
     def _in_batch(self, delta: Delta) -> sql.Composed:
-        mine = sql.SQL("l.origin is null") if self._authored else sql.SQL("l.onward")
-        return sql.SQL("({} and {})").format(unseen("l.xid", delta.since), mine)
+        return sql.SQL("({} and {})").format(unseen("l.xid", delta.since), self._carried)
 
     def rows(
         self, delta: Delta, columns: Sequence[str], retry: Sequence[str] = (), *, text: bool = False
@@ -164,10 +180,10 @@ class Source:
         gains = delta.captured.counters
         at: LiteralString = "coalesce(k.at, 'epoch')" if again else "k.at"
         if gains:
-            at = f"case when k.versioned and (k.last).origin is null then {at} end"
-        words = [sql.SQL(at), *(sql.SQL("(k.last).{}").format(sql.Identifier(name)) for name in MEETING[1:])]
+            at = f"case when k.versioned and k.own then {at} end"
+        words: list[sql.Composable] = [sql.SQL(at), *(sql.Identifier("k", name) for name in MEETING[1:])]
         if gains:  # whatever was done to it since, the target sees it made
-            words[1] = sql.SQL("case when k.g1 is null and (k.last).op <> 'D' then 'I' else {} end").format(words[1])
+            words[1] = sql.SQL("case when k.g1 is null and k.op <> 'D' then 'I' else {} end").format(words[1])
         if again:
             words[1] = sql.SQL("coalesce({}, 'U')").format(words[1])
         words += [sql.Identifier("k", f"g{i + 1}") for i in range(len(gains))]
@@ -185,14 +201,13 @@ class Source:
         """A key goes out if its newest version was made here: whoever made a newer one sends that. Gains always do,
         and keys to retry: their target may hold some.
         """
-        newest = sql.SQL("(k.last).origin is null")
         if not delta.captured.counters:
-            return newest
+            return sql.SQL("k.own")
         gained = [
             sql.SQL("{} <> 0").format(sql.Identifier("k", f"g{i + 1}")) for i in range(len(delta.captured.counters))
         ]
         held = [sql.SQL("k.again")] if again else []
-        return sql.SQL("(k.versioned and {}) or {}").format(newest, sql.SQL(" or ").join([*gained, *held]))
+        return sql.SQL("(k.versioned and k.own) or {}").format(sql.SQL(" or ").join([*gained, *held]))
 
     def _whole_rows(self, delta: Delta, columns: Sequence[str], *, text: bool) -> sql.Composed:
         """The rows that were inserted into a table without a key."""
@@ -228,23 +243,27 @@ class Source:
             )
         if not self._authored:
             return sql.SQL("with changed as ({})").format(distinct)
+        counters = bool(delta.captured.counters)
+        version: LiteralString = " and l.op <> '+'" if counters else ""
+        # One sort finds the newest version of each key and all that its other rows add.
         return sql.SQL(
-            "with keys as ({distinct}), changed as (select {keys}, (array_agg(l order by l.seq desc){of_versions})[1]"
-            " as last, greatest(max(l.changed_at) filter (where l.origin is null{and_version}),"
-            " max(l.changed_at) filter (where l.origin is not null{and_version}) + interval '1 microsecond') as at"
-            "{gains}"
-            "{flag} from keys k {join} {log} l on {match} group by {keys})"
+            "with keys as ({distinct}), changed as (select distinct on ({keys}) {keys}, {newest}, greatest("
+            "max(l.changed_at) filter (where l.origin is null{version}) over w,"
+            " max(l.changed_at) filter (where l.origin is not null{version}) over w + interval '1 microsecond') as at"
+            "{gains}{flag} from keys k {join} {log} l on {match} window w as (partition by {keys} order by {order}"
+            " rows between unbounded preceding and unbounded following) order by {keys}, {order})"
         ).format(
             distinct=distinct,
             keys=sql.SQL(", ").join(
                 sql.SQL("k.{}" if retry else "l.{}").format(sql.Identifier(f"k{i + 1}"))
                 for i in range(len(delta.captured.key))
             ),
-            flag=sql.SQL(", bool_or(k.again) as again" if retry else ""),
-            join=sql.SQL("left join" if retry else "join"),
-            of_versions=sql.SQL(" filter (where l.op <> '+')" if delta.captured.counters else ""),
-            and_version=sql.SQL(" and l.op <> '+'" if delta.captured.counters else ""),
+            newest=sql.SQL(NEWEST_VERSION if counters else NEWEST),
+            version=sql.SQL(version),
             gains=self._gains(delta, retry),
+            flag=sql.SQL(", k.again" if retry else ""),
+            join=sql.SQL("left join" if retry else "join"),
+            order=sql.SQL("(l.op <> '+') desc, l.seq desc" if counters else "l.seq desc"),
             log=self._log(delta.captured),
             match=match_keys(delta.relation, "l", "k"),
         )
@@ -257,19 +276,19 @@ class Source:
         if not delta.captured.counters:
             return sql.SQL("")
         mine = self._in_batch(delta)
-        versioned = sql.SQL("coalesce(bool_or(l.op <> '+' and {}), false)").format(mine)
+        versioned = sql.SQL("coalesce(bool_or(l.op <> '+' and {}) over w, false)").format(mine)
         if retry:
-            versioned = sql.SQL("({} or bool_or(k.again))").format(versioned)
+            versioned = sql.SQL("({} or k.again)").format(versioned)
         sums = [
             sql.SQL(
-                ", case when not coalesce(bool_or(l.op in ('I', 'D') and {0}), false)"
-                " or ((array_agg(l order by l.seq desc) filter (where l.op <> '+'))[1]).origin is not null"
-                " then coalesce(sum(l.{1}) filter (where {0}), 0) end as {2}"
+                ", case when not coalesce(bool_or(l.op in ('I', 'D') and {0}) over w, false)"
+                " or first_value(l.origin) over w is not null"
+                " then coalesce(sum(l.{1}) filter (where {0}) over w, 0) end as {2}"
             ).format(mine, gain(delta.relation, name), sql.Identifier(f"g{i + 1}"))
             for i, name in enumerate(delta.captured.counters)
         ]
         return sql.SQL(
-            ", max(l.seq) filter (where l.op = 'I' and l.origin is null) as made, {} as early, {} as versioned{}"
+            ", max(l.seq) filter (where l.op = 'I' and l.origin is null) over w as made, {} as early, {} as versioned{}"
         ).format(_early(delta), versioned, sql.Composed(sums))
 
     @staticmethod
@@ -291,7 +310,7 @@ def _early(delta: Delta) -> sql.Composable:
     ]
     if not made:
         return sql.SQL("false")
-    return sql.SQL("coalesce(bool_or(l.op in ('I', 'D') and ({})), false)").format(sql.SQL(" or ").join(made))
+    return sql.SQL("coalesce(bool_or(l.op in ('I', 'D') and ({})) over w, false)").format(sql.SQL(" or ").join(made))
 
 
 def make_durable(connection: Connection) -> None:

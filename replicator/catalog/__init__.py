@@ -251,8 +251,8 @@ class Catalog(BucardoTables):
         """What is still to be cleaned, in the order in which it was noted."""
         return [records.leftover(row) for row in self._rows("leftovers")]
 
-    def leftover_failed(self, leftover_id: int, error: str) -> None:
-        """Note why it could not be cleaned."""
+    def leftover_failed(self, leftover_id: int, error: str | None) -> None:
+        """Note why it could not be cleaned, or must not be yet."""
         self._run("leftover_failed", id=leftover_id, error=error)
 
     def remove_leftover(self, leftover_id: int) -> None:

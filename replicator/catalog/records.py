@@ -111,6 +111,15 @@ class Leftover:
     noted_at: datetime | None = None
     error: str | None = None
 
+    @property
+    def held(self) -> bool:
+        """Whether it must stay: the step that noted it has not been taken to its end."""
+        return self.error == UNASKED
+
+
+UNASKED = "whether all that was written there has been sent was not asked for the last time"
+"""The `error` of what a master leaves that is being let go, until it is known that the others have all of it."""
+
 
 def _counts(numbers: Sequence[int]) -> Counts:
     inserted, updated, deleted, conflicts, parked = numbers

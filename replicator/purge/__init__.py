@@ -147,11 +147,16 @@ def _advance(survey: Survey, state: State) -> None:
     for sync in swaps:
         names = [master.name for master in survey.topology.masters(sync)]
         if set(names) <= survey.nodes.keys():
-            links = [link for link in survey.topology.links(survey.install, sync) if link.mutual]
+            links = survey.topology.links(survey.install, sync)
+            slaves = {
+                link.target.name: seen for link in links if link.led and (seen := survey.heeded(link)) is not None
+            }
             state.setdefault(sync.name, Generations()).advance(
                 {name: survey.nodes[name].origin for name in names},
                 {name: Look(survey.nodes[name].now, survey.nodes[name].later) for name in names},
-                {(link.source.name, link.target.name): survey.shared(link) for link in links},
+                {(link.source.name, link.target.name): survey.shared(link) for link in links if link.mutual}
+                | {(master, slave): at for slave, seen in slaves.items() for master, at in seen.items()},
+                slaves,
             )
 
 

@@ -10,6 +10,8 @@ error. Words and tables for people are made in `cli/status.py`.
             links [{source, target, state, detail, since,
                     lag {rows, more, seconds, problem},    rows: changes not yet there; more: at least that many;
                                                            null: not known, problem says why
+                    waits_for,                             the lead that this slave of a swap waits for (since `since`),
+                                                           for it does not answer, or null
                     last_good, last_bad, last_error,
                     last_run {started, finished, inserted, updated, deleted, conflicts, parked} or null,
                     total {inserted, updated, deleted, conflicts, parked},
@@ -53,7 +55,10 @@ STATES = (
 
 @dataclass(frozen=True, kw_only=True)
 class LinkStatus:
-    """One link. since: when it came into its state, as far as that is known."""
+    """One link. since: when it came into its state, as far as that is known.
+
+    heir: another master, which answers, where a slave of a swap waits for its lead.
+    """
 
     link: Link
     state: str
@@ -63,6 +68,12 @@ class LinkStatus:
     total: LinkTotal | None = None
     last_run: RunRecord | None = None
     rate: float = 0.0
+    heir: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether a slave of a swap gets nothing because its lead does not answer."""
+        return self.link.led and self.lag.away
 
     @property
     def json(self) -> dict[str, object]:
@@ -75,6 +86,7 @@ class LinkStatus:
             "detail": self.detail,
             "since": _time(self.since),
             "lag": {name: getattr(self.lag, name) for name in ("rows", "more", "seconds", "problem")},
+            "waits_for": self.link.source.name if self.waits else None,
             "last_good": _time(total.last_good_at if total else None),
             "last_bad": _time(total.last_bad_at if total else None),
             "last_error": total.last_error if total else None,
@@ -217,6 +229,13 @@ class _Gathered:
         alive = Alive(self._daemon, self._connected, silence is not None, silence or timedelta())
         runs = self._catalog.runs(sync.name, RUNS_A_LINK * len(links))
         found = tuple(self._link(link, alive, runs) for link in links)
+        heirs = [
+            one.link.target.name
+            for one in found
+            if one.link.mutual and one.link.source.name == one.link.lead and one.lag.away
+        ]
+        if heirs:
+            found = tuple(replace(one, heir=heirs[0]) if one.waits else one for one in found)
         return SyncStatus(sync=sync, source=topology.herds[sync.herd].database, links=found)
 
     def _link(self, link: Link, alive: Alive, runs: list[RunRecord]) -> LinkStatus:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import psycopg
 from psycopg import sql
 
-from replicator import postgres, progress, relations
+from replicator import postgres, progress, relations, succession
 from replicator.apply import onward, park, swap, write
 from replicator.apply.arrival import Arrival, Third
 from replicator.apply.stage import Stage
@@ -66,6 +66,7 @@ class Batch:
         self._seen: Mapping[TableName, Snapshot] = {}
         self._knows: Mapping[str, Snapshot] = {}
         self._unmet: Mapping[TableName, Mapping[str, Sequence[str]]] = {}
+        self._will: succession.Will | None = None
         self._told: Mapping[str, Mapping[str, Snapshot]] = {}
         self._created: set[str] = set()
         self._early = 0
@@ -92,6 +93,8 @@ class Batch:
                 self._unmet = park.unmet(ready.source.connection, self._link)
                 if self._job.thirds:
                     self._knows = progress.standing(ready.source.connection, self._link.install, self._link.sync.name)
+            if self._link.led:
+                self._will = succession.draw_up(ready.source.connection, self._link.install, self._link.sync.name)
             failpoint("read.before-write")
             self._hooks(Moment.BEFORE_TXN, changed)
             counts = self._write(changed, snapshot)
@@ -180,6 +183,8 @@ class Batch:
             if self._job.swap or self._link.sync.makedelta:
                 bell.ring(ready.target, self._link.install)
             progress.save(ready.target, self._link, snapshot, ready.origin, self._knows)
+            if self._link.led:
+                succession.keep(ready.target, self._link, self._will)
             failpoint("save.after-position")
             self._make_durable(snapshot)
             failpoint("commit.before")

@@ -28,6 +28,7 @@ from replicator.snapshot import Snapshot
 from replicator.syncrun.defined import Defined
 from replicator.syncrun.definitions import filled
 from replicator.syncrun.fitting import Fitted, fit
+from replicator.syncrun.handover import take_over
 from replicator.syncrun.job import Job
 from replicator.syncrun.missing import copy_missing, find_missing
 from replicator.table_copy import Pair
@@ -138,6 +139,7 @@ def _make_ready(
     link = job.link
     job.report("comparing tables")
     create_schema(target, link.install)
+    take_over(job, source, target)
     held = progress.tables(target, link.install, link.sync.name, link.source.name)
     fitted = fit(link, job.topology, source, target, held, job.report)
     failpoint("prepare.after-capture")
@@ -152,7 +154,7 @@ def _make_ready(
     _share_numbers(job, source, target)
     position = progress.read(target, link.install, link.sync.name, link.source.name)
     ready = Ready(
-        source=Source(source, link.install, authored=job.swap),
+        source=Source(source, link),
         bell=Bell(source, link.install),
         target=target,
         pairs=fitted.pairs,

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from replicator.apply import pump
 from replicator.model import SyncType
 from replicator.question import Question
 from replicator.syncrun import LinkRunner
@@ -25,6 +26,9 @@ ROW = 2 + (4 + 1) + (4 + 4) + (4 + 4) + (4 + 80)
 FRAME = 19 + 2
 """What COPY's binary form begins and ends with."""
 
+TAKING = (pump._fill.__name__,)
+"""What waits for rows: a server that sends them is not asked for each."""
+
 Waits = Callable[[Callable[[], object]], Counter[str]]
 
 
@@ -32,18 +36,14 @@ Waits = Callable[[Callable[[], object]], Counter[str]]
 def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     """Counts how often a connection waits for its server while something is done, by the connection's purpose."""
     counts: Counter[str] = Counter()
-    original, read, ask = psycopg.Connection.wait, psycopg.Copy.read, Question.ask
+    original, ask = psycopg.Connection.wait, Question.ask
 
     def purpose(connection: psycopg.Connection[Any]) -> str:
         return connection.info.get_parameters().get("application_name", "").rpartition(" ")[2]
 
-    def wait(self: psycopg.Connection[Any], *args: Any, **options: Any) -> Any:
-        counts[purpose(self)] += 1
-        return original(self, *args, **options)
-
-    def take(self: psycopg.Copy) -> Any:
-        counts[purpose(self.connection)] -= 1  # a server that sends rows is not asked for each
-        return read(self)
+    def wait(self: psycopg.Connection[Any], doing: Any, *args: Any, **options: Any) -> Any:
+        counts[purpose(self)] += doing.__name__ not in TAKING
+        return original(self, doing, *args, **options)
 
     def question(self: Question) -> tuple[bytes, ...]:
         counts[purpose(self._connection)] += 1
@@ -51,7 +51,6 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 
     monkeypatch.setattr(Question, "ask", question)
     monkeypatch.setattr(psycopg.Connection, "wait", wait)
-    monkeypatch.setattr(psycopg.Copy, "read", take)
 
     def during(act: Callable[[], object]) -> Counter[str]:
         counts.clear()
