@@ -46,6 +46,7 @@ Name = Literal[
     "count.after-adding",
     "apply.before-table",
     "apply.after-emptying",  # the source was truncated
+    "apply.before-look",  # written; whether that meets a rival is not known
     "apply.before-rows",
     "apply.after-rows",  # written, not yet in the target's log
     "apply.after-log",
@@ -82,6 +83,24 @@ Name = Literal[
     "join.after-copy",
     "join.before-third-link",  # between two masters that have their rows from a third
     "join.after-third-link",
+    # columns that are filled in (apply.fill, syncrun.filling)
+    "fill.before-rows",  # staged, and what was written here later is left out
+    "fill.after-rows",  # written, not yet in the target's log
+    "fill.before-note",
+    "fill.after-note",
+    # the sequences of two masters (sequences.masters)
+    "share.before-change",  # nobody takes numbers from either
+    "share.between-commits",  # one is changed, the other is not
+    "share.after-commits",
+    # a slave of a swap that gets another lead (syncrun.handover)
+    "handover.before-commit",
+    "handover.after-commit",  # it follows the new one, nothing has come from there
+    # a master that leaves (topology, topology.cleaning)
+    "leave.before-step",  # it has been found to have sent all
+    "leave.after-step",  # it is in the sync no more, and has not been asked for the last time
+    "leave.before-release",  # it has, and has sent all; nothing may be cleaned up yet
+    "leave.after-release",
+    "clean.after-node",  # a node is clean, the note of it still stands
     # the purge
     "purge.after-survey",
     "purge.before-note",  # rows are deleted, how far is not noted

@@ -62,7 +62,7 @@ SETTINGS: Mapping[str, Setting] = {
     "max_delete_clause": Setting("200", form=_COUNT),
     "max_select_clause": Setting("500", form=_COUNT),
     "mcp_dbproblem_sleep": Setting("15", "at most so many seconds until an unreachable server is tried again", _NUMBER),
-    "mcp_loop_sleep": Setting("0.1", "seconds between looks of the daemon at its children and files", _NUMBER),
+    "mcp_loop_sleep": Setting("1", "seconds between looks of the daemon at its files", _NUMBER),
     "mcp_pingtime": Setting("60", form=_NUMBER),
     "piddir": Setting("/var/run/bucardo", "where pid files, stop file and reason file lie", r"/.*"),
     "reason_file": Setting(

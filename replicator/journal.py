@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from replicator.change import RunResult
+from replicator.signals import Alarm
 
 KICKS_KEPT = 100
 TABLES_KEPT = 1000
@@ -77,9 +78,10 @@ class News:
 
 
 class Journal:
-    """The journal of one link. Any thread may call any method."""
+    """The journal of one link. Any thread may call any method. alarm: set when there is something new."""
 
-    def __init__(self) -> None:
+    def __init__(self, alarm: Alarm) -> None:
+        self._alarm = alarm
         self._lock = threading.Lock()
         self._standing = Standing("starting", now())
         self._news = News()
@@ -90,11 +92,13 @@ class Journal:
             old = self._standing
             since = old.since if old.state == state else now()
             self._standing = Standing(state, since, detail)
+        self._alarm.set()
 
     def detail(self, text: str) -> None:
         """What is being done just now, the state being what it is."""
         with self._lock:
             self._standing = replace(self._standing, detail=text)
+        self._alarm.set()
 
     @property
     def standing(self) -> Standing:
@@ -106,6 +110,7 @@ class Journal:
         """Something happened."""
         with self._lock:
             self._news = self._news + news
+        self._alarm.set()
 
     def put_back(self, news: News) -> None:
         """What was taken could not be stored."""

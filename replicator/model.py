@@ -242,6 +242,11 @@ class Link:
         return self.sync.type is SyncType.SWAP and self.target.name not in self.slaves
 
     @property
+    def led(self) -> bool:
+        """Whether the target is a slave of a swap, which takes from one master, the lead, what all of them write."""
+        return self.sync.type is SyncType.SWAP and self.target.name in self.slaves
+
+    @property
     def onward(self) -> bool:
         """Whether what is written on the target is to be read there by others."""
         return self.sync.makedelta or bool(self.slaves and self.target.name == self.lead)

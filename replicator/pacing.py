@@ -19,9 +19,6 @@ from replicator.model import Sync, SyncType
 SOON = 0.02
 """How long until the next look after activity; when nothing has happened for a while, `Rhythm.late`."""
 
-ARMED = 1.0
-"""How long until the next look where the first change will ring the bell (`capture.bell`)."""
-
 GROWTH = 1.5
 LEAST_REST = 0.25
 """A whole copy is followed by a rest as long as it took, and never by a shorter one than this."""
@@ -106,14 +103,14 @@ class Pace:
         self._prepared = True
         self._look_at = now
 
-    def looked(self, found: bool, now: float, *, armed: bool = False) -> None:
-        """`pending` has answered. armed: the first change will ring."""
+    def looked(self, found: bool, now: float, rest: float = 0.0) -> None:
+        """`pending` has answered. rest: how long the link may, for the first change will ring; 0: it will not."""
         self._found = found
         if not found:
             self._attempts = 0
             self._slow_down(now)
-            if armed:
-                self._look_at = now + ARMED
+            if rest:
+                self._look_at = now + rest
 
     def rang(self, now: float) -> None:
         """The bell rang: something was logged, so run at once."""

@@ -170,6 +170,12 @@ def save_table(
     snapshot = str(position.snapshot) if position.snapshot else None
     values = [position.state, position.capture, snapshot, json.dumps(position.bounds), sorted(position.done)]
     connection.execute(query, [link.sync.name, source or link.source.name, table.schema, table.name, *values])
+    if position.state is TableState.COPIED:  # what came with a copy is not in the table's own log
+        begun = sql.SQL(
+            "update {}.captured set whole_from = txid_current()"
+            " where schema_name = %s and table_name = %s and kind = 'rows'"
+        ).format(sql.Identifier(link.install.schema))
+        connection.execute(begun, [table.schema, table.name])
 
 
 def copied(connection: Connection, link: Link, table: TableName) -> None:

@@ -276,19 +276,27 @@ def restricted(relation: Relation, names: Collection[str]) -> Relation:
 
 def fingerprint(connection: Connection, names: Collection[TableName]) -> Answer[str]:
     """Changes whenever a definition of tables of those names changes that matters to rows, or a trigger on them."""
-    generated = "a.attgenerated" if connection.info.server_version >= 120000 else "''"
-    query = sql.SQL(
-        "with c as (select c.oid, n.nspname, c.relname, c.relkind from unnest(%(schemas)s::text[], %(names)s::text[]) w"
+    asked = connection.execute(fingerprint_query(connection, names), prepare=True)  # planning takes longer
+    return lambda: str(asked.fetchall()[0][0])
+
+
+def fingerprint_query(connection: Connection, names: Collection[TableName]) -> sql.Composed:
+    """The query of a fingerprint, for the server of that connection."""
+    return sql.SQL(
+        "with c as (select c.oid, n.nspname, c.relname, c.relkind from unnest({schemas}::text[], {names}::text[]) w"
         " (nspname, relname) join pg_namespace n on n.nspname = w.nspname"
         " join pg_class c on c.relnamespace = n.oid and c.relname = w.relname)"
         " select md5(concat((select string_agg(concat_ws(',', c.oid, c.nspname, c.relname, c.relkind, a.attname,"
-        " a.attnum, a.atttypid, a.atttypmod, a.attnotnull, a.atthasdef, a.attidentity, {}, a.attisdropped), ';'"
-        " order by c.oid, a.attnum) from c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0),"
+        " a.attnum, a.atttypid, a.atttypmod, a.attnotnull, a.atthasdef, a.attidentity, {generated}, a.attisdropped),"
+        " ';' order by c.oid, a.attnum) from c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0),"
+        # A default that is changed is another one: it may name another sequence, whose numbers masters must share.
+        " (select string_agg(d.oid::text, ';' order by d.oid) from c join pg_attrdef d on d.adrelid = c.oid),"
         " (select string_agg(concat_ws(',', i.indexrelid, i.indrelid, i.indkey, i.indisvalid, i.indisprimary), ';'"
         " order by i.indexrelid) from c join pg_index i on i.indrelid = c.oid and i.indisunique),"
         " (select string_agg(concat_ws(',', t.tgrelid, t.tgname, t.tgenabled), ';' order by t.oid)"
         " from c join pg_trigger t on t.tgrelid = c.oid and not t.tgisinternal)))"
-    ).format(sql.SQL(generated))
-    values = {"schemas": [name.schema for name in names], "names": [name.name for name in names]}
-    asked = connection.execute(query, values, prepare=True)  # planning it takes longer than running it
-    return lambda: str(asked.fetchall()[0][0])
+    ).format(
+        generated=sql.SQL("a.attgenerated" if connection.info.server_version >= 120000 else "''"),
+        schemas=sql.Literal([name.schema for name in names]),
+        names=sql.Literal([name.name for name in names]),
+    )

@@ -7,10 +7,11 @@ that does not notice, is the business of `master` and `controller`.
 from __future__ import annotations
 
 import _thread
-import selectors
+import select
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
@@ -24,6 +25,7 @@ class Stop:
         self._event = threading.Event()
         self._lock = threading.Lock()
         self._reason = ""
+        self._alarms: list[Alarm] = []
 
     @property
     def reason(self) -> str:
@@ -36,6 +38,15 @@ class Stop:
             if not self._event.is_set():
                 self._reason = why
                 self._event.set()
+                for alarm in self._alarms:
+                    alarm.set()
+
+    def wake(self, alarm: Alarm) -> None:
+        """Set this alarm too when the stop is requested; at once if it has been."""
+        with self._lock:
+            self._alarms.append(alarm)
+            if self._event.is_set():
+                alarm.set()
 
     def is_set(self) -> bool:
         """Whether the stop was requested."""
@@ -52,29 +63,28 @@ class Stop:
 
 
 class Alarm:
-    """Wakes one waiting thread, which waits for a socket as well. Set while nobody waits, it ends the next wait."""
+    """Wakes one waiting thread, which waits for sockets as well. Set while nobody waits, it ends the next wait."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._is_set = False
         self._reader, self._writer = socket.socketpair()
         for end in (self._reader, self._writer):
             end.setblocking(False)
 
     def set(self) -> None:
         """Wake it. After `close` nobody is there to be woken."""
-        with self._lock, suppress(OSError):  # closed, or full: it is set already
-            self._writer.send(b"!")
+        with self._lock, suppress(OSError):  # closed
+            if not self._is_set:
+                self._is_set = True
+                self._writer.send(b"!")
 
-    def wait(self, seconds: float, also: int | None = None) -> None:
-        """Wait that long, until it is set, or until there is something to read at a socket."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._reader, selectors.EVENT_READ)
-            if also is not None:
-                selector.register(also, selectors.EVENT_READ)
-            selector.select(seconds)
-        with suppress(BlockingIOError):
-            while self._reader.recv(1024):
-                pass
+    def wait(self, seconds: float, *also: int) -> None:
+        """Wait that long, until it is set, or until there is something to read at one of the sockets."""
+        await_input(seconds, self._reader.fileno(), *also)
+        with self._lock, suppress(BlockingIOError):
+            self._is_set = False
+            self._reader.recv(16)
 
     def close(self) -> None:
         """Let go of its sockets."""
@@ -83,13 +93,29 @@ class Alarm:
             self._writer.close()
 
 
+def await_input(seconds: float, *sockets: int) -> None:
+    """Wait that long, or until there is something to read at one of the sockets (a broken one counts)."""
+    poll = select.poll()  # without a limit on the numbers of sockets, and one call to the system
+    for number in sockets:
+        poll.register(number, select.POLLIN)
+    poll.poll(max(0.0, seconds) * 1000)
+
+
 def install_handlers(stop: Stop) -> None:
     """Let SIGTERM and SIGINT request the stop. Call it in the main thread, before others start."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        _handle(number, lambda number: stop.set(signal.Signals(number).name))
 
+
+def wake_at_child_end(alarm: Alarm) -> None:
+    """Let the end of a child process set the alarm. Call it in the main thread."""
+    _handle(signal.SIGCHLD, lambda _: alarm.set())
+
+
+def _handle(number: signal.Signals, act: Callable[[int], None]) -> None:
     def handle(number: int, _frame: FrameType | None) -> None:
-        # A handler runs between two bytecodes of the main thread, which may hold the very lock that set() takes;
+        # A handler runs between two bytecodes of the main thread, which may hold the very lock that `act` takes;
         # and threading.Thread.start() takes locks of its own. A raw thread takes none.
-        _thread.start_new_thread(stop.set, (signal.Signals(number).name,))
+        _thread.start_new_thread(act, (number,))
 
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
+    signal.signal(number, handle)

@@ -27,9 +27,6 @@ from replicator.signals import Alarm, Stop
 
 Report = Callable[[str], None]
 
-LONGEST_REST = 1.0
-"""Seconds after which a link that rests for long looks whether its servers are still there."""
-
 
 class Runner(Protocol):
     """What a worker needs of `syncrun.LinkRunner`, which says what each method does."""
@@ -37,8 +34,7 @@ class Runner(Protocol):
     def prepare(self) -> RunResult: ...  # noqa: D102
     def pending(self) -> bool: ...  # noqa: D102
     def run(self, kicked: bool = False) -> RunResult: ...  # noqa: D102
-    def arm(self) -> bool: ...  # noqa: D102
-    def ear(self) -> int | None: ...  # noqa: D102
+    def arm(self) -> float: ...  # noqa: D102
     def rang(self) -> bool: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
@@ -59,20 +55,27 @@ class WatchedConnector(Connector):
             self._opened[connection] = name
         return connection
 
+    def sockets(self) -> list[int]:
+        """The sockets of idle connections: there is something to read when a server rings or closes one."""
+        return [connection.fileno() for connection, _ in self._idle_ones()]
+
     def check(self) -> None:
         """Raise ConnectionLost if a server has closed an idle connection. Costs no round trip; in the owner's thread.
 
         A link that has nothing to move talks to its source only, and would not notice that the target is gone.
         """
-        for connection, name in self._open_ones():
-            if connection.pgconn.transaction_status == TransactionStatus.IDLE:
-                with translated(name):
-                    connection.pgconn.consume_input()
+        for connection, name in self._idle_ones():
+            with translated(name):
+                connection.pgconn.consume_input()
 
     def cancel_all(self) -> None:
         """Ask the servers to end the running statements. Does not wait: a server may not answer."""
         for connection, _ in self._open_ones():
             threading.Thread(target=_cancel, args=(connection,), name="cancel", daemon=True).start()
+
+    def _idle_ones(self) -> list[tuple[Connection, str]]:
+        idle = TransactionStatus.IDLE
+        return [each for each in self._open_ones() if each[0].pgconn.transaction_status == idle]
 
     def _open_ones(self) -> list[tuple[Connection, str]]:
         with self._lock:
@@ -89,6 +92,7 @@ def _cancel(connection: Connection) -> None:
 class Worker:
     """Runs a link in its own thread from `start` until `halt`.
 
+    news: set when there is something to tell. process: requested to stop by a defect of this link.
     prepared: whether it has been ready to run (a copy that was due is done). crash: the defect that ended it.
     aborts: why the sync is to be paused; the worker has halted.
     """
@@ -99,13 +103,18 @@ class Worker:
         topology: Topology,
         connector: Connector,
         make_runner: MakeRunner,
+        *,
+        news: Alarm,
+        process: Stop,
         rhythm: Rhythm | None = None,
     ) -> None:
         self.link = link
-        self.journal = Journal()
+        self.journal = Journal(news)
         self.prepared = False
         self.crash: BaseException | None = None
         self.aborts = ""
+        self._armed = False
+        self._process = process
         self._stop = Stop()
         self._wake = Alarm()
         self._lock = threading.Lock()
@@ -181,6 +190,7 @@ class Worker:
         self.crash = error
         log.error("%s: a defect, this process starts afresh", self._way, exc_info=error)
         self.journal.add(News(bad=Bad(f"{type(error).__name__}: {error}", now(), now())))
+        self._process.set("a defect")
 
     def _decide(self) -> Decision:
         with self._lock:
@@ -206,7 +216,7 @@ class Worker:
 
     def _rest(self, seconds: float) -> None:
         if not self._rang():  # it may have while another answer was awaited
-            self._wake.wait(min(seconds, LONGEST_REST), self._runner.ear())
+            self._wake.wait(seconds, *self._connector.sockets())
             self._connector.check()
             self._rang()
 
@@ -232,16 +242,19 @@ class Worker:
             self.journal.stand("idle")
 
     def _look(self) -> None:
+        # What was logged before it was armed rings no bell, so it looks after that. Who finds nothing arms.
+        rest = self._runner.arm() if self._armed else 0.0
         found = self._runner.pending()
-        armed = not found and self._runner.arm()
-        if armed:
-            found = self._runner.pending()  # what was logged before it was armed rings no bell
+        if not found and not rest and (rest := self._runner.arm()):
+            found = self._runner.pending()
+        self._armed = bool(rest) and not found
         with self._lock:
-            self._pace.looked(found, time.monotonic(), armed=armed)
+            self._pace.looked(found, time.monotonic(), rest)
         if not found:
             self._at_ease()
 
     def _run(self) -> None:
+        self._armed = False
         began, clock = now(), time.monotonic()
         with self._lock:
             asked = self._pace.began(clock)
@@ -268,6 +281,7 @@ class Worker:
             self.journal.stand("idle")
 
     def _failed(self, bad: Bad, error: ReplicatorError) -> None:
+        self._armed = False
         self._runner.close()
         with self._lock:
             verdict, kick = self._pace.failed(error, time.monotonic())

@@ -1,6 +1,7 @@
-"""Whole copies: a first copy, and a fullcopy that finds everything equal, against psql's COPY piped into COPY.
+"""First copies against psql's COPY piped into COPY, with the processor time that each end and the program between took.
 
-The pipe is what physics allows one connection: rows read, sent and written once, in order of the heap.
+The pipe is what physics allows one connection: rows read, sent and written once, in order of the heap. Which of the
+three is busy all the time is what a copy waits for.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 
+from bench import processor
 from bench.figures import OURS, Better, Sample, Target
 from bench.workloads import Race, Workload
 from replicator.config import Config
@@ -40,8 +42,17 @@ def _run(race: Race) -> Iterator[Sample]:
                     for name in names:
                         nodes[1].execute(EMPTY.format(name))
                     size = sum(nodes[0].value("select pg_table_size(%s::regclass)", [name]) for name in names) / 1e6
+                    before = _processor(nodes)
                     seconds = _ours(nodes, names) if contender == OURS else _pipe(nodes, names)
-                yield Sample("copy", _metric(tables), contender, size / seconds, "MB/s", Better.MORE, round=number)
+                    spent = [after - earlier for earlier, after in zip(before, _processor(nodes), strict=True)]
+                metric = _metric(tables)
+                yield Sample("copy", metric, contender, size / seconds, "MB/s", Better.MORE, round=number)
+                for who, each in zip(("source", "target", "between"), spent, strict=True):
+                    yield Sample("copy", f"{metric}: processor, {who}", contender, each, "s", round=number)
+
+
+def _processor(nodes: list[Node]) -> list[float]:
+    return [*(processor.of_server(node.server) for node in nodes), processor.of_program()]
 
 
 def _metric(tables: int) -> str:

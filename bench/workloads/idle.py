@@ -6,7 +6,6 @@ have the numbers to compare.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,12 @@ from pathlib import Path
 from bench.contenders.pgherd import Herding
 from bench.figures import OURS, Sample, Target
 from bench.grounds import TABLES
+from bench.processor import of_processes
 from bench.workloads import Race, Workload
 from replicator.config import Config
 from replicator.model import OneTimeCopy, SyncType
 from replicator.postgres import Connector
+from replicator.syncrun import AT_REST, LATELY
 from tests.fixtures import lab, processes
 
 SYNCS, SECONDS, WIDE, TICKS = 10, 15, 1000, 50
@@ -41,11 +42,11 @@ def _idle(race: Race, number: int) -> Iterator[Sample]:
     with race.grounds.databases(TEN) as nodes:
         herding = Herding(race.grounds, nodes, [[f"t{sync}"] for sync in range(SYNCS)])
         try:
-            time.sleep(3)  # until the links have become quiet
+            time.sleep(LATELY + AT_REST)  # until the links are at rest
             pids = [*herding.controllers(), herding.master()]
-            before, backends = _seconds(pids), _backends(race)
+            before, backends = of_processes(pids), _backends(race)
             time.sleep(SECONDS)
-            share = (_seconds(pids) - before) / SECONDS
+            share = (of_processes(pids) - before) / SECONDS
             served = (_backends(race) - backends) / SECONDS
         finally:
             herding.close()
@@ -106,21 +107,13 @@ def _peak(pid: int) -> int:
     return 0
 
 
-def _seconds(pids: list[int]) -> float:
-    total = 0.0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return total
-
-
 def _backends(race: Race) -> float:
     """Processor time of both servers' processes that serve ours."""
     pids: list[int] = []
     for server in (race.grounds.source, race.grounds.target):
         query = "select pid from pg_stat_activity where application_name like 'pgherd %'"
         pids += [pid for (pid,) in server.execute(query)]
-    return _seconds([pid for pid in pids if processes.title(pid)])
+    return of_processes([pid for pid in pids if processes.title(pid)])
 
 
 WORKLOAD = Workload(

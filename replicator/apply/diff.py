@@ -13,15 +13,14 @@ from replicator.apply.stage import Stage
 from replicator.apply.write import REFUSALS
 from replicator.change import Counts
 from replicator.model import Link
-from replicator.postgres import Connection
+from replicator.postgres import Connection, fetch_one
 
 
 def replace_different(
     connection: Connection, link: Link, stage: Stage, where: sql.Composable, *, careful: bool = False
 ) -> Counts:
     """Make the target's rows for which `where` holds (of `t`) what is staged. careful: set refused rows aside."""
-    deleted = connection.execute(_delete_surplus(stage, where)).rowcount
-    connection.execute(_forget_equal(stage, where))
+    (deleted,) = fetch_one(connection, _delete_surplus_and_equal(stage, where))
     if not careful:
         inserted = connection.execute(stage.insert).rowcount
         return Counts(inserted=inserted, deleted=deleted)
@@ -53,15 +52,15 @@ def _judged(stage: Stage, where: sql.Composable) -> sql.Composed:
     ).format(target, stage.relation.rows, where, staged, stage.table)
 
 
-def _delete_surplus(stage: Stage, where: sql.Composable) -> sql.Composed:
-    # By an array of places, which every version looks up row by row; a place alone says nothing of the partition.
-    return sql.SQL(
-        "{} delete from {} t where t.ctid = any(array(select id from judged where here and sides = 1))"
-        " and (t.tableoid::text, t.ctid::text) in (select part::text, id::text from judged where here and sides = 1)"
-    ).format(_judged(stage, where), stage.relation.rows)
+def _delete_surplus_and_equal(stage: Stage, where: sql.Composable) -> sql.Composed:
+    """Delete from the target what it has too many, and from the stage what it has; gives how many the first are.
 
-
-def _forget_equal(stage: Stage, where: sql.Composable) -> sql.Composed:
+    One statement: to read, digest and sort both sides is nearly all that a comparison costs.
+    """
+    # By arrays of places, which every version looks up row by row; a place alone says nothing of the partition.
     return sql.SQL(
-        "{} delete from {} s where s.ctid = any(array(select id from judged where not here and sides = 2))"
-    ).format(_judged(stage, where), stage.table)
+        "{judged}, surplus as (delete from {target} t where t.ctid = any(array(select id from judged"
+        " where here and sides = 1)) and (t.tableoid::text, t.ctid::text) in (select part::text, id::text from judged"
+        " where here and sides = 1) returning 1), equal as (delete from {stage} s where s.ctid ="
+        " any(array(select id from judged where not here and sides = 2))) select count(*) from surplus"
+    ).format(judged=_judged(stage, where), target=stage.relation.rows, stage=stage.table)

@@ -18,8 +18,10 @@ from psycopg import sql
 
 from replicator.apply import onward, park
 from replicator.apply.arrival import Arrival
-from replicator.apply.stage import Moved, Stage
+from replicator.apply.pump import Moved
+from replicator.apply.stage import Stage
 from replicator.capture.read import unseen
+from replicator.failpoint import failpoint
 from replicator.model import Link
 from replicator.postgres import Connection
 from replicator.relations import Relation, restricted
@@ -69,7 +71,9 @@ def fill(source: Connection, target: Connection, part: Part, moved: Moved) -> Fi
     if part.arrival:
         target.execute(_lock(stage))  # what is found out of these rows holds until they are written
         target.execute(_forget_later(part.arrival, stage, part))
+    failpoint("fill.before-rows")
     rows = target.execute(_update(part, stage)).rowcount
+    failpoint("fill.after-rows")
     if rows:
         _note(target, part, stage)
     return Filled(rows, upto)
@@ -181,7 +185,7 @@ def _update(part: Part, stage: Stage) -> sql.Composed:
 
 def _note(target: Connection, part: Part, stage: Stage) -> None:
     """Let it flow onward. On a master as what the rows' newest versions are: no row is anybody else's for it."""
-    if not part.link.sync.makedelta:
+    if not part.link.onward:
         return
     if part.arrival is None:
         onward.note_stage(target, part.link, stage)

@@ -59,6 +59,29 @@ def resolve(arrival: Arrival, *, everywhere: bool = False) -> Counts:
     return counts
 
 
+def any_rivals(arrival: Arrival) -> sql.Composed:
+    """A query: whether a version that is here, of a staged key, may be one that the source did not know.
+
+    It looks at all of them, not at the newest of each key alone, which would have to be sorted out. And it counts, for
+    the planner takes it that what is only to exist is found early, and would look each key up.
+    """
+    return arrival.compose(
+        "select count(*) > 0 from {stage} s join {log} l on {of_log} and l.origin is distinct from {source}"
+        " cross join lateral (select l.origin, l.xid, l.changed_at, l.source_xid) r where case {cases} end is not null",
+        source=sql.Literal(arrival.link.source.id),
+        cases=_standing(arrival),
+    )
+
+
+def may_have_rivals(arrival: Arrival) -> sql.Composable:
+    """A condition that is cheap to find out: false where nothing was written here that the source has not seen."""
+    if arrival.thirds:
+        return sql.SQL("true")
+    return arrival.compose(
+        "exists (select from {log} l where l.origin is null and {unseen})", unseen=unseen("l.xid", arrival.seen)
+    )
+
+
 def _standing(arrival: Arrival) -> sql.Composed:
     """`conflict.standing` of staged row `s` and log row `r`, as the branches of a CASE; null: newer."""
     source = sql.Literal(arrival.link.source.id)

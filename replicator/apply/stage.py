@@ -1,6 +1,6 @@
-"""The staging table on the target, and the pump that fills it: COPY out of the source into COPY into the target.
+"""The staging table on the target, which the pump fills from the source, or a `parcel` of few rows.
 
-Python moves bytes here, so memory stays flat whatever the size of a batch; few rows are a `parcel`. A staging table is
+A staging table is
 temporary, made once per connection and emptied by each commit. Its columns are called c1, c2 ... in the order of the
 target's written columns and have those columns' types without domains and lengths: a row that the table itself would
 refuse can be staged, and so be found and set aside. What is done with staged rows is decided in `write`, `swap` and
@@ -9,23 +9,18 @@ refuse can be staged, and so be found and set aside. What is done with staged ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import LiteralString
 
-import psycopg
 from psycopg import sql
 
 from replicator.apply import parcel
+from replicator.apply.pump import Moved, pump
 from replicator.capture.read import MEETING
 from replicator.failpoint import failpoint
 from replicator.postgres import Connection
 from replicator.relations import Relation
-
-CHUNK = 128 * 1024
-
-Bytes = bytes | bytearray | memoryview
 
 EXACT = frozenset(
     {
@@ -220,7 +215,9 @@ class Stage:
             if found is None:
                 leave()
                 with target.cursor() as writer, writer.copy(sql.SQL("copy {} from stdin").format(self.into)) as sink:
-                    _forward(rest, sink, moved)
+                    for data in rest:
+                        sink.write(data)
+                        moved(len(data))
         failpoint("stage.in-copy")
         if found is None:
             return ANYTHING
@@ -248,41 +245,3 @@ def carry_query(stage: Stage) -> str:
         )
         .as_string()
     )
-
-
-Moved = Callable[[int], None]
-"""Called with the number of bytes just moved; may raise to stop."""
-
-
-def pump(
-    source: Connection, query: sql.Composed, target: Connection, into: sql.Composed, *, binary: bool, moved: Moved
-) -> int:
-    """Copy a query's rows from one server into a table of another; returns the number of rows.
-
-    Raises the driver's errors of either side, as they are.
-    """
-    form: LiteralString = " (format binary)" if binary else ""
-    out_of = sql.SQL("copy ({}) to stdout{}").format(query, sql.SQL(form))
-    copy_in = sql.SQL("copy {} from stdin{}").format(into, sql.SQL(form))
-    with target.cursor() as writer:
-        with source.cursor() as reader, writer.copy(copy_in) as sink, reader.copy(out_of) as stream:
-            _forward(iter(stream), sink, moved)
-            failpoint("stage.in-copy")
-        return writer.rowcount
-
-
-def _forward(stream: Iterator[Bytes], sink: psycopg.Copy, moved: Moved) -> None:
-    # The server sends a message a row; they are joined, so that the target gets few large ones.
-    parts: list[Bytes] = []
-    size = 0
-    for data in stream:
-        parts.append(data)
-        size += len(data)
-        if size >= CHUNK:
-            sink.write(b"".join(parts))
-            moved(size)
-            parts.clear()
-            size = 0
-    if parts:
-        sink.write(b"".join(parts))
-        moved(size)

@@ -1,6 +1,7 @@
 """Writes a batch of one master's changes on another, where applications and other masters write too.
 
-The order of steps is what makes it right:
+Most batches meet nothing, and are written ahead of any judging (`ahead`); step 5 is all that is left to do then. For
+the others the order of steps is what makes it right:
 
 1. lock the target's rows of the staged keys, in key order; from here no other writer gets past us on those;
 2. in a *new* statement, see where each version stands to the newest one of its key in the target's own log, and have
@@ -18,7 +19,7 @@ from typing import LiteralString
 
 from psycopg import sql
 
-from replicator.apply import collision, counters, diff, meeting, onward, write
+from replicator.apply import ahead, collision, counters, diff, meeting, onward, write
 from replicator.apply.arrival import Arrival
 from replicator.change import Counts
 from replicator.errors import LockedOut
@@ -32,6 +33,17 @@ def write_resolved(arrival: Arrival, *, careful: bool = False) -> Counts:
         return _insert_rows(arrival, careful=careful)
     swap = _Swap(arrival)
     failpoint("lock.before-rows")
+    counts = None if careful else ahead.write_ahead(arrival)
+    if counts is None:
+        counts = _judge_and_write(swap, arrival, careful=careful)
+    failpoint("apply.after-rows")
+    swap.note()
+    failpoint("apply.after-log")
+    return counts
+
+
+def _judge_and_write(swap: _Swap, arrival: Arrival, *, careful: bool) -> Counts:
+    """Steps 1 to 4."""
     alone = swap.lock(careful=careful)
     failpoint("lock.after-rows")
     conflicts = meeting.resolve(arrival, everywhere=swap.all_present)
@@ -48,9 +60,6 @@ def write_resolved(arrival: Arrival, *, careful: bool = False) -> Counts:
     else:
         counts = swap.write()
         swap.check_nobody_came()
-    failpoint("apply.after-rows")
-    swap.note()
-    failpoint("apply.after-log")
     return counts + conflicts
 
 
@@ -134,11 +143,7 @@ class _Swap:
         return Counts(inserted=self._insert(absent) if absent else 0, updated=updated, deleted=deleted)
 
     def _insert(self, expected: int) -> int:
-        inserted = self._arrival.count(
-            "{insert} where not s.gone and s.present is null on conflict ({keys}) do nothing",
-            insert=self._stage.insert,
-            keys=sql.SQL(", ").join(sql.Identifier(name) for name in self._stage.relation.key),
-        )
+        inserted = ahead.insert_absent(self._arrival, sql.SQL("s.present is null"))
         if inserted != expected:
             raise self._too_late()
         return inserted
@@ -168,9 +173,10 @@ class _Swap:
             "with noted as (insert into {log} ({columns}, changed_at, origin, op, onward, author, source_xid{logged})"
             " select {values}, coalesce(s.anew, s.at, clock_timestamp()), case when s.anew is null then {origin} end,"
             " s.op, {onward} or s.anew is not null, s.author, case when s.anew is null then s.xid end{gained}"
-            " from {stage} s order by {values} returning changed_at, op),"
-            " latest as (select max(changed_at) as at from noted where op <> '+') update {node} set floor = latest.at"
-            " from latest where latest.at > clock_timestamp() and latest.at > floor",
+            " from {stage} s order by {values}),"
+            " latest as (select max(coalesce(s.anew, s.at)) as at from {stage} s where s.op <> '+')"
+            " update {node} set floor = latest.at from latest"
+            " where latest.at > clock_timestamp() and latest.at > floor",
             columns=sql.SQL(", ").join(arrival.columns),
             values=sql.SQL(", ").join(stage.value(name) for name in stage.relation.key),
             origin=sql.Literal(arrival.link.source.id),

@@ -14,10 +14,19 @@ how soon rows move, never whether.
 
 from __future__ import annotations
 
-from psycopg import Notify, sql
+import time
+from contextlib import suppress
 
+import psycopg
+from psycopg import sql
+from psycopg.pq import TransactionStatus
+
+from replicator.hearing import Hearing
 from replicator.model import Install
 from replicator.postgres import Connection, fetch_one
+
+ASKED_ANEW = 10.0
+"""Seconds after which a link that relies on another one's lock sees whether that is still there."""
 
 
 def lock_key(install: Install) -> int:
@@ -41,57 +50,62 @@ class Bell:
 
     def __init__(self, connection: Connection, install: Install) -> None:
         self._connection, self._install = connection, install
-        self._listens = self._armed = self._rang = False
+        self._hearing = Hearing(connection, channel(install), own=False)
+        self._armed = False
+        self._relied_at: float | None = None
         # Two-phase commit refuses transactions that notify: applications may depend on it, so nothing rings there.
         query = "select current_setting('max_prepared_transactions') = '0'"
         self._allowed = bool(fetch_one(connection, query)[0])
-        connection.add_notify_handler(self._hear)
-
-    def _hear(self, heard: Notify) -> None:
-        self._rang = self._rang or heard.pid != self._connection.info.backend_pid
 
     def arm(self) -> bool:
-        """Listen, and see that writers ring from now on; look once more after it. False: it must be tried again."""
+        """Listen, and see that writers ring from now on; look once more after it. False: it must be tried again.
+
+        Costs no round trip while it is armed.
+        """
         if not self._allowed:
             return False
-        if not self._listens:
-            self._connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel(self._install))))
-            self._listens = True
-        if self._armed:
+        self._hearing.listen()
+        if self._armed or self._relies():
             return True
-        key = lock_key(self._install)
-        query = sql.SQL("select pg_try_advisory_lock({})").format(sql.Literal(key))
-        self._armed = bool(fetch_one(self._connection, query)[0])
-        return self._armed or self._another_holds(key)
+        self._armed, another = fetch_one(self._connection, self._take())
+        self._relied_at = time.monotonic() if another else None
+        return self._armed or bool(another)
 
-    def _another_holds(self, key: int) -> bool:
-        """Whether another link keeps the lock, rather than writers who share it."""
-        query = (
-            "select exists (select from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock' and granted"
-            " and database = (select oid from pg_database where datname = current_database())"
-            " and classid::bigint = %s and objid::bigint = %s and objsubid = 1)"
-        )
-        halves = [key >> 32 & 0xFFFFFFFF, key & 0xFFFFFFFF]
-        return bool(fetch_one(self._connection, query, halves)[0])
+    def _relies(self) -> bool:
+        """Whether another link was seen to keep the lock, not long ago."""
+        return self._relied_at is not None and time.monotonic() - self._relied_at < ASKED_ANEW
+
+    def _take(self) -> sql.Composed:
+        """Try to take the lock: whether that worked, and if not, whether a link keeps it rather than writers."""
+        key = lock_key(self._install)
+        return sql.SQL(
+            "select mine, not mine and exists (select from pg_locks where locktype = 'advisory' and granted"
+            " and mode = 'ExclusiveLock' and objsubid = 1 and classid::bigint = {} and objid::bigint = {}"
+            " and database = (select oid from pg_database where datname = current_database()))"
+            " from (select pg_try_advisory_lock({}) as mine) taken"
+        ).format(sql.Literal(key >> 32 & 0xFFFFFFFF), sql.Literal(key & 0xFFFFFFFF), sql.Literal(key))
 
     def disarm(self) -> None:
         """Let go of the lock, and tell the others who listen."""
         if self._armed:
             self._armed = False
-            query = sql.SQL("select pg_advisory_unlock({}), pg_notify({}, '')")
-            self._connection.execute(
-                query.format(sql.Literal(lock_key(self._install)), sql.Literal(channel(self._install)))
-            )
+            self._connection.execute(self._release())
+
+    def leave(self) -> None:
+        """The same where the connection is about to be closed: without waiting for an answer, and without errors."""
+        if self._armed and self._connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            self._armed = False
+            with suppress(psycopg.Error):
+                self._connection.pgconn.send_query(self._release().as_bytes(self._connection))
+                self._connection.pgconn.flush()
+
+    def _release(self) -> sql.Composed:
+        query = sql.SQL("select pg_advisory_unlock({}), pg_notify({}, '')")
+        return query.format(sql.Literal(lock_key(self._install)), sql.Literal(channel(self._install)))
 
     def rang(self) -> bool:
         """Whether it has rung since the last answer. Costs no round trip; raises the driver's errors."""
-        pgconn = self._connection.pgconn
-        pgconn.consume_input()
-        while heard := pgconn.notifies():
-            self._rang = self._rang or heard.be_pid != pgconn.backend_pid
-        rang, self._rang = self._rang, False
+        rang = self._hearing.heard()
+        if rang:
+            self._relied_at = None  # it may have been the other link, letting go
         return rang
-
-    def fileno(self) -> int:
-        """The socket at which it can be heard."""
-        return self._connection.fileno()

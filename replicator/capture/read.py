@@ -19,8 +19,9 @@ from psycopg.rows import TupleRow
 from replicator.capture.needs import Kind
 from replicator.capture.setup import Captured
 from replicator.capture.triggers import gain
-from replicator.model import Install
+from replicator.model import Link
 from replicator.postgres import Answer, Connection, Transaction, fetch_one
+from replicator.question import Question
 from replicator.relations import Relation
 from replicator.snapshot import Snapshot
 
@@ -29,6 +30,14 @@ CHANGED_AT_ONCE = 200
 MEETING = ("at", "op", "author", "xid")
 """What a swap's rows bring besides their values: a version's time, what was done last, whose row it is, and in which
 transaction that was."""
+
+NEWEST = "l.op, l.author, l.xid, l.origin is null as own"
+NEWEST_VERSION = (
+    "case when l.op <> '+' then l.op end as op, case when l.op <> '+' then l.author end as author,"
+    " case when l.op <> '+' then l.xid end as xid, (l.origin is null or l.op = '+') as own"
+)
+"""What is read of the first of a key's log rows, by age; with counters versions come first, and there may be none. As a
+column of its own `own` is reckoned to hold for half of them; as a condition the planner would take it for rare."""
 
 
 OPENED = """
@@ -78,47 +87,49 @@ class Delta:
     had: Mapping[int, Snapshot] = field(default_factory=dict)
 
 
-class Source:
-    """The reading side of one link, over a connection of its own in autocommit.
+def carried(link: Link) -> LiteralString:
+    """Which rows `l` of its source's log a link brings to its target.
 
-    authored: read only what was written on this node itself, with versions (a swap); else all that flows onward.
+    Between masters what was written there itself. To a slave of a swap all that happened to the rows: it may have
+    followed another lead until now, so that nothing of this log was meant for it when it was written.
     """
+    if link.mutual:
+        return "l.origin is null"
+    return "true" if link.led else "l.onward"
 
-    def __init__(self, connection: Connection, install: Install, *, authored: bool) -> None:
+
+class Source:
+    """The reading side of one link, over a connection of its own in autocommit. Between masters rows have versions."""
+
+    def __init__(self, connection: Connection, link: Link) -> None:
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
         connection.read_only = True
         self.connection = connection
-        self._install = install
-        self._authored = authored
+        self._install = link.install
+        self._authored = link.mutual
+        self._carried = carried(link)
+        # A sequence that was never used shows the value that it will give first: is_called tells the two apart.
+        query = sql.SQL(
+            "select (last_value + is_called::int)::text, txid_current_snapshot()::text, age('3'::xid)::text from {}.seq"
+        )
+        self._probe = query.format(sql.Identifier(self._install.schema))
+        self._look = Question(connection, self._probe)
 
     def probe(self) -> Probe:
         """Look whether anything was logged."""
-        return self._ask_probe()()
-
-    def _ask_probe(self) -> Answer[Probe]:
-        # A sequence that was never used shows the value that it will give first: is_called tells the two apart.
-        query = sql.SQL("select last_value + is_called::int, txid_current_snapshot()::text, age('3'::xid) from {}.seq")
-        asked = self.connection.execute(query.format(sql.Identifier(self._install.schema)), prepare=True)
-
-        def answer() -> Probe:
-            seq, text, age = asked.fetchall()[0]
-            snapshot = Snapshot.parse(text)
-            # age() is the distance to the next id, which has no other name; ids are 32 bits there.
-            return Probe(seq, snapshot, upcoming=snapshot.xmax + (age + 3 - snapshot.xmax) % 2**32)
-
-        return answer
+        return _probe(*(value.decode() for value in self._look.ask()))
 
     @contextmanager
     def batch(self) -> Iterator[tuple[Transaction, Answer[Opened]]]:
         """The transaction whose snapshot bounds the batch, with joins by index, and a probe from before it."""
         with Transaction(self.connection) as transaction:
-            probe = self._ask_probe()
+            looked = self.connection.execute(self._probe, prepare=True)
             transaction.renew("begin isolation level repeatable read read only")
             asked = self.connection.execute(OPENED, prepare=True)
 
             def answer() -> Opened:
                 text, durable, _ = asked.fetchall()[0]
-                return Opened(probe(), Snapshot.parse(text), durable)
+                return Opened(_probe(*looked.fetchall()[0]), Snapshot.parse(text), durable)
 
             yield transaction, cache(answer)
 
@@ -146,14 +157,14 @@ class Source:
         logs = tuple((delta.captured, places[delta.since]) for delta in deltas)
         values: dict[str, object] = {f"xmax{number}": since.xmax for since, number in places.items()}
         values |= {f"running{number}": sorted(since.xip) for since, number in places.items()}
-        query = changed_query(self._install.schema, logs, authored=self._authored)
+        query = changed_query(self._install.schema, logs, self._carried)
         return self.connection.execute(query, values, prepare=True)
 
     def _log(self, captured: Captured) -> sql.Identifier:
         return sql.Identifier(self._install.schema, captured.log)
 
     def _in_batch(self, delta: Delta) -> sql.Composed:
-        return sql.SQL("({} and {})").format(unseen("l.xid", delta.since), sql.SQL(_mine(self._authored)))
+        return sql.SQL("({} and {})").format(unseen("l.xid", delta.since), sql.SQL(self._carried))
 
     def rows(
         self, delta: Delta, columns: Sequence[str], retry: Sequence[str] = (), *, text: bool = False
@@ -189,10 +200,10 @@ class Source:
         gains = delta.captured.counters
         at: LiteralString = "coalesce(k.at, 'epoch')" if again else "k.at"
         if gains:
-            at = f"case when k.versioned and (k.last).origin is null then {at} end"
-        words = [sql.SQL(at), *(sql.SQL("(k.last).{}").format(sql.Identifier(name)) for name in MEETING[1:])]
+            at = f"case when k.versioned and k.own then {at} end"
+        words: list[sql.Composable] = [sql.SQL(at), *(sql.Identifier("k", name) for name in MEETING[1:])]
         if gains:  # whatever was done to it since, the target sees it made
-            words[1] = sql.SQL("case when k.g1 is null and (k.last).op <> 'D' then 'I' else {} end").format(words[1])
+            words[1] = sql.SQL("case when k.g1 is null and k.op <> 'D' then 'I' else {} end").format(words[1])
         if again:
             words[1] = sql.SQL("coalesce({}, 'U')").format(words[1])
         words += [sql.Identifier("k", f"g{i + 1}") for i in range(len(gains))]
@@ -210,14 +221,13 @@ class Source:
         """A key goes out if its newest version was made here: whoever made a newer one sends that. Gains always do,
         and keys to retry: their target may hold some.
         """
-        newest = sql.SQL("(k.last).origin is null")
         if not delta.captured.counters:
-            return newest
+            return sql.SQL("k.own")
         gained = [
             sql.SQL("{} <> 0").format(sql.Identifier("k", f"g{i + 1}")) for i in range(len(delta.captured.counters))
         ]
         held = [sql.SQL("k.again")] if again else []
-        return sql.SQL("(k.versioned and {}) or {}").format(newest, sql.SQL(" or ").join([*gained, *held]))
+        return sql.SQL("(k.versioned and k.own) or {}").format(sql.SQL(" or ").join([*gained, *held]))
 
     def _whole_rows(self, delta: Delta, columns: Sequence[str], *, text: bool) -> sql.Composed:
         """The rows that were inserted into a table without a key."""
@@ -253,23 +263,27 @@ class Source:
             )
         if not self._authored:
             return sql.SQL("with changed as ({})").format(distinct)
+        counters = bool(delta.captured.counters)
+        version: LiteralString = " and l.op <> '+'" if counters else ""
+        # One sort finds the newest version of each key and all that its other rows add.
         return sql.SQL(
-            "with keys as ({distinct}), changed as (select {keys}, (array_agg(l order by l.seq desc){of_versions})[1]"
-            " as last, greatest(max(l.changed_at) filter (where l.origin is null{and_version}),"
-            " max(l.changed_at) filter (where l.origin is not null{and_version}) + interval '1 microsecond') as at"
-            "{gains}"
-            "{flag} from keys k {join} {log} l on {match} group by {keys})"
+            "with keys as ({distinct}), changed as (select distinct on ({keys}) {keys}, {newest}, greatest("
+            "max(l.changed_at) filter (where l.origin is null{version}) over w,"
+            " max(l.changed_at) filter (where l.origin is not null{version}) over w + interval '1 microsecond') as at"
+            "{gains}{flag} from keys k {join} {log} l on {match} window w as (partition by {keys} order by {order}"
+            " rows between unbounded preceding and unbounded following) order by {keys}, {order})"
         ).format(
             distinct=distinct,
             keys=sql.SQL(", ").join(
                 sql.SQL("k.{}" if retry else "l.{}").format(sql.Identifier(f"k{i + 1}"))
                 for i in range(len(delta.captured.key))
             ),
-            flag=sql.SQL(", bool_or(k.again) as again" if retry else ""),
-            join=sql.SQL("left join" if retry else "join"),
-            of_versions=sql.SQL(" filter (where l.op <> '+')" if delta.captured.counters else ""),
-            and_version=sql.SQL(" and l.op <> '+'" if delta.captured.counters else ""),
+            newest=sql.SQL(NEWEST_VERSION if counters else NEWEST),
+            version=sql.SQL(version),
             gains=self._gains(delta, retry),
+            flag=sql.SQL(", k.again" if retry else ""),
+            join=sql.SQL("left join" if retry else "join"),
+            order=sql.SQL("(l.op <> '+') desc, l.seq desc" if counters else "l.seq desc"),
             log=self._log(delta.captured),
             match=match_keys(delta.relation, "l", "k"),
         )
@@ -282,19 +296,19 @@ class Source:
         if not delta.captured.counters:
             return sql.SQL("")
         mine = self._in_batch(delta)
-        versioned = sql.SQL("coalesce(bool_or(l.op <> '+' and {}), false)").format(mine)
+        versioned = sql.SQL("coalesce(bool_or(l.op <> '+' and {}) over w, false)").format(mine)
         if retry:
-            versioned = sql.SQL("({} or bool_or(k.again))").format(versioned)
+            versioned = sql.SQL("({} or k.again)").format(versioned)
         sums = [
             sql.SQL(
-                ", case when not coalesce(bool_or(l.op in ('I', 'D') and {0}), false)"
-                " or ((array_agg(l order by l.seq desc) filter (where l.op <> '+'))[1]).origin is not null"
-                " then coalesce(sum(l.{1}) filter (where {0}), 0) end as {2}"
+                ", case when not coalesce(bool_or(l.op in ('I', 'D') and {0}) over w, false)"
+                " or first_value(l.origin) over w is not null"
+                " then coalesce(sum(l.{1}) filter (where {0}) over w, 0) end as {2}"
             ).format(mine, gain(delta.relation, name), sql.Identifier(f"g{i + 1}"))
             for i, name in enumerate(delta.captured.counters)
         ]
         return sql.SQL(
-            ", max(l.seq) filter (where l.op = 'I' and l.origin is null) as made, {} as early, {} as versioned{}"
+            ", max(l.seq) filter (where l.op = 'I' and l.origin is null) over w as made, {} as early, {} as versioned{}"
         ).format(_early(delta), versioned, sql.Composed(sums))
 
     @staticmethod
@@ -308,22 +322,28 @@ class Source:
         )
 
 
+def _probe(seq: str, text: str, age: str) -> Probe:
+    snapshot = Snapshot.parse(text)
+    # age() is the distance to the next id, which has no other name; ids are 32 bits there.
+    return Probe(int(seq), snapshot, upcoming=snapshot.xmax + (int(age) + 3 - snapshot.xmax) % 2**32)
+
+
 @lru_cache(maxsize=64)
-def changed_query(schema: str, logs: Sequence[tuple[Captured, int]], *, authored: bool) -> str:
+def changed_query(schema: str, logs: Sequence[tuple[Captured, int]], carried: LiteralString) -> str:
     """The query of which of some logs have something in a batch: a row each of the log's place here, and `truncated`.
 
     With each log goes a number n: the parameters xmaxN and runningN are the ids that its position has not seen.
     """
-    parts = [_changed(schema, place, log, number, authored) for place, (log, number) in enumerate(logs)]
+    parts = [_changed(schema, place, log, number, carried) for place, (log, number) in enumerate(logs)]
     return sql.SQL(" union all ").join(parts).as_string()
 
 
-def _changed(schema: str, place: int, log: Captured, number: int, authored: bool) -> sql.Composed:
+def _changed(schema: str, place: int, log: Captured, number: int, carried: LiteralString) -> sql.Composed:
     def holds(table: str, where: sql.Composable) -> sql.Composed:
         # Each condition by itself, so that a long log is not read beyond its first row.
         return sql.SQL(" or ").join(
             sql.SQL("exists (select from {} l where {} and {} and {})").format(
-                sql.Identifier(schema, table), unseen, sql.SQL(_mine(authored)), where
+                sql.Identifier(schema, table), unseen, sql.SQL(carried), where
             )
             for unseen in (
                 sql.SQL("l.xid >= {}").format(sql.Placeholder(f"xmax{number}")),
@@ -342,11 +362,6 @@ def _changed(schema: str, place: int, log: Captured, number: int, authored: bool
     ).format(sql.Literal(place), truncated, holds(log.log, sql.SQL("true")))
 
 
-def _mine(authored: bool) -> LiteralString:
-    """Which rows of log `l` a link sends."""
-    return "l.origin is null" if authored else "l.onward"
-
-
 def _early(delta: Delta) -> sql.Composable:
     """`conflict.early`, over the log rows `l` of a key."""
     made = [
@@ -355,7 +370,7 @@ def _early(delta: Delta) -> sql.Composable:
     ]
     if not made:
         return sql.SQL("false")
-    return sql.SQL("coalesce(bool_or(l.op in ('I', 'D') and ({})), false)").format(sql.SQL(" or ").join(made))
+    return sql.SQL("coalesce(bool_or(l.op in ('I', 'D') and ({})) over w, false)").format(sql.SQL(" or ").join(made))
 
 
 def make_durable(connection: Connection) -> None:

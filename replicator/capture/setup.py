@@ -35,6 +35,7 @@ class Captured:
     """One log on one node. key: column names as logged in k1, k2 ...; empty for a touch log.
 
     purged: rows of transactions below this id are gone. counters: columns of which it holds by how much they changed.
+    whole_from: all that was made of the table after this transaction is in it.
     """
 
     table: TableName
@@ -47,6 +48,7 @@ class Captured:
     versions: bool
     purged: int = 0
     counters: tuple[str, ...] = ()
+    whole_from: int = 0
 
 
 def ensure(
@@ -100,13 +102,13 @@ def logs(connection: Connection, install: Install) -> dict[tuple[TableName, Kind
     """The logs that the node keeps for this install."""
     query = sql.SQL(
         "select schema_name, table_name, kind, id, relid, log_name, key_columns, key_types, versions, purged,"
-        " counters from {}.captured"
+        " counters, whole_from from {}.captured"
     ).format(sql.Identifier(install.schema))
     found = {}
-    for schema, name, kind, id_, relid, log, key, types, versions, purged, counters in connection.execute(query):
+    for schema, name, kind, id_, relid, log, key, types, versions, purged, counters, whole in connection.execute(query):
         table = TableName(schema, name)
         found[table, Kind(kind)] = Captured(
-            table, Kind(kind), id_, int(relid), log, tuple(key), tuple(types), versions, purged, tuple(counters)
+            table, Kind(kind), id_, int(relid), log, tuple(key), tuple(types), versions, purged, tuple(counters), whole
         )
     return found
 

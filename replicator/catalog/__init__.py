@@ -22,8 +22,11 @@ from replicator.catalog.bucardo import BucardoTables, Goat
 from replicator.catalog.records import KickResult, Leftover, LinkState, LinkTotal, RunRecord, State
 from replicator.change import RunResult
 from replicator.errors import NotFound, ReplicatorError
+from replicator.hearing import Hearing
 from replicator.model import Database, DbGroup, Herd, Install, Link, Sync, Topology
 from replicator.postgres import Connection, Connector, translate, translated
+from replicator.question import Question
+from replicator.signals import Alarm, await_input
 
 __all__ = ["CHANNEL", "Catalog", "Goat", "KickResult", "Leftover", "LinkState", "LinkTotal", "RunRecord", "State"]
 
@@ -43,7 +46,8 @@ class Catalog(BucardoTables):
         self._connection = connection
         self._install = install
         self._revision = 0
-        self._listening = False
+        self._hearing = Hearing(connection, CHANNEL, own=True)
+        self._asking: dict[str, Question] = {}
 
     @classmethod
     def open(cls, connector: Connector, purpose: str = "") -> Self:
@@ -154,9 +158,17 @@ class Catalog(BucardoTables):
         self._run("forget_old_kicks", sync=sync, id=rows[0][0])
         return int(rows[0][0])
 
-    def kicks(self, sync: str) -> int:
-        """The id of a sync's latest kick; 0 if there is none."""
-        return int(self._one("latest_kick", sync=sync)[0])
+    def asked(self, sync: str) -> tuple[int, int]:
+        """The topology's revision, and the id of a sync's latest kick (0 if there is none), in one round trip.
+
+        Whoever holds the sync's lock speaks to the catalog by this: `silence` is the time since.
+        """
+        if sync not in self._asking:
+            query = psycopg.sql.SQL(QUERIES["asked"]).format(sync=psycopg.sql.Literal(sync))
+            self._asking[sync] = Question(self._connection, query)
+        with translated(WHERE):
+            revision, kick = self._asking[sync].ask()
+        return int(revision), int(kick)
 
     def finish_kick(self, sync: str, source: str, target: str, upto_kick_id: int, error: str | None = None) -> None:
         """Note that a link has served a sync's kicks up to that one."""
@@ -166,7 +178,7 @@ class Catalog(BucardoTables):
         """What became of a kick, for those links of its sync that have served it; the others are missing."""
         return [records.kick_result(row) for row in self._rows("kick_results", kick=kick_id)]
 
-    # -- history and heartbeats
+    # -- history and states
 
     def record_run(self, link: Link, outcome: RunResult | BaseException, started: datetime, finished: datetime) -> None:
         """Add a run to the history and to the link's totals; the same failure again is counted, not added."""
@@ -200,7 +212,7 @@ class Catalog(BucardoTables):
         return [records.link_total(row) for row in self._rows("totals", sync=sync)]
 
     def report(self, state: LinkState) -> None:
-        """Write a link's heartbeat. Nothing happens if its sync has been removed."""
+        """Write how a link stands. Nothing happens if its sync has been removed."""
         self._run(
             "report",
             sync=state.sync,
@@ -213,11 +225,11 @@ class Catalog(BucardoTables):
         )
 
     def states(self) -> list[LinkState]:
-        """The last heartbeat of every link."""
+        """How every link stood when it last said so."""
         return [records.link_state(row) for row in self._rows("states")]
 
     def clear_states(self, sync: str) -> None:
-        """Remove the heartbeats of a sync's links."""
+        """Forget how a sync's links stood."""
         self._run("clear_states", sync=sync)
 
     # -- what removed syncs left on nodes
@@ -239,8 +251,8 @@ class Catalog(BucardoTables):
         """What is still to be cleaned, in the order in which it was noted."""
         return [records.leftover(row) for row in self._rows("leftovers")]
 
-    def leftover_failed(self, leftover_id: int, error: str) -> None:
-        """Note why it could not be cleaned."""
+    def leftover_failed(self, leftover_id: int, error: str | None) -> None:
+        """Note why it could not be cleaned, or must not be yet."""
         self._run("leftover_failed", id=leftover_id, error=error)
 
     def remove_leftover(self, leftover_id: int) -> None:
@@ -263,23 +275,35 @@ class Catalog(BucardoTables):
 
     def locked(self, *parts: str) -> bool:
         """Whether any connection holds the lock."""
-        return bool(self._one("locked", key=self._install.lock_key(*parts))[0])
+        return self.silence(*parts) is not None
+
+    def silence(self, *parts: str) -> timedelta | None:
+        """How long ago the holder of the lock last spoke to the server; None: nobody holds it.
+
+        Nothing where the server does not say (`track_activities` is off, or the session is another role's).
+        """
+        rows = self._rows("silence", key=self._install.lock_key(*parts))
+        return rows[0][0] if rows else None
 
     def listen(self) -> None:
         """Begin to hear of kicks and of changes of the topology."""
         with translated(WHERE):
-            self._connection.execute(f"listen {CHANNEL}")
-        self._listening = True
+            self._hearing.listen()
 
-    def wait(self, seconds: float) -> bool:
-        """Wait that long, or until a kick or a change of the topology is announced; True if one was.
+    def wait(self, seconds: float, alarm: Alarm | None = None) -> bool:
+        """Wait that long, until the alarm is set, or a kick or a change of the topology is announced; True if one was.
 
         Those of the time between `listen` and now count.
         """
-        if not self._listening:
-            self.listen()
+        self.listen()
         with translated(WHERE):
-            return bool(list(self._connection.notifies(timeout=seconds, stop_after=1)))
+            if self._hearing.heard():
+                return True
+            if alarm:
+                alarm.wait(seconds, self._hearing.fileno())
+            else:
+                await_input(seconds, self._hearing.fileno())
+            return self._hearing.heard()
 
     # -- running queries
 

@@ -1,4 +1,4 @@
-"""What the catalog keeps besides the declared topology, as values: heartbeats, history, kicks, leftovers.
+"""What the catalog keeps besides the declared topology, as values: states, history, kicks, leftovers.
 
 The functions at the end read them from the rows of the queries of their names.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from psycopg.rows import TupleRow
@@ -17,9 +17,10 @@ from replicator.model import Database, TableName
 
 
 class State(StrEnum):
-    """What a link is doing. Set by its controller alone, stored with each heartbeat.
+    """What a link is doing. Set by its controller alone, stored when it changes.
 
-    Whether the controller lives is not told here: the lock ("sync", name) in the catalog is the truth on that.
+    Whether the controller lives is not told here: the lock ("sync", name) in the catalog is the truth on that, and
+    `Catalog.silence` tells when it last spoke.
     """
 
     STARTING = "starting"  # connecting, installing capture, comparing tables
@@ -34,10 +35,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class LinkState:
-    """A heartbeat. A writer gives all but since, at, age, which the catalog's clock fills in.
+    """How a link stands. A writer gives all but since and at, which the catalog's clock fills in.
 
     detail: a sentence for people. pid: the controller's process. revision: the topology that it works by; the Catalog
-    that reports fills it in with the last that it read. since: when it came into this state. age: how old it is.
+    that reports fills it in with the last that it read. since: when it came into this state. at: when it said so.
     """
 
     sync: str
@@ -49,7 +50,6 @@ class LinkState:
     revision: int = 0
     since: datetime | None = None
     at: datetime | None = None
-    age: timedelta = timedelta()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +111,15 @@ class Leftover:
     noted_at: datetime | None = None
     error: str | None = None
 
+    @property
+    def held(self) -> bool:
+        """Whether it must stay: the step that noted it has not been taken to its end."""
+        return self.error == UNASKED
+
+
+UNASKED = "whether all that was written there has been sent was not asked for the last time"
+"""The `error` of what a master leaves that is being let go, until it is known that the others have all of it."""
+
 
 def _counts(numbers: Sequence[int]) -> Counts:
     inserted, updated, deleted, conflicts, parked = numbers
@@ -125,7 +134,7 @@ def kick_result(row: TupleRow) -> KickResult:
 
 def link_state(row: TupleRow) -> LinkState:
     """A row of `states`."""
-    names = ("sync", "source", "target", "state", "detail", "pid", "revision", "since", "at", "age")
+    names = ("sync", "source", "target", "state", "detail", "pid", "revision", "since", "at")
     values = dict(zip(names, row, strict=True))
     return LinkState(**{**values, "state": State(values["state"])})
 

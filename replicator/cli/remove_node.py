@@ -34,7 +34,9 @@ def remove_node(context: typer.Context, place: Place, database: Node, force: For
     session: Session = context.obj
     current = session.catalog.topology()
     syncs = affected(current, place)
-    desired = without_node(current, place, database)
+    # What a command that was killed has begun is taken back by the next one, and then done.
+    goes_on = topology.unfinished(session.catalog, database)
+    desired = current if goes_on else without_node(current, place, database)
     if not force:
         _check_answers(session, current, database)
     plan = topology.changes(current, desired)

@@ -172,6 +172,10 @@ def sentences(link: LinkStatus, at: datetime) -> Iterator[str]:
     if link.detail and link.state != "idle":
         since = f" for {length(at - link.since)}" if link.since else ""
         yield f"{link.state}{since}: {link.detail}"
+    if link.waits:
+        lead, sync = link.link.source.name, link.link.sync
+        way = f"; `replicator update herd {sync.herd} --db {link.heir}` lets it follow {link.heir} meanwhile"
+        yield f"{link.link.target.name} gets no changes until {lead} answers{way if link.heir else ''}"
     if link.lag.problem and link.state != "copying":
         yield f"its lag is not known: {link.lag.problem}"
     if link.lag.parked:

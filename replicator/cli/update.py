@@ -34,7 +34,7 @@ from replicator.cli.values import duration, members, names, own_strategies, pair
 from replicator.cli.words import Nouns, Words
 from replicator.errors import UsageError
 from replicator.model import CopyMethod, DbGroup, Ddl, Herd, Numbers, OneTimeCopy, Sync, SyncType
-from replicator.topology.members import with_members, without_members
+from replicator.topology.members import with_lead, with_members, without_members
 
 update = typer.Typer(cls=Nouns, rich_markup_mode=None, help="Change a database, dbgroup, herd or sync.")
 
@@ -149,7 +149,7 @@ def update_dbgroup(context: typer.Context, name: Name, verb: MemberVerb, databas
 def update_herd(
     context: typer.Context, name: Name, verb: OptionalVerb = None, tables: Tables = None, db: On = None
 ) -> None:
-    """Add tables to a herd or remove them from it, or move it to another database."""
+    """Add tables to a herd or remove them from it, or move it to another database: another lead of its swaps."""
     session: Session = context.obj
     current = session.catalog.topology()
     herd: Herd = named(current.herds, "herd", name)
@@ -163,7 +163,7 @@ def update_herd(
         herd = extended(herd, "table", chosen(session.connector, database, tables or []))
     elif verb is Verb.REMOVE:
         herd = reduced(herd, "table", table_names(tables or []))
-    converge(session, with_value(current, herd))
+    converge(session, with_lead(current, herd))
 
 
 @update.command("sync", cls=Words)

@@ -17,8 +17,9 @@ from replicator.controller.fleet import Fleet
 from replicator.errors import ReplicatorError
 from replicator.logs import log
 from replicator.model import Link, Sync, SyncType
+from replicator.pacing import FOREVER
 from replicator.postgres import Connector
-from replicator.signals import Stop
+from replicator.signals import Alarm, Stop
 from replicator.worker import MakeRunner
 
 
@@ -34,10 +35,12 @@ def title(sync: Sync, links: list[Link]) -> str:
 
 def run(connector: Connector, name: str, stop: Stop, make_runner: MakeRunner) -> int:
     """Be the controller of a sync until the stop is requested. Returns the process's exit code."""
-    fleet = Fleet(connector, make_runner)
-    desk = Desk(connector, name, fleet, stop)
+    attention = Alarm()
+    stop.wake(attention)
+    fleet = Fleet(connector, make_runner, Alarm(), stop)
+    desk = Desk(connector, name, fleet, stop, attention)
     desk.start()
-    code = _mind(fleet, desk, name, stop)
+    code = _mind(fleet, desk, name, stop, attention)
     stop.set("a defect")
     ended = fleet.wind_down(stop.reason)
     ended = desk.finish(2.0) and ended
@@ -45,14 +48,14 @@ def run(connector: Connector, name: str, stop: Stop, make_runner: MakeRunner) ->
     if not ended:  # something hangs; the server rolls its transaction back
         logging.shutdown()
         os._exit(code)
+    attention.close()
+    fleet.news.close()
     return code
 
 
-def _mind(fleet: Fleet, desk: Desk, name: str, stop: Stop) -> int:
+def _mind(fleet: Fleet, desk: Desk, name: str, stop: Stop, attention: Alarm) -> int:
     """Arrange the links as declared, until the stop is requested (0) or there is a defect (1)."""
-    while not stop.wait(0.1):
-        if desk.crash or fleet.crashed():
-            return 1
+    while not stop.is_set():
         if desk.declared and desk.declared[0] != fleet.revision:
             revision, topology = desk.declared
             try:
@@ -63,4 +66,5 @@ def _mind(fleet: Fleet, desk: Desk, name: str, stop: Stop) -> int:
                 return 1
             shown = bucardo_titles.controller if desk.habits else title
             setproctitle(shown(topology.syncs[name], [worker.link for worker in fleet.workers]))
-    return 0
+        attention.wait(FOREVER)
+    return 1 if desk.crash or fleet.crashed() else 0

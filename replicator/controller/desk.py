@@ -21,14 +21,14 @@ from replicator.logs import log
 from replicator.model import Link, OneTimeCopy, Topology
 from replicator.postgres import Connector
 from replicator.reconnect import keep_connected
-from replicator.signals import Stop
+from replicator.signals import Alarm, Stop
 from replicator.worker import Worker
 
-HEARTBEAT = 2.0
-"""How often the catalog hears of each link, and is asked for what a notification may have failed to tell."""
+BEAT = 2.0
+"""Seconds after which the catalog is spoken to in any case: by this others know that the process does not hang."""
 
-GLANCE = 0.25
-"""How often the links' journals are looked at: a changed state is in the catalog within this time."""
+LINGER, GLANCE = 0.02, 0.25
+"""Seconds between a link's news and the report, for more may follow at once; and, at least, from report to report."""
 
 
 class Desk:
@@ -36,10 +36,10 @@ class Desk:
 
     declared: the newest topology with its revision, for the main thread; None before the lock is held. habits: the
     settings of that revision; switches: options of the daemon's start.
-    crash: the defect that ended the thread.
+    crash: the defect that ended the thread. stop: requested then. attention: set when there is something new in these.
     """
 
-    def __init__(self, connector: Connector, sync: str, fleet: Fleet, stop: Stop) -> None:
+    def __init__(self, connector: Connector, sync: str, fleet: Fleet, stop: Stop, attention: Alarm) -> None:
         self.declared: tuple[int, Topology] | None = None
         self.habits = Habits()
         self.switches: dict[str, str] = {}
@@ -48,12 +48,15 @@ class Desk:
         self._sync = sync
         self._fleet = fleet
         self._stop = stop
+        self._attention = attention
         self._finish = Stop()
         self._revision = -1
         self._answered = 0
         self._copies_once = False
-        self._told: dict[Worker, tuple[str, str]] = {}
-        self._looked_at = 0.0
+        self._told: dict[Worker, LinkState] = {}
+        self._asked_at = self._glanced_at = 0.0
+        self._held = False
+        self._undelivered = False
         self._thread = threading.Thread(target=self._main, name="desk", daemon=True)
 
     def start(self) -> None:
@@ -63,6 +66,7 @@ class Desk:
     def finish(self, seconds: float) -> bool:
         """Store what the links have left, let go of the lock and end. False when that did not work in time."""
         self._finish.set()
+        self._fleet.news.set()
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
@@ -72,21 +76,36 @@ class Desk:
         except BaseException as error:  # whatever it is, the main thread must hear of it
             self.crash = error
             log.error("the catalog thread: a defect, this process starts afresh", exc_info=error)
+            self._stop.set("a defect")
 
     def _serve(self, catalog: Catalog) -> None:
         if not self._hold_lock(catalog):
             return
-        notified = True
+        if not self._held:  # what a predecessor said last is not true of us
+            catalog.clear_states(self._sync)
+            self._held = True
+        self._told.clear()
+        announced = True
         while not self._finish.is_set():
-            now = time.monotonic()
-            if notified or now >= self._looked_at + HEARTBEAT:
-                self._looked_at = now
+            if announced or self._undelivered or self._until_beat() <= 0:
+                self._asked_at = time.monotonic()
                 self._follow(catalog)
-                self._report(catalog, everything=True)
-            else:
-                self._report(catalog, everything=False)
-            notified = catalog.wait(GLANCE)
-        self._report(catalog, everything=True)
+            self._report(catalog)
+            announced = self._rest(catalog)
+        self._report(catalog)
+
+    def _rest(self, catalog: Catalog) -> bool:
+        """Wait until there is something to do; whether something was announced."""
+        if catalog.wait(self._until_beat(), self._fleet.news):
+            return True
+        if self._finish.is_set() or self._until_beat() <= 0:
+            return False
+        announced = catalog.wait(max(LINGER, self._glanced_at + GLANCE - time.monotonic()))
+        self._glanced_at = time.monotonic()
+        return announced
+
+    def _until_beat(self) -> float:
+        return max(0.0, self._asked_at + BEAT - time.monotonic())
 
     def _hold_lock(self, catalog: Catalog) -> bool:
         """Wait until no other controller of this sync is left. False: asked to finish first."""
@@ -100,7 +119,8 @@ class Desk:
         return True
 
     def _follow(self, catalog: Catalog) -> None:
-        if (revision := catalog.revision()) != self._revision:
+        revision, kick = catalog.asked(self._sync)
+        if revision != self._revision:
             self._revision = revision
             topology = catalog.topology()
             if why := _reason_to_leave(topology, self._sync):
@@ -110,9 +130,9 @@ class Desk:
                 self.switches = catalog.habits().get(("start", ""), {})
                 self.declared = revision, topology
                 self._copies_once = topology.syncs[self._sync].onetimecopy is OneTimeCopy.ALWAYS
-        if self._copies_once and self._fleet.prepared(self._revision):
-            self._copy_is_done(catalog)
-        self._pass_on_kicks(catalog)
+                self._attention.set()
+        if kick != self._answered:
+            self._pass_on(catalog, kick)
 
     def _copy_is_done(self, catalog: Catalog) -> None:
         """A copy that was ordered once has been made (of a fullcopy: will be made by its next run, as always)."""
@@ -124,26 +144,25 @@ class Desk:
                 failpoint("once.before-commit")
                 self._copies_once = False
 
-    def _pass_on_kicks(self, catalog: Catalog) -> None:
-        kick = catalog.kicks(self._sync)
-        if kick == self._answered:
-            return
+    def _pass_on(self, catalog: Catalog, kick: int) -> None:
         answered = {(result.source, result.target) for result in catalog.kick_results(kick)}
-        missing = [worker for worker in self._fleet.workers if ends_of(worker.link) not in answered]
+        workers = self._fleet.workers
+        missing = [worker for worker in workers if ends_of(worker.link) not in answered]
         failpoint("kick.before-hand-over")
         for worker in missing:
             worker.kick(kick)
             failpoint("kick.after-hand-over")
-        if self._fleet.workers and not missing:
+        self._undelivered = not workers or self._fleet.revision != self._revision  # others will come, and say so
+        if workers and not missing:
             self._answered = kick
 
-    def _report(self, catalog: Catalog, *, everything: bool) -> None:
+    def _report(self, catalog: Catalog) -> None:
         workers = self._fleet.workers
+        self._told = {worker: told for worker, told in self._told.items() if worker in workers}
         for worker in workers:
-            standing = worker.journal.standing
-            if everything or self._told.get(worker) != (standing.state, standing.detail):
-                self._told[worker] = (standing.state, standing.detail)
-                catalog.report(self._state(worker))
+            if (state := self._state(worker)) != self._told.get(worker):
+                catalog.report(state)
+                self._told[worker] = state
         for worker in workers:
             self._store(catalog, worker.link, worker.journal)
         for worker in workers:
@@ -151,7 +170,8 @@ class Desk:
                 log.error("%s: pauses; go on by `replicator resume %s`", worker.aborts, self._sync)
                 catalog.set_paused(self._sync, True)
                 worker.aborts = ""
-        self._told = {worker: told for worker, told in self._told.items() if worker in workers}
+        if self._copies_once and self._fleet.prepared(self._revision):
+            self._copy_is_done(catalog)
 
     def _state(self, worker: Worker) -> LinkState:
         standing = worker.journal.standing

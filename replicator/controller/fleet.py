@@ -10,6 +10,7 @@ from replicator.habits import Habits
 from replicator.logs import log
 from replicator.model import Link, Topology
 from replicator.postgres import Connector
+from replicator.signals import Alarm, Stop
 from replicator.worker import MakeRunner, Worker
 
 PATIENCE, CANCELLED = 1.5, 2.5
@@ -23,9 +24,14 @@ Ends = tuple[str, str]
 
 
 class Fleet:
-    """The workers of a sync. The main thread arranges them; any thread may look at them and pass on kicks."""
+    """The workers of a sync. The main thread arranges them; any thread may look at them and pass on kicks.
 
-    def __init__(self, connector: Connector, make_runner: MakeRunner) -> None:
+    news: set when a worker has something to tell, or others have come. process: requested to stop by a worker's defect.
+    """
+
+    def __init__(self, connector: Connector, make_runner: MakeRunner, news: Alarm, process: Stop) -> None:
+        self.news = news
+        self._process = process
         self._connector = connector
         self._make_runner = make_runner
         self._context: dict[Ends, list[Link]] = {}
@@ -51,7 +57,15 @@ class Fleet:
         old = [worker for worker in self.workers if worker not in kept.values()]
         _end(old, "its definition has changed")
         new = {
-            ends_of(link): Worker(link, topology, connector, self._make_runner, habits.rhythm)
+            ends_of(link): Worker(
+                link,
+                topology,
+                connector,
+                self._make_runner,
+                news=self.news,
+                process=self._process,
+                rhythm=habits.rhythm,
+            )
             for link in links
             if ends_of(link) not in kept
         }
@@ -62,6 +76,7 @@ class Fleet:
         for ends, worker in (kept | new).items():
             worker.keep_time(habits.rhythm)
             worker.nudge() if ends in kept else worker.start()
+        self.news.set()
 
     def prepared(self, revision: int) -> bool:
         """Whether all links have been ready to run, as declared in that revision."""

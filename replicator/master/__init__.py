@@ -30,10 +30,10 @@ from replicator.master.watch import Watch
 from replicator.pidfile import PidFile
 from replicator.postgres import Connector
 from replicator.purge import keep_purging
-from replicator.signals import Stop, install_handlers
+from replicator.signals import Alarm, Stop, install_handlers, wake_at_child_end
 
-GLANCE = 0.1
-"""How often the children are looked at, unless `mcp_loop_sleep` says otherwise."""
+LEAST = 0.1
+"""Seconds between looks at children that are to be started again or do not leave; nobody rests for less."""
 
 
 def launcher(settings: Config, echo: bool) -> Callable[[str], subprocess.Popen[bytes]]:
@@ -70,7 +70,10 @@ def run(settings: Config, *, echo: bool, ready: Callable[[], None] = lambda: Non
     bucardo_logs.follow(habits, "master", switches)
     customs = Customs(habits)
     customs.check_host()
-    watch = Watch(connector, stop)
+    attention = Alarm()
+    stop.wake(attention)
+    wake_at_child_end(attention)
+    watch = Watch(connector, stop, attention)
     nursery = Nursery(launcher(settings, echo))
     watch.start()
     while not watch.held.wait(0.05) and not stop.is_set():
@@ -86,7 +89,7 @@ def run(settings: Config, *, echo: bool, ready: Callable[[], None] = lambda: Non
     purge = threading.Thread(target=keep_purging, args=(connector, stop), name="purge", daemon=True)
     purge.start()
     try:
-        _mind(settings, watch, nursery, customs, stop)
+        _mind(settings, watch, nursery, customs, stop, attention)
     finally:
         customs.end()
     purge.join(1.0)
@@ -95,11 +98,11 @@ def run(settings: Config, *, echo: bool, ready: Callable[[], None] = lambda: Non
     return 0
 
 
-def _mind(settings: Config, watch: Watch, nursery: Nursery, customs: Customs, stop: Stop) -> None:
+def _mind(settings: Config, watch: Watch, nursery: Nursery, customs: Customs, stop: Stop, attention: Alarm) -> None:
     """Keep the children as declared until the stop is requested; then send them away, and wait until they are gone."""
     shown: tuple[str, ...] | None = None
     setproctitle(customs.title(title(settings, ()), ()))
-    while not stop.wait(watch.habits.number("mcp_loop_sleep") or GLANCE):
+    while not stop.is_set():
         names = watch.wanted or ()
         nursery.tend(names, time.monotonic())
         customs.follow(watch.habits)
@@ -111,6 +114,8 @@ def _mind(settings: Config, watch: Watch, nursery: Nursery, customs: Customs, st
             log.info("syncs: %s", ", ".join(names) or "none")
             shown = names
         logs.look_after()
+        due = min(watch.habits.number("mcp_loop_sleep"), nursery.rest(names, time.monotonic()))
+        attention.wait(max(LEAST, due))
     while nursery.running():
         nursery.tend((), time.monotonic())
         time.sleep(0.02)

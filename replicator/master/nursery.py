@@ -5,6 +5,7 @@ Who is wanted is told at each step, and so is the time; nothing here waits.
 
 from __future__ import annotations
 
+import math
 import subprocess
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -66,6 +67,12 @@ class Nursery:
             log.error(
                 'the controller of sync "%s" cannot be started (%s); again in %.1f s', name, error, child.died(now)
             )
+
+    def rest(self, names: Collection[str], now: float) -> float:
+        """Seconds until there is something to do, unless a child ends or others are wanted."""
+        due = [child.due for name, child in self.children.items() if child.process is None and name in names]
+        due += [child.leave_by for child in self.children.values() if child.process and child.leave_by is not None]
+        return max(0.0, min(due, default=math.inf) - now)
 
     def running(self) -> list[str]:
         """The syncs whose controller runs."""

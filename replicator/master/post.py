@@ -18,21 +18,27 @@ EVERY = 2.0
 
 def keep_writing(connector: Connector, stop: Stop, habits: Callable[[], Habits]) -> None:
     """Write of the start, and until the stop is requested of failures; not of those from before."""
-    last: list[int] = []
+    greeted, last = False, None
 
     def serve(catalog: Catalog) -> None:
-        if not last:
-            last.append(catalog.last_run())
+        nonlocal greeted, last
+        if not greeted:
+            greeted = True
             mail.send(habits(), *turn("started", socket.gethostname(), connector.config.install.name))
         while not stop.wait(EVERY):
-            if not mail.wanted(habits()):
-                last[0] = catalog.last_run()
-                continue
-            for run in catalog.failures(last[0]):
-                last[0] = run.id
-                mail.send(habits(), *failure(run, socket.gethostname()))
+            last = _write(catalog, habits(), last) if mail.wanted(habits()) else None
 
     keep_connected(connector, "post", serve, stop)
+
+
+def _write(catalog: Catalog, habits: Habits, last: int | None) -> int:
+    """Write of the failures since the run `last` (None: of none yet); the last one that was looked at."""
+    if last is None:
+        return catalog.last_run()
+    for run in catalog.failures(last):
+        last = run.id
+        mail.send(habits, *failure(run, socket.gethostname()))
+    return last
 
 
 def failure(run: RunRecord, host: str) -> tuple[str, str]:

@@ -11,10 +11,10 @@ from replicator.logs import log
 from replicator.model import Topology
 from replicator.postgres import Connector
 from replicator.reconnect import keep_connected
-from replicator.signals import Stop
+from replicator.signals import Alarm, Stop
 
-POLL = 1.0
-"""How often the catalog is asked for what a notification may have failed to tell."""
+POLL = 10.0
+"""Seconds after which the catalog is asked in any case, so that a silent end of the connection is noticed."""
 
 FIRST_LOCK, LOCK_AGAIN = 10.0, 5.0
 """How long to wait for the lock at the start (a killed predecessor's connection may linger) and after an outage."""
@@ -25,16 +25,20 @@ class Watch:
 
     habits: the settings of `bucardo_ctl`; targets: the databases that each sync writes to, its source left out.
 
-    When the lock is lost to another master, or cannot be had at the start, it requests the stop.
+    When the lock is lost to another master, or cannot be had at the start, it requests the stop. attention: set when
+    what is wanted may have changed.
     """
 
-    def __init__(self, connector: Connector, stop: Stop) -> None:
+    def __init__(self, connector: Connector, stop: Stop, attention: Alarm) -> None:
         self.wanted: tuple[str, ...] | None = None
         self.habits = Habits()
         self.targets: dict[str, tuple[str, ...]] = {}
         self.held = threading.Event()
         self._connector = connector
         self._stop = stop
+        self._attention = attention
+        self._wake = Alarm()
+        stop.wake(self._wake)
         self._revision = -1
         self._thread = threading.Thread(target=self._main, name="watch", daemon=True)
 
@@ -65,7 +69,8 @@ class Watch:
                 self.targets = {s.name: tuple(d.name for d in topology.targets(s)) for s in topology.syncs.values()}
                 self.wanted = wanted(topology)
                 self._revision = revision
-            catalog.wait(POLL)
+                self._attention.set()
+            catalog.wait(POLL, self._wake)
 
     def _hold_lock(self, catalog: Catalog) -> bool:
         deadline = time.monotonic() + (LOCK_AGAIN if self.held.is_set() else FIRST_LOCK)

@@ -36,8 +36,8 @@ from replicator.signals import Stop
 
 __all__ = ["PurgeReport", "Purged", "Purger", "State", "keep_purging", "purge_once"]
 
-EVERY = 10.0
-"""Seconds between purges."""
+EVERY, AT_REST = 10.0, 60.0
+"""Seconds between purges; at the most, while there is nothing to remove."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +97,12 @@ class Purger:
 def keep_purging(connector: Connector, stop: Stop) -> None:
     """Purge every few seconds until the stop is requested. What goes wrong is told once, and tried again."""
     purger, lateness, known = Purger(connector, stop), Lateness(connector), dict[str, str]()
-    while not stop.wait(EVERY):
+    pause = EVERY
+    while not stop.wait(pause):
         try:
-            silent = dict(purger.once().silent)
+            purged = purger.once()
+            pause = EVERY if purged.deleted else min(AT_REST, 1.5 * pause)
+            silent = dict(purged.silent)
             lateness.look(time.monotonic())
         except ReplicatorError as error:
             silent = {"everything": str(error)}
@@ -144,11 +147,16 @@ def _advance(survey: Survey, state: State) -> None:
     for sync in swaps:
         names = [master.name for master in survey.topology.masters(sync)]
         if set(names) <= survey.nodes.keys():
-            links = [link for link in survey.topology.links(survey.install, sync) if link.mutual]
+            links = survey.topology.links(survey.install, sync)
+            slaves = {
+                link.target.name: seen for link in links if link.led and (seen := survey.heeded(link)) is not None
+            }
             state.setdefault(sync.name, Generations()).advance(
                 {name: survey.nodes[name].origin for name in names},
                 {name: Look(survey.nodes[name].now, survey.nodes[name].later) for name in names},
-                {(link.source.name, link.target.name): survey.shared(link) for link in links},
+                {(link.source.name, link.target.name): survey.shared(link) for link in links if link.mutual}
+                | {(master, slave): at for slave, seen in slaves.items() for master, at in seen.items()},
+                slaves,
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from replicator.progress import Origin
@@ -50,7 +50,8 @@ class Generations:
     """The generations of one swap, kept in memory: after a restart they begin anew, which only delays.
 
     A generation begins with two looks at each member. It ends when each member's position on each other one covers
-    that other one's second snapshot: a batch that was begun within it has arrived everywhere. What a first snapshot
+    that other one's second snapshot: a batch that was begun within it has arrived everywhere. (And what each slave has
+    of it through its lead: a slave that another master takes over must find there what it lacks.) What a first snapshot
     sees its author's second one sees, and so it is known to all once its generation has ended; and whatever was
     written without knowing it has arrived everywhere once the generation after that has ended. So after two, a version
     is no longer needed to judge by. One look would not do: members are looked at one after the other, and what one of
@@ -66,23 +67,29 @@ class Generations:
         members: Mapping[str, Origin],
         now: Mapping[str, Look],
         positions: Mapping[tuple[str, str], Snapshot | None],
+        slaves: Collection[str] = (),
     ) -> None:
         """End the generation if the positions, by (source, target), say so; begin one where there is none.
 
         members: whose histories the snapshots are of; where one is another than before, all begins anew. positions:
-        as they were before the first look of `now`.
+        as they were before the first look of `now`. slaves: those that are to be
+        heeded.
         """
         if members != self.members:
             self.members, self.begun, self.ended = dict(members), None, ()
-        if self.begun is not None and self._over(self.begun, positions):
+        if self.begun is not None and self._over(self.begun, positions, slaves):
             self.ended = (*self.ended, self.begun)[-2:]
             self.begun = None
         if self.begun is None:
             self.begun = {name: now[name] for name in members}
 
     @staticmethod
-    def _over(begun: Mapping[str, Look], positions: Mapping[tuple[str, str], Snapshot | None]) -> bool:
-        pairs = [(source, target) for source in begun for target in begun if source != target]
+    def _over(
+        begun: Mapping[str, Look],
+        positions: Mapping[tuple[str, str], Snapshot | None],
+        slaves: Collection[str],
+    ) -> bool:
+        pairs = [(source, target) for source in begun for target in (*begun, *slaves) if source != target]
         at = [(positions.get(pair), begun[pair[0]].second) for pair in pairs]
         return all(position is not None and position.covers(start) for position, start in at)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from replicator import progress
+from replicator import progress, succession
 from replicator.capture.needs import Kind
 from replicator.capture.setup import Captured, logs
 from replicator.errors import ReplicatorError
@@ -16,6 +16,7 @@ from replicator.progress import Origin, Position, TablePosition
 from replicator.purge.rule import Generations, Reader, State
 from replicator.relations import Relation, describe
 from replicator.snapshot import Snapshot
+from replicator.succession import Left
 
 Key = tuple[str, str, str]
 """Sync, source, target."""
@@ -23,10 +24,11 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class At:
-    """A target's positions on one link."""
+    """A target's positions on one link. left: what a slave of a swap has of its leads."""
 
     position: Position | None
     tables: Mapping[TableName, TablePosition]
+    left: Mapping[str, Left] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,21 @@ class Survey:
         if at is None or at.position is None or at.position.origin != self.nodes[link.source.name].origin:
             return None
         return at.position.snapshot if all(table.snapshot is None for table in at.tables.values()) else None
+
+    def heeded(self, link: Link) -> dict[str, Snapshot | None] | None:
+        """What the slave at the end of a link has of each master of its swap; None: it is not to be heeded.
+
+        It is while another master could take it over, or that is not known.
+        """
+        masters = self.topology.masters(link.sync)
+        at = self.positions.get(_key(link))
+        if at is None:
+            return dict.fromkeys(master.name for master in masters)
+        wills = {lead: left for lead, left in at.left.items() if left.will is not None}
+        if not wills:
+            return None
+        lead, left = next(iter(wills.items()))
+        return {master.name: left.seen(master.name, lead, self.nodes[master.name].origin) for master in masters}
 
     def readers(self, node: Node, captured: Captured, state: State) -> Iterator[Reader]:
         """Who needs the rows of a node's log, and up to where they have them."""
@@ -122,7 +139,8 @@ def _positions(topology: Topology, install: Install, connector: Connector, silen
 
 def _read(target: Connection, link: Link) -> At:
     args = (target, link.install, link.sync.name, link.source.name)
-    return At(progress.read(*args), progress.tables(*args))
+    left = succession.read(target, link.install, link.sync.name) if link.led else {}
+    return At(progress.read(*args), progress.tables(*args), left)
 
 
 def _nodes(

@@ -15,6 +15,7 @@ from psycopg import sql
 
 from replicator import postgres
 from replicator.errors import SchemaMismatch
+from replicator.failpoint import failpoint
 from replicator.model import Database, TableName
 from replicator.postgres import Connection, fetch_one
 from replicator.relations import identifier
@@ -103,15 +104,19 @@ def _keep_apart(one: tuple[End, Source], other: tuple[End, Source], fed: Fed) ->
         if not any(_wanted(here, found[0], there, found[1])):
             return False
         # Opened in this order by every link, so that two of them cannot wait for each other.
-        with here.connection.transaction(), there.connection.transaction():
-            for end, standing in zip((here, there), found, strict=True):
-                postgres.give_way(end.connection)
-                _lock(end.connection, standing)
-            found = _look(here, mine, fed), _look(there, its, fed)
-            moves = _wanted(here, found[0], there, found[1])
-            for end, standing, move in zip((here, there), found, moves, strict=True):
-                if move:
-                    _alter(end.connection, standing.name, move)
+        with here.connection.transaction():
+            with there.connection.transaction():
+                for end, standing in zip((here, there), found, strict=True):
+                    postgres.give_way(end.connection)
+                    _lock(end.connection, standing)
+                found = _look(here, mine, fed), _look(there, its, fed)
+                moves = _wanted(here, found[0], there, found[1])
+                failpoint("share.before-change")
+                for end, standing, move in zip((here, there), found, moves, strict=True):
+                    if move:
+                        _alter(end.connection, standing.name, move)
+            failpoint("share.between-commits")
+    failpoint("share.after-commits")
     return any(moves)
 
 

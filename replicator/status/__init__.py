@@ -10,6 +10,8 @@ error. Words and tables for people are made in `cli/status.py`.
             links [{source, target, state, detail, since,
                     lag {rows, more, seconds, problem},    rows: changes not yet there; more: at least that many;
                                                            null: not known, problem says why
+                    waits_for,                             the lead that this slave of a swap waits for (since `since`),
+                                                           for it does not answer, or null
                     last_good, last_bad, last_error,
                     last_run {started, finished, inserted, updated, deleted, conflicts, parked} or null,
                     total {inserted, updated, deleted, conflicts, parked},
@@ -37,8 +39,8 @@ from replicator.status.burden import Burden, late
 from replicator.status.burden import measure as measure_burdens
 from replicator.status.lag import Key, Lag, key, measure
 
-FRESH = timedelta(seconds=5)
-"""A heartbeat older than this is not believed."""
+PATIENCE = timedelta(seconds=5)
+"""A controller that has not spoken to the catalog for longer than this hangs."""
 
 RECENT = timedelta(minutes=1)
 RUNS_A_LINK = 100
@@ -53,7 +55,10 @@ STATES = (
 
 @dataclass(frozen=True, kw_only=True)
 class LinkStatus:
-    """One link. since: when it came into its state, as far as that is known."""
+    """One link. since: when it came into its state, as far as that is known.
+
+    heir: another master, which answers, where a slave of a swap waits for its lead.
+    """
 
     link: Link
     state: str
@@ -63,6 +68,12 @@ class LinkStatus:
     total: LinkTotal | None = None
     last_run: RunRecord | None = None
     rate: float = 0.0
+    heir: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether a slave of a swap gets nothing because its lead does not answer."""
+        return self.link.led and self.lag.away
 
     @property
     def json(self) -> dict[str, object]:
@@ -75,6 +86,7 @@ class LinkStatus:
             "detail": self.detail,
             "since": _time(self.since),
             "lag": {name: getattr(self.lag, name) for name in ("rows", "more", "seconds", "problem")},
+            "waits_for": self.link.source.name if self.waits else None,
             "last_good": _time(total.last_good_at if total else None),
             "last_bad": _time(total.last_bad_at if total else None),
             "last_error": total.last_error if total else None,
@@ -189,11 +201,15 @@ def _late(connector: Connector, links: list[Link], lags: Mapping[Key, Lag]) -> l
 
 @dataclass(frozen=True)
 class Alive:
-    """Who lives. connected: the daemon holds its lock in the catalog. controller: the sync's controller holds its."""
+    """Who lives. connected: the daemon holds its lock in the catalog. controller: the sync's controller holds its.
+
+    silence: for how long the controller has not spoken to the catalog.
+    """
 
     daemon: bool
     connected: bool
     controller: bool
+    silence: timedelta = timedelta()
 
 
 class _Gathered:
@@ -209,9 +225,17 @@ class _Gathered:
 
     def sync(self, topology: Topology, sync: Sync, links: tuple[Link, ...]) -> SyncStatus:
         """The status of one sync."""
-        alive = Alive(self._daemon, self._connected, self._catalog.locked("sync", sync.name))
+        silence = self._catalog.silence("sync", sync.name)
+        alive = Alive(self._daemon, self._connected, silence is not None, silence or timedelta())
         runs = self._catalog.runs(sync.name, RUNS_A_LINK * len(links))
         found = tuple(self._link(link, alive, runs) for link in links)
+        heirs = [
+            one.link.target.name
+            for one in found
+            if one.link.mutual and one.link.source.name == one.link.lead and one.lag.away
+        ]
+        if heirs:
+            found = tuple(replace(one, heir=heirs[0]) if one.waits else one for one in found)
         return SyncStatus(sync=sync, source=topology.herds[sync.herd].database, links=found)
 
     def _link(self, link: Link, alive: Alive, runs: list[RunRecord]) -> LinkStatus:
@@ -231,9 +255,9 @@ def derive(link: Link, heard: LinkState | None, alive: Alive) -> LinkStatus:
         return LinkStatus(link=link, state=why[0], detail=why[1])
     if heard is None or heard.state in (State.STOPPED, State.PAUSED):
         return LinkStatus(link=link, state=State.STARTING)
-    if heard.age > FRESH:
-        detail = f"no word from its controller (pid {heard.pid}) for {heard.age.total_seconds():.0f} s"
-        return LinkStatus(link=link, state=NOT_RESPONDING, detail=detail, since=heard.at)
+    if alive.silence > PATIENCE:
+        detail = f"no word from its controller (pid {heard.pid}) for {alive.silence.total_seconds():.0f} s"
+        return LinkStatus(link=link, state=NOT_RESPONDING, detail=detail)
     return LinkStatus(link=link, state=heard.state, detail=heard.detail, since=heard.since)
 
 

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from replicator import progress
 from replicator.capture import Captured, Kind
-from replicator.capture.read import unseen
+from replicator.capture.read import carried, unseen
 from replicator.capture.setup import logs
 from replicator.config import Config
 from replicator.errors import ReplicatorError, Unreachable
@@ -212,7 +212,7 @@ def _of_log(connection: Connection, link: Link, log: Captured, since: Snapshot) 
     query = sql.SQL(ABOUT).format(
         log=table,
         unseen=unseen("l.xid", since),
-        sent=sql.SQL("l.origin is null" if link.mutual else "l.onward"),
+        sent=sql.SQL(carried(link)),
         most=sql.Literal(EXACT + 1),
         name=sql.Literal(table.as_string(connection)),
     )

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from replicator import columns, progress
 from replicator.capture import Captured, Kind
-from replicator.capture.read import unseen
+from replicator.capture.read import carried, unseen
 from replicator.capture.setup import logs
 from replicator.errors import ReplicatorError
 from replicator.model import Database, Link, SyncType, TableName
@@ -48,7 +48,7 @@ class Lag:
 
     seconds: age of the oldest of them, by the source's clock. problem: why something is not known.
     parked: keys set aside on the target. unequal: tables that are parked or travel without some columns, with why.
-    tables: how many of the link's tables are there.
+    tables: how many of the link's tables are there. away: the source does not answer, the target does.
     """
 
     rows: int | None = None
@@ -58,6 +58,7 @@ class Lag:
     parked: int | None = None
     tables: int = 0
     unequal: tuple[Unequal, ...] = ()
+    away: bool = False
 
 
 def key(link: Link) -> Key:
@@ -111,7 +112,11 @@ def _lag(connector: Connector, link: Link) -> Lag:
             return Lag(problem="the first copy has not begun")
         seen = progress.followed(target, install, link.sync.name, link.source.name)()
         parked, unequal = _parked(target, link), _unequal(target, link)
-    with connector.open(hurried(link.source), "status", autocommit=True) as source, translated(str(link.source)):
+    try:
+        opened = connector.open(hurried(link.source), "status", autocommit=True)
+    except ReplicatorError as error:
+        return Lag(problem=str(error), parked=parked, unequal=unequal, away=True)
+    with opened as source, translated(str(link.source)):
         source.execute("select set_config('statement_timeout', %s, false)", [str(COUNT_MS)])
         here = sum(table in seen for table in link.tables)
         return replace(_behind(source, link, seen), parked=parked, unequal=unequal, tables=here)
@@ -166,9 +171,8 @@ def _behind(source: Connection, link: Link, seen: Mapping[TableName, Snapshot]) 
 
 
 def _unseen(link: Link, captured: Captured, since: Snapshot) -> sql.Composed:
-    mine = sql.SQL("l.origin is null") if link.mutual else sql.SQL("l.onward")
     return sql.SQL("select l.changed_at from {} l where {} and {}").format(
-        sql.Identifier(link.install.schema, captured.log), unseen("l.xid", since), mine
+        sql.Identifier(link.install.schema, captured.log), unseen("l.xid", since), sql.SQL(carried(link))
     )
 
 

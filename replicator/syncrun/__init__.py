@@ -15,7 +15,7 @@ from functools import partial
 
 import psycopg
 
-from replicator import postgres, relations
+from replicator import postgres
 from replicator.apply import write
 from replicator.capture import Kind
 from replicator.capture.read import Probe
@@ -40,8 +40,10 @@ HEARTBEAT = 30.0
 
 SEQUENCES_EVERY = 2.0
 JOINED_EVERY = 0.5
-DEFINITIONS_EVERY = 2.0
-"""Seconds after which an idle link looks whether a definition has changed."""
+REST, AT_REST = 2.0, 5.0
+"""Seconds between looks of a link for which the bell rings: while something has moved lately, and else."""
+
+LATELY = 30.0
 
 ATTEMPTS = 8
 
@@ -66,9 +68,9 @@ class LinkRunner:
         self._snapshot: Snapshot = NOTHING
         self._logged_below = 0
         self._settled = self._early = False
-        self._saved_at = 0.0
+        self._saved_at = self._moved_at = 0.0
         self._joining, self._holding = Every(JOINED_EVERY), Every(JOINED_EVERY)
-        self._sequencing, self._defining = Every(SEQUENCES_EVERY), Every(DEFINITIONS_EVERY)
+        self._sequencing = Every(SEQUENCES_EVERY)
         self._redefined = False
         self._refused: dict[TableName, str] = {}
         self._sequences: oneway.Standing = {}
@@ -87,6 +89,7 @@ class LinkRunner:
         for name in self._blocked:
             if name in self._ready.pairs:
                 self._ready.put_first(name)
+        self._moved_at = time.monotonic()
         self._overwrite = self._redefined = False
         self._probe, self._sequences = None, {}
         return RunResult(counts=counts, copied=copied, seconds=time.monotonic() - began)
@@ -96,9 +99,9 @@ class LinkRunner:
         if self._ready is None:
             return False
         with self._translated():
-            if self._ready.filling or self._definitions_changed(self._ready) or self._held_long(self._ready):
-                return True
             probe = self._ready.source.probe()
+            if self._ready.filling or self._redefined_since(self._ready, probe) or self._held_long(self._ready):
+                return True
             if self._probe is None or probe.seq != self._probe.seq or self._try_early():
                 return True
             if probe.snapshot == self._snapshot:
@@ -109,16 +112,19 @@ class LinkRunner:
                 return True
             return self._joined_meanwhile(self._ready) or self._sequences_moved(self._ready)
 
-    def arm(self) -> bool:
-        """Have the source ring the bell for the next change; look once more after it. False: not now, try again."""
-        if self._ready is None:
-            return False
-        with self._translated():
-            return self._ready.bell.arm()
+    def arm(self) -> float:
+        """Have the source ring the bell for the next change; look once more after it.
 
-    def ear(self) -> int | None:
-        """The socket at which the bell can be heard."""
-        return self._ready.bell.fileno() if self._ready else None
+        How many seconds the link may then rest; 0: it does not ring now, try again.
+        """
+        if self._ready is None:
+            return 0.0
+        with self._translated():
+            if not self._ready.bell.arm():
+                return 0.0
+        if self._awaits(self._ready):
+            return JOINED_EVERY
+        return REST if time.monotonic() - self._moved_at < LATELY else AT_REST
 
     def rang(self) -> bool:
         """Whether the bell rang since the last answer: something was logged. Costs no round trip."""
@@ -146,6 +152,8 @@ class LinkRunner:
         began = time.monotonic()
         self._trouble = None
         done = self._batch_as_defined(kicked)
+        if not done.empty:
+            self._moved_at = time.monotonic()
         with self._translated():
             self._carry_sequences(self._ready)  # once the rows are there: not behind any of them
             self._ready.bell.disarm()  # not before: whoever writes waits for nobody, the first row does
@@ -185,7 +193,7 @@ class LinkRunner:
     def _batch_as_prepared(self, ready: Ready, kicked: bool) -> Counts:
         """One batch. Raises DefinitionChanged when tables are not what they were when the link was prepared."""
         # While a change is expected it is looked for first; in a batch it is noticed only if there are rows to move.
-        if self._redefined or (ready.unequal and self._differ(ready)):
+        if self._redefined or (ready.unequal and ready.defined.changed()):
             raise DefinitionChanged
         try:
             return self._batch(ready, kicked)
@@ -257,23 +265,20 @@ class LinkRunner:
         """Whether to see if tables may be sent again that were held: that they are filled shows on the source only."""
         return bool(ready.held) and self._holding.due()
 
-    def _definitions_changed(self, ready: Ready) -> bool:
-        """Whether tables are defined otherwise than they were: looked at now and then, for nothing else tells."""
-        if not self._defining.due():
-            return False
-        self._redefined = self._differ(ready)
-        return self._redefined
+    def _awaits(self, ready: Ready) -> bool:
+        """Whether something is to come that rings no bell."""
+        return self._early or bool(ready.held) or self._lacks_tables(ready)
 
-    def _differ(self, ready: Ready) -> bool:
-        ends = ready.source.connection, ready.target
-        return any(
-            relations.fingerprint(end, self.link.tables)() != known
-            for end, known in zip(ends, ready.fingerprints, strict=True)
-        )
+    def _lacks_tables(self, ready: Ready) -> bool:
+        return self._job.kind is not Kind.TOUCH and len(ready.tables) < len(ready.pairs)
+
+    def _redefined_since(self, ready: Ready, probe: Probe) -> bool:
+        self._redefined = self._redefined or ready.defined.changed_by(probe.snapshot)
+        return self._redefined
 
     def _joined_meanwhile(self, ready: Ready) -> bool:
         """Whether the lead's link has joined a table that this one waits for."""
-        if self._job.kind is Kind.TOUCH or len(ready.tables) == len(ready.pairs) or not self._joining.due():
+        if not self._lacks_tables(ready) or not self._joining.due():
             return False
         before = len(ready.tables)
         ready.look_for_tables(self._job)

@@ -15,7 +15,7 @@ from functools import cache
 import psycopg
 from psycopg import sql
 
-from replicator import postgres, progress, relations
+from replicator import postgres, progress, relations, succession
 from replicator.apply import onward, park, swap, write
 from replicator.apply.arrival import Arrival, Third
 from replicator.apply.stage import Stage
@@ -75,6 +75,7 @@ class Batch:
         self._seen: Mapping[TableName, Snapshot] = {}
         self._knows: Mapping[str, Snapshot] = {}
         self._unmet: Mapping[TableName, Mapping[str, Sequence[str]]] = {}
+        self._will: succession.Will | None = None
         self._told: Mapping[str, Mapping[str, Snapshot]] = {}
         self._current: TableName | None = None
         self._written: dict[TableName, Answer[Counts]] = {}
@@ -103,6 +104,8 @@ class Batch:
                 return Landed(Counts(), begun.probe, begun.snapshot, saved=False)
             self._check_definitions(fingerprint(), ready.fingerprints[0])
             others()
+            if self._link.led:
+                self._will = succession.draw_up(ready.source.connection, self._link.install, self._link.sync.name)
             self._expect(begun.probe)
             failpoint("read.before-write")
             self._hooks(Moment.BEFORE_TXN, found)
@@ -254,6 +257,8 @@ class Batch:
         if self._job.swap or link.sync.makedelta:
             bell.ring(ready.target, link.install)
         progress.save(ready.target, link, opened.snapshot, ready.origin, self._knows)
+        if link.led:
+            succession.keep(ready.target, link, self._will)
         failpoint("save.after-position")
         self._make_durable(opened)
         failpoint("commit.before")
@@ -290,6 +295,7 @@ class Batch:
         if stage.gains and delta.had:
             self._early += park.hold_early(target, self._link, stage)
         if self._job.swap:
+            staging.writing.leave()  # what may be taken back, or decided by what is there, is awaited by itself
             counts = _known(self._write_on_master(pair, stage))
         else:
             counts = write.write(target, self._link, stage, holds=holds, careful=self._careful)

@@ -13,6 +13,7 @@ from replicator.apply import fill, write
 from replicator.apply.arrival import Arrival
 from replicator.change import Counts
 from replicator.columns import Known
+from replicator.failpoint import failpoint
 from replicator.logs import log
 from replicator.model import TableName
 from replicator.syncrun.definitions import TableRefused, filled
@@ -45,5 +46,7 @@ def fill_in(
         del filling[name]
     else:
         filling[name] = left
+    failpoint("fill.before-note")
     columns.save(ready.target, link, {name: left})
+    failpoint("fill.after-note")
     return Counts(updated=done.rows)

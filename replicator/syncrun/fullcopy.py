@@ -8,7 +8,8 @@ from __future__ import annotations
 from psycopg import sql
 
 from replicator.apply import diff, onward, park
-from replicator.apply.stage import Stage, pump
+from replicator.apply.pump import pump
+from replicator.apply.stage import Stage
 from replicator.change import Counts
 from replicator.failpoint import failpoint
 from replicator.model import CopyMethod

@@ -25,8 +25,10 @@ from replicator.progress import Origin, TablePosition, TableState
 from replicator.sequences.masters import End, keep_apart
 from replicator.sequences.shares import share
 from replicator.snapshot import Snapshot
+from replicator.syncrun.defined import Defined
 from replicator.syncrun.definitions import filled
 from replicator.syncrun.fitting import Fitted, fit
+from replicator.syncrun.handover import take_over
 from replicator.syncrun.job import Job
 from replicator.syncrun.missing import copy_missing, find_missing
 from replicator.table_copy import Pair
@@ -39,8 +41,9 @@ class Ready:
     """Both ends of a prepared link. position: the sync-wide one, None before the first batch.
 
     pairs: the tables that travel; of their columns those that travel. known: what is known of all tables' columns.
-    fingerprints: of the source's and the target's definitions. tables: how far the target is with each table; one that
-    it never had is not in it. wider: tables that have more columns on the target. filling: what is to be filled in.
+    fingerprints: of the source's and the target's definitions; defined: sees whether they have changed. tables: how
+    far the target is with each table; one that it never had is not in it. wider: tables that have more columns on the
+    target. filling: what is to be filled in.
     held: tables of which the source sends nothing yet, for others are filling it, or columns in it. blocked: those
     at which an application has stood in the way. stages: the staging tables that the target's session has.
     """
@@ -52,6 +55,7 @@ class Ready:
     position: Snapshot | None
     origin: Origin
     fingerprints: tuple[str, str]
+    defined: Defined
     known: Mapping[TableName, Known]
     wider: Collection[TableName]
     target_logs: Mapping[tuple[TableName, Kind], Captured]
@@ -101,6 +105,7 @@ class Ready:
 
     def close(self) -> None:
         """Drop all connections."""
+        self.bell.leave()
         for connection in (self.source.connection, self.target, self._flusher):
             if connection is not None:
                 connection.close()
@@ -134,6 +139,7 @@ def _make_ready(
     link = job.link
     job.report("comparing tables")
     create_schema(target, link.install)
+    take_over(job, source, target)
     held = progress.tables(target, link.install, link.sync.name, link.source.name)
     fitted = fit(link, job.topology, source, target, held, job.report)
     failpoint("prepare.after-capture")
@@ -148,13 +154,14 @@ def _make_ready(
     _share_numbers(job, source, target)
     position = progress.read(target, link.install, link.sync.name, link.source.name)
     ready = Ready(
-        source=Source(source, link.install, authored=job.swap),
+        source=Source(source, link),
         bell=Bell(source, link.install),
         target=target,
         pairs=fitted.pairs,
         position=position.snapshot if position else None,
         origin=origin,
         fingerprints=fitted.fingerprints,
+        defined=Defined(source, target, link.tables, fitted.fingerprints),
         known=fitted.known,
         wider=fitted.wider,
         target_logs=logs(target, link.install),

@@ -20,8 +20,9 @@ from psycopg import IsolationLevel, sql
 
 from replicator import postgres, progress
 from replicator.apply import diff, onward, park
+from replicator.apply.pump import pump
 from replicator.apply.session import open_target
-from replicator.apply.stage import Stage, pump
+from replicator.apply.stage import Stage
 from replicator.apply.write import REFUSALS
 from replicator.capture import Captured
 from replicator.change import Counts
@@ -110,9 +111,9 @@ def copy_tables(
     finish: what is to be done on the target in the transaction that says so. own: what a master has of its own of them.
     """
     positions = begin(connector, link, pairs, snapshot)
-    units = list(_units(pairs, positions))
-    expected = sum(ranges.size(snapshot.connection, pair.source) for pair in pairs)
-    meter = Meter(report, stop, len(units), expected)
+    sizes = {pair.name: ranges.size(snapshot.connection, pair.source) for pair in pairs}
+    units = _units(pairs, positions, sizes)
+    meter = Meter(report, stop, len(units), sum(sizes.values()))
     report(f"copying {len(pairs)} tables in {len(units)} parts")
     counts = _run(units, lambda: _Worker(connector, link, snapshot, meter, own or {}), meter)
     failpoint("copy.before-end")
@@ -162,12 +163,17 @@ def _begin(
     return position
 
 
-def _units(pairs: Sequence[Pair], positions: Mapping[TableName, TablePosition]) -> Iterator[_Unit]:
-    for pair in pairs:
-        position = positions[pair.name]
-        for number in range(len(position.bounds) + 1):
-            if number not in position.done:
-                yield _Unit(pair, position, number)
+def _units(
+    pairs: Sequence[Pair], positions: Mapping[TableName, TablePosition], sizes: Mapping[TableName, int]
+) -> list[_Unit]:
+    """What is left to do, the largest first: else one that cannot be cut may begin when the others are done."""
+    units = [
+        _Unit(pair, positions[pair.name], number)
+        for pair in pairs
+        for number in range(len(positions[pair.name].bounds) + 1)
+        if number not in positions[pair.name].done
+    ]
+    return sorted(units, key=lambda unit: -sizes[unit.pair.name] / (len(unit.position.bounds) + 1))
 
 
 def _run(units: Sequence[_Unit], begin_work: Callable[[], _Worker], meter: Meter) -> Counts:

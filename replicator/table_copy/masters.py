@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from psycopg import sql
 
 from replicator import progress
-from replicator.apply.stage import pump
+from replicator.apply.pump import pump
 from replicator.capture import Captured, Kind
 from replicator.capture.read import match_keys
 from replicator.errors import CaptureMissing

@@ -14,7 +14,9 @@ from dataclasses import replace
 
 from replicator import validate
 from replicator.catalog import Catalog
+from replicator.catalog.records import UNASKED
 from replicator.errors import InvalidTopology, Unreachable
+from replicator.failpoint import failpoint
 from replicator.model import Link, SyncType, Topology
 from replicator.postgres import Connector
 from replicator.topology import leaving
@@ -31,7 +33,7 @@ from replicator.topology.changes import (
 )
 from replicator.topology.cleaning import PATIENCE, clean, wait_until_unused
 
-__all__ = ["NOUNS", "Kind", "TopologyChange", "apply", "captured", "changes", "clean", "plan", "users"]
+__all__ = ["NOUNS", "Kind", "TopologyChange", "apply", "captured", "changes", "clean", "plan", "unfinished", "users"]
 
 Report = Callable[[str], None]
 
@@ -57,6 +59,7 @@ def apply(
     """
     current = catalog.topology()
     desired = changed(current, plan_of_changes)
+    current = _taken_back(catalog, current)
     leaving.refuse_role_changes(current, desired)
     departing = [] if force else leaving.departing(current, desired, connector.config.install)
     validate.check(desired, connector, validate.affected(current, desired), report)
@@ -87,7 +90,9 @@ def _let_go(
     gone = {link.source.name: link.source for link in links if link.source.name not in desired.databases}
     rest = replace(desired, databases={**desired.databases, **gone})
     before = {leftover.id for leftover in catalog.leftovers()}
-    _write(catalog, current, rest)
+    failpoint("leave.before-step")
+    _write(catalog, current, rest, held=True)
+    failpoint("leave.after-step")
     deadline = time.monotonic() + PATIENCE
     try:
         for sync, node in sorted({(link.sync.name, link.source.name) for link in links}):
@@ -100,7 +105,42 @@ def _let_go(
                     catalog.remove_leftover(leftover.id)
             _write(catalog, rest, current)
         raise
+    failpoint("leave.before-release")
+    with catalog.declaring():
+        for leftover in catalog.leftovers():
+            if leftover.held:
+                catalog.leftover_failed(leftover.id, None)
+    failpoint("leave.after-release")
     return rest
+
+
+def unfinished(catalog: Catalog, database: str) -> bool:
+    """Whether a master was being let go by a command that did not come to its end."""
+    return any(database == name for _, name in _unfinished(catalog))
+
+
+def _unfinished(catalog: Catalog) -> set[tuple[str, str]]:
+    """The syncs from which masters were being let go, and these."""
+    return {(left.sync, left.source or left.database.name) for left in catalog.leftovers() if left.held}
+
+
+def _taken_back(catalog: Catalog, current: Topology) -> Topology:
+    """The topology with masters in it that were being let go by a command that was killed: they are asked anew.
+
+    They come back as targets of their own, whatever dbgroup they were in.
+    """
+    back = current
+    for name, node in sorted(_unfinished(catalog)):
+        sync = back.syncs.get(name)
+        if sync and node in back.databases and node not in {member.name for member in back.members(sync)}:
+            back = replace(back, syncs={**back.syncs, name: replace(sync, targets=(*sync.targets, node))})
+    if back != current:
+        with catalog.declaring():
+            for leftover in catalog.leftovers():
+                if leftover.held:
+                    catalog.remove_leftover(leftover.id)
+            _write(catalog, current, back)
+    return back
 
 
 def _reborn(current: Topology, desired: Topology) -> set[str]:
@@ -140,14 +180,21 @@ def _refuse(problems: list[str]) -> None:
         raise error
 
 
-def _write(catalog: Catalog, current: Topology, desired: Topology) -> None:
-    """Store the step and what it leaves, unless the catalog has moved away from where the step begins."""
+def _write(catalog: Catalog, current: Topology, desired: Topology, *, held: bool = False) -> None:
+    """Store the step and what it leaves, unless the catalog has moved away from where the step begins.
+
+    held: what it leaves must stay for now.
+    """
     verbs = {Kind.CREATE: "add", Kind.UPDATE: "update", Kind.DELETE: "remove"}
     with catalog.declaring():
         if changes(catalog.topology(), current):
             raise InvalidTopology("the topology was changed meanwhile by someone else.", hint="Plan again.")
+        known = {leftover.id for leftover in catalog.leftovers()}
         for leftover in leftovers(current, desired):
             catalog.note_leftover(leftover)
+        for leftover in catalog.leftovers() if held else ():
+            if leftover.id not in known:
+                catalog.leftover_failed(leftover.id, UNASKED)
         for change in changes(current, desired):
             method = getattr(catalog, f"{verbs[change.kind]}_{change.noun}")
             method(change.name if change.after is None else change.after)

@@ -164,14 +164,26 @@ def leftovers(current: Topology, desired: Topology) -> list[Leftover]:
 def _stale_positions(current: Topology, desired: Topology) -> Iterator[Leftover]:
     for sync in current.syncs.values():
         still = desired.syncs.get(sync.name)
-        ends = {(a.name, b.name) for a, b in desired.pairs(still)} if still else set()
+        ends = {(a.name, b.name) for a, b in _followed(desired, still)} if still else set()
         kept = desired.herds[still.herd].tables if still else ()
         lost = tuple(table for table in current.herds[sync.herd].tables if table not in kept)
-        for source, target in current.pairs(sync):
+        for source, target in _followed(current, sync):
             if (source.name, target.name) not in ends:
                 yield Leftover(database=target, sync=sync.name, source=source.name)
             elif lost:
                 yield Leftover(database=target, sync=sync.name, source=source.name, tables=lost)
+
+
+def _followed(topology: Topology, sync: Sync) -> list[tuple[Database, Database]]:
+    """Where a sync may have left positions: source and target. A slave of a swap has its lead's, whoever that is now.
+
+    So where the lead becomes another master, what it kept of the former is no leftover: it goes on by it.
+    """
+    pairs = topology.pairs(sync)
+    if sync.type is not SyncType.SWAP:
+        return pairs
+    led = [(a, topology.databases[name]) for a in topology.masters(sync) for name in topology.slaves(sync)]
+    return [*pairs, *(pair for pair in led if pair not in pairs)]
 
 
 def _stale_logs(current: Topology, desired: Topology) -> Iterator[Leftover]:

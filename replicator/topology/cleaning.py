@@ -13,6 +13,7 @@ from replicator import progress, validate
 from replicator.capture import Need, needs, release
 from replicator.catalog import Catalog, Leftover
 from replicator.errors import ReplicatorError
+from replicator.failpoint import failpoint
 from replicator.model import Database, TableName, Topology
 from replicator.postgres import Connection, Connector, translated
 
@@ -28,6 +29,9 @@ def clean(catalog: Catalog, connector: Connector, report: Report = lambda _: Non
     failed: dict[str, str] = {}
     for leftover in catalog.leftovers():
         name = leftover.database.name
+        if leftover.held:
+            report(f"what sync {leftover.sync} left on {name} stays: {leftover.error}")
+            continue
         try:
             if name not in failed:
                 wait_until_unused(catalog, leftover.sync, name, deadline)
@@ -78,6 +82,7 @@ def _clean(catalog: Catalog, connector: Connector, leftover: Leftover) -> None:
                 progress.forget(connection, install, leftover.sync, leftover.source, leftover.tables)
         if not leftover.source or not _members(topology, leftover.database.name):
             release(connection, install, _kept(topology, connector, leftover.database, connection))
+    failpoint("clean.after-node")
     catalog.remove_leftover(leftover.id)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from replicator.errors import NotFound, UsageError
-from replicator.model import DbGroup, Role, Sync, SyncType, Topology
+from replicator.model import DbGroup, Herd, Role, Sync, SyncType, Topology
 
 
 def with_members(group: DbGroup, names: Collection[str], roles: Mapping[str, Role]) -> DbGroup:
@@ -62,6 +62,18 @@ def with_node(topology: Topology, place: str, database: str, role: Role | None) 
     if role is Role.TARGET and sync.type is SyncType.SWAP:
         return _with_slave(topology, sync, database)
     return _with_sync(topology, replace(sync, targets=(*sync.targets, database)))
+
+
+def with_lead(topology: Topology, herd: Herd) -> Topology:
+    """The topology with a herd as it is now, perhaps on another database: a master of its swaps stays one."""
+    former = topology.herds[herd.name].database
+    moved = replace(topology, herds={**topology.herds, herd.name: herd})
+    for sync in topology.syncs.values():
+        if sync.type is not SyncType.SWAP or sync.herd != herd.name:
+            continue
+        if former not in {member.name for member in moved.members(sync)}:
+            moved = _with_sync(moved, replace(sync, targets=(*sync.targets, former)))
+    return moved
 
 
 def without_node(topology: Topology, place: str, database: str) -> Topology:

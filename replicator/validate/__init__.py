@@ -54,8 +54,10 @@ def _needs(topology: Topology, name: str) -> set[tuple[object, ...]]:
     relations = {(relation,) for relation in (*herd.tables, *herd.sequences)}
     conflicts = {("strategy", sync.strategy), *sync.strategies, *(("counter", name) for name in sync.counters)}
     roles = {("slave", name) for name in topology.slaves(sync)}
-    numbers = {("numbers", sync.sequences, sync.sequence_step)} if sync.type is SyncType.SWAP else set()
-    others = {(sync.type,), (sync.copymethod,), ("lead", herd.database)}
+    swap = sync.type is SyncType.SWAP
+    # All masters of a swap are looked at alike, so that the lead can become another while the former is away.
+    numbers = {("numbers", sync.sequences, sync.sequence_step)} if swap else {("lead", herd.database)}
+    others = {(sync.type,), (sync.copymethod,)}
     return places | relations | conflicts | roles | numbers | others
 
 

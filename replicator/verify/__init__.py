@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 
-from replicator.differences import differences
+from replicator.differences import differences, lacking
 from replicator.errors import Interrupted, ReplicatorError
 from replicator.model import Install, Link, Sync, TableName, Topology
 from replicator.postgres import Connection, Connector, translate
-from replicator.relations import Relation, describe
+from replicator.relations import Relation, describe, restricted
 from replicator.signals import Stop
 from replicator.verify.compare import TableComparer, TableComparison, Verdict
 from replicator.verify.details import ColumnDifference, Difference, What
@@ -147,7 +147,9 @@ def _first_looks(
             incomparable.append(_failed(ends.link, table, problem, Verdict.DIFFERS))
             continue
         report(f"{ends.link}: comparing {table} ({number + 1} of {len(tables)})")
-        comparers.append(TableComparer(ends, ours[table], theirs[table], limit))
+        common = {column.name for column in ours[table].columns} & {column.name for column in theirs[table].columns}
+        sides = restricted(ours[table], common), restricted(theirs[table], common)
+        comparers.append(TableComparer(ends, *sides, limit, without=_without(ends.link, ours[table], theirs[table])))
         comparers[-1].look()
     return incomparable, comparers
 
@@ -210,8 +212,16 @@ def _incomparable(link: Link, table: TableName, ours: Relation | None, theirs: R
             return f"{table} does not exist on {database.name}"
     assert ours
     assert theirs
-    one, other = ({column.name for column in relation.columns} for relation in (ours, theirs))
-    return "; ".join(differences(ours, theirs, keyed=False)) if one != other else ""
+    apart = lacking(ours, theirs) + lacking(theirs, ours)
+    if apart and (not ours.key or set(apart) & set(ours.key)):
+        return "; ".join(differences(ours, theirs, keyed=False))
+    return ""
+
+
+def _without(link: Link, ours: Relation, theirs: Relation) -> str:
+    """What a comparison leaves out, as a clause: the columns that one side has alone."""
+    sides = ((link.source.name, lacking(ours, theirs)), (link.target.name, lacking(theirs, ours)))
+    return " and ".join(f"without {', '.join(names)}, which only {database} has" for database, names in sides if names)
 
 
 def _settle(

@@ -74,8 +74,9 @@ class TableComparer:
     behind, costs the same memory.
     """
 
-    def __init__(self, ends: Ends, ours: Relation, theirs: Relation, limit: int) -> None:
-        self._ends = ends
+    def __init__(self, ends: Ends, ours: Relation, theirs: Relation, limit: int, *, without: str = "") -> None:
+        """without: a clause on what the two are compared without; then they differ, whatever their rows are."""
+        self._ends, self._without = ends, without
         self._relations = ours, theirs
         self._limit = limit
         self._readings: tuple[Reading, Reading] | None = None
@@ -129,7 +130,7 @@ class TableComparer:
         """What is known. arrived: the link has brought over everything that an earlier look saw on its way."""
         found = self._found
         verdict = Verdict.EQUAL
-        if found.differences:
+        if found.differences or self._without:
             verdict = Verdict.DIFFERS
         elif found.in_flight and not arrived:
             verdict = Verdict.BEHIND
@@ -148,8 +149,15 @@ class TableComparer:
             listed=found.listed,
             behind=0 if arrived else found.in_flight,
             moving=found.in_flight if arrived else 0,
-            note=found.note if found.in_flight else "",
+            note="; ".join(filter(None, (self._compared, found.note if found.in_flight else ""))),
         )
+
+    @property
+    def _compared(self) -> str:
+        if not self._without:
+            return ""
+        equal = not self._found.differences and not self._found.in_flight
+        return f"{'equal' if equal else 'compared'} {self._without}"
 
 
 def _total(parts: Iterable[TableDigest]) -> TableDigest:

@@ -23,7 +23,7 @@ from psycopg import IsolationLevel, sql
 from replicator import columns, progress
 from replicator.capture import housekeeping
 from replicator.capture.needs import Kind
-from replicator.capture.read import unseen
+from replicator.capture.read import carried, unseen
 from replicator.capture.setup import Captured, logs
 from replicator.model import Install, Link, SyncType, TableName
 from replicator.postgres import Connection, fetch_one
@@ -103,8 +103,7 @@ class Direction:
         return sql.Identifier(self.link.install.schema, self.captured.log)
 
     def _mine(self) -> sql.Composed:
-        sent = "l.origin is null" if self.link.mutual else "l.onward"
-        return sql.SQL("{} and {}").format(self._unseen(), sql.SQL(sent))
+        return sql.SQL("{} and {}").format(self._unseen(), sql.SQL(carried(self.link)))
 
     def _unseen(self) -> sql.Composed:
         first = unseen("l.xid", self.since)

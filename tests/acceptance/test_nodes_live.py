@@ -144,3 +144,49 @@ def test_whoever_stops_watching_leaves_it_to_the_daemon(
         assert "The daemon goes on by itself" in said.read_text()
     await_equal(masters[0], third, 30)
     assert "m3 is in step" in world("add-node", "s", "m3").ok().out
+
+
+def test_slaves_follow_another_lead_while_theirs_is_away(
+    program: Program,
+    tmp_path: Path,
+    catalog_node: Node,
+    masters: list[Node],
+    third: Node,
+    slave: Node,
+    breakable: Server,
+) -> None:
+    world = World(program, tmp_path, catalog_node)
+    world.databases(*(node.database for node in (*masters, third, slave)))
+    third.execute("insert into t select i, 'v' from generate_series(1, %s) i", [MANY])
+    world.sync("s", "m3", "m1", "m2", type=SyncType.SWAP)
+    world("add-node", "s", "s1", "--role", "target", "--no-wait").ok()
+    world("start").ok()
+    await_equal(third, slave, 30)
+    will = "select count(*) from pgherd.progress where source = 'm3' and will <> '{}'"
+
+    def known() -> bool:
+        third.execute("update t set v = v where id = 1")
+        return bool(slave.value(will))
+
+    until(known, 20, "the slave could follow another", every=0.2)
+    masters[0].execute("update t set v = 'in time' where id = 1")
+    await_equal(masters[0], slave)
+    breakable.stop("immediate")
+    masters[0].execute("insert into t values (-1, 'while the lead is away')")
+
+    def waits() -> bool:
+        text = world("status").ok().out
+        assert "s1 gets no changes until m3 answers; `replicator update herd s_herd --db m" in text, text
+        return True
+
+    until(waits, 20, "status says for whom the slave waits", every=0.2)
+    link = world.links("s")["s1"]
+    assert link["waits_for"] == "m3" and link["since"]
+    world("update", "herd", "s_herd", "--db", "m1").ok()
+    await_equal(masters[0], slave, 30)
+    assert world.links("s")["s1"]["total"]["inserted"] <= 1, "it was not copied anew"
+    assert members(world) == {"m1", "m2", "m3", "s1"}
+    breakable.start()
+    third.execute("insert into t values (-2, 'the former lead is back')")
+    for node in (*masters, slave):
+        await_equal(third, node, 30)

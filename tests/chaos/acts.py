@@ -6,6 +6,7 @@ before has left. So the failpoints of an act stand in the order in which they ar
 
 from __future__ import annotations
 
+from replicator.failpoint import Name
 from tests.chaos.declared import FULL, PUSH, SWAP
 from tests.chaos.engine import PURGE
 from tests.chaos.scene import Act
@@ -17,9 +18,9 @@ ACTS = (
         (
             *("prepare.before-capture", "prepare.after-capture", "prepare.after-copy", "read.after-snapshot"),
             *("read.before-write", "lock.before-position", "lock.after-position", "apply.before-table"),
-            *("stage.before-fill", "stage.in-copy", "stage.after-fill", "lock.before-rows", "lock.after-rows"),
-            *("resolve.before-ledger", "resolve.after-ledger", "collide.after-ledger", "count.after-adding"),
-            *("apply.before-rows", "apply.after-rows", "apply.after-log", "save.before-tables"),
+            *("stage.before-fill", "stage.in-copy", "stage.after-fill", "lock.before-rows", "apply.before-look"),
+            *("lock.after-rows", "resolve.before-ledger", "resolve.after-ledger", "collide.after-ledger"),
+            *("count.after-adding", "apply.before-rows", "apply.after-rows", "apply.after-log", "save.before-tables"),
             *("save.before-position", "save.after-position", "commit.before-durable", "commit.after-durable"),
             *("commit.before", "commit.after"),
         ),
@@ -72,3 +73,13 @@ ACTS = (
         flowing=True,
     ),
 )
+
+STEPS: dict[str, tuple[Name, ...]] = {
+    "fill": ("fill.before-rows", "fill.after-rows", "fill.before-note", "fill.after-note"),
+    "share": ("share.before-change", "share.between-commits", "share.after-commits"),
+    "handover": ("handover.before-commit", "handover.after-commit"),
+    "leave": (
+        *("leave.before-step", "leave.after-step", "leave.before-release", "leave.after-release", "clean.after-node"),
+    ),
+}
+"""What is done once, to a small swap of its own each: `test_steps`. In the order in which it is met."""

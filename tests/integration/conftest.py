@@ -1,9 +1,10 @@
-"""Fixtures of tests that reach a host: an sshd of our own, and each way to get there."""
+"""Fixtures of several modules: an sshd of our own and each way to get to it, and a server on which the bell rings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,8 @@ from provision.transport.openssh import OpenSSH
 from provision.transport.ssh import SSH
 from tests.fixtures import sshd
 from tests.fixtures.missing import give_up
+from tests.fixtures.nodes import NodeFactory
+from tests.fixtures.servers import Server
 from tests.fixtures.sshd import Sshd
 
 
@@ -45,3 +48,18 @@ def transport(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     made = kinds[request.param]()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def without_two_phases(servers: Any) -> Iterator[Server]:
+    server: Server = servers.private(16, max_prepared_transactions="0")
+    yield server
+    servers.discard([server])
+
+
+@pytest.fixture
+def plain(without_two_phases: Server) -> Iterator[NodeFactory]:
+    """Databases of a server without two-phase commit."""
+    factory = NodeFactory(without_two_phases)
+    yield factory
+    factory.close()

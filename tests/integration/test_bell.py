@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,25 +14,9 @@ from replicator.model import Install, SyncType
 from replicator.syncrun import LinkRunner
 from tests.fixtures.lab import Build, rows
 from tests.fixtures.nodes import Node, NodeFactory, Pair
-from tests.fixtures.servers import Server
 from tests.fixtures.wait import until
 
 TABLE = "create table t (id int primary key, v text)"
-
-
-@pytest.fixture(scope="module")
-def without_two_phases(servers: Any) -> Iterator[Server]:
-    server: Server = servers.private(16, max_prepared_transactions="0")
-    yield server
-    servers.discard([server])
-
-
-@pytest.fixture
-def plain(without_two_phases: Server) -> Iterator[NodeFactory]:
-    """Databases of a server without two-phase commit."""
-    factory = NodeFactory(without_two_phases)
-    yield factory
-    factory.close()
 
 
 @contextmanager
@@ -48,9 +31,7 @@ def heard(connection: psycopg.Connection[Any], seconds: float = 0.0) -> int:
 
 
 def rings(runner: LinkRunner, seconds: float) -> bool:
-    ear = runner.ear()
-    assert ear is not None
-    return bool(select.select([ear], [], [], seconds)[0]) and runner.rang()
+    return until(runner.rang, seconds, "the bell rings", every=0.01)
 
 
 def settled(lab: Build, pair: Pair, type_: SyncType = SyncType.PUSHDELTA, **options: object) -> LinkRunner:

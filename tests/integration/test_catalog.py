@@ -339,11 +339,12 @@ def test_paused_is_stored(filled: Catalog):
 def test_kicks_wake_who_listens_and_are_finished_link_by_link(filled: Catalog, connector: Connector):
     with Catalog.open(connector, "daemon") as daemon:
         daemon.listen()
-        assert filled.kicks("push") == 0
+        assert filled.asked("push") == (filled.revision(), 0)
         assert daemon.wait(0) is False
         first, second = filled.kick("push"), filled.kick("push")
         assert daemon.wait(10) is True
-        assert daemon.kicks("push") == second > first
+        assert daemon.asked("push") == (filled.revision(), second)
+        assert second > first
         daemon.finish_kick("push", "master", "slave", second)
         daemon.finish_kick("push", "master", "slave", second, "too late to fail")
         assert [result.error for result in filled.kick_results(first)] == [None]
@@ -410,7 +411,7 @@ def test_runs_by_age_alone(filled: Catalog, catalog_node: Node):
     assert len(filled.runs("push", limit=1000)) == 50
 
 
-def test_heartbeats_tell_since_when(filled: Catalog):
+def test_states_tell_since_when(filled: Catalog):
     state = LinkState(sync="push", source="master", target="slave", state=State.RUNNING, detail="copying", pid=7)
     filled.report(state)
     (first,) = filled.states()
@@ -421,12 +422,11 @@ def test_heartbeats_tell_since_when(filled: Catalog):
     assert first.since == second.since < third.since
     assert first.at < second.at
     assert (second.detail, second.pid, second.state) == ("still copying", 7, State.RUNNING)
-    assert timedelta() <= third.age < timedelta(minutes=1)
     filled.clear_states("push")
     assert filled.states() == []
 
 
-def test_a_heartbeat_tells_which_topology_it_works_by(filled: Catalog):
+def test_a_state_tells_which_topology_it_works_by(filled: Catalog):
     state = LinkState(sync="push", source="master", target="slave", state=State.IDLE)
     filled.topology()
     filled.report(state)

@@ -10,7 +10,7 @@ from replicator import syncrun
 from replicator.change import Counts
 from replicator.errors import Interrupted, SourceReplaced
 from replicator.model import OneTimeCopy, SyncType
-from replicator.table_copy import ranges
+from replicator.table_copy import copy, ranges
 from tests.fixtures.lab import Build, rows
 from tests.fixtures.nodes import NodeFactory, Pair
 from tests.fixtures.wait import until
@@ -85,6 +85,16 @@ def test_goes_on_where_it_broke_off(nodes: Pair, lab: Build) -> None:
     again = lab(list(nodes))
     again.settle()
     assert rows(nodes.target) == rows(nodes.source)
+
+
+def test_the_largest_table_is_begun_first(nodes: Pair, lab: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy, "WORKERS", 1)
+    for node in nodes:
+        node.execute("create table small (id int primary key); create table large (id int primary key)")
+    nodes.source.execute("insert into small values (1); insert into large select generate_series(1, 5000)")
+    lab(list(nodes), SyncType.PUSHDELTA, ("small", "large")).settle()
+    written = [nodes.target.value(f"select min(xmin::text::bigint) from {name}") for name in ("large", "small")]
+    assert written == sorted(written)
 
 
 def test_writes_during_the_copy_are_replayed(nodes: Pair, lab: Build) -> None:

@@ -229,3 +229,26 @@ def test_one_way_a_sequence_stands_where_the_source_has_it(nodes: Pair, lab: Bui
     made.run()
     assert stand(nodes.target) == stand(nodes.source)
     assert [nodes.target.value(f"select nextval('{name}')") for name in names] == [2, 2, 96, 2]
+
+
+def test_a_sequence_that_comes_later_is_taken_in(node_factory: NodeFactory, lab: Build) -> None:
+    nodes = masters(node_factory, 2)
+    made = lab(nodes, SyncType.SWAP, TABLES)
+    made.settle()
+    for node in nodes:
+        node.execute(
+            "create sequence later; alter table w alter column id set default nextval('later');"
+            " alter table u add column number bigserial"
+        )
+    for runner in made.sync():
+        assert runner.pending(), "it is noticed, also while nothing is written"
+    made.run()
+    for node in nodes:
+        for _ in range(5):
+            node.execute("insert into w (made) values ('x'); insert into u (made) values ('x')")
+        steps = "select increment_by from pg_sequences where sequencename in ('later', 'u_number_seq')"
+        assert node.execute(steps) == [(16,), (16,)]
+    made.settle()
+    assert rows(nodes[0], "w") == rows(nodes[1], "w")
+    assert nodes[0].value("select count(distinct number) from u") == 10
+    assert not conflicts(made)

@@ -578,3 +578,20 @@ def test_the_purge_is_kept_out_only_while_the_snapshots_are_taken(nodes: Pair, p
         assert connection.execute("select pg_try_advisory_lock(%s)", [key]).fetchone() == (True,)
         with nodes.target.connect() as other:
             assert progress.read(other, INSTALL, "test", "source") is not None
+
+
+def test_a_table_that_is_narrower_on_one_side_is_compared_by_what_both_have(nodes: Pair, plain: Connector) -> None:
+    for node in nodes:
+        node.execute("create table t (id int primary key, v text)")
+    nodes.source.execute("insert into t values (1, 'a'), (2, 'b')")
+    declared = topology(nodes, names("t"))
+    with linked(declared, plain):
+        nodes.source.execute("alter table t add c int default 7")
+        found = only(compare(declared, plain))
+        assert (found.verdict, found.differences) == (Verdict.DIFFERS, 0)
+        assert found.note == "equal without c, which only source has"
+        nodes.target.execute("alter table t add d int")
+        quietly(nodes.target, "update t set v = 'x' where id = 2")
+        found = only(compare(declared, plain))
+    assert found.differences == 1 and found.listed[0].columns[0].column == "v"
+    assert found.note == "compared without c, which only source has and without d, which only target has"

@@ -51,6 +51,10 @@ KNOWN_TO_NEED = {
         Rules(reread=False),
         [("latest", 1), ("order", 9), ("random", 14), ("source", 6)],
     ),
+    "looking once it is written ahead": (
+        Rules(look=False),
+        [("latest", 4), ("order", 2), ("random", 4), ("source", 3)],
+    ),
     "two generations": (
         Rules(generations=False),
         [("latest", 1560), ("order", 1085), ("random", 320), ("source", 827)],

@@ -32,6 +32,7 @@ class Rules:
 
     floor: bool = True  # a node's clock is never behind what it has applied or purged
     reread: bool = True  # versions are compared once the rows are locked
+    look: bool = True  # what was written ahead stays only if a look afterwards finds no rival
     early: bool = True  # what is counted on a row waits where the row is yet to come
     own_part: bool = True  # a row's maker sends what it has counted itself, and no more
     generations: bool = True  # versions stay for two generations
@@ -109,7 +110,7 @@ class Decision:
 class Batch:
     """A batch on its way, by how far it is: read, then decided (its keys are locked on the target).
 
-    knows: the source's positions when it was read.
+    knows: the source's positions when it was read. to_judge: it was written ahead, and taken back.
     """
 
     snapshot: Snapshot
@@ -118,6 +119,7 @@ class Batch:
     staged: list[Staged]
     decided: list[Decision] | None = None
     locked: bool = False
+    to_judge: bool = False
     xid: int = 0
 
 
@@ -400,7 +402,7 @@ class World:
         staged.early = self.rules.early and conflict.early(makings, had)  # type: ignore[arg-type]
 
     def lock(self, source: int, target: int) -> None:
-        """Lock the batch's rows on the target, and decide."""
+        """Write ahead, or lock the batch's rows on the target and decide; what is taken back is locked next time."""
         pair = source, target
         batch, there = self.batches.get(pair), self.nodes[target]
         if batch is None or batch.locked or pair in self.cut:
@@ -409,10 +411,40 @@ class World:
             return
         for staged in batch.staged:
             there.locks[staged.key] = batch
+        if self.rules.reread and not batch.to_judge and all(map(self._may_go_ahead, batch.staged)):
+            if not all(self._stays(pair, batch, there, staged) for staged in batch.staged):
+                batch.to_judge = True
+                self._unlock(there, batch)
+                return
+            batch.decided = [self._taken(staged) for staged in batch.staged]
         batch.locked = True
         batch.xid = there.begin()
-        if self.rules.reread:
+        if self.rules.reread and batch.decided is None:
             self._decide(pair)
+
+    @staticmethod
+    def _may_go_ahead(staged: Staged) -> bool:
+        """As `apply.ahead`: all but what has to do with counters."""
+        return staged.version is not None and not staged.add and staged.key < MADE
+
+    def _stays(self, pair: tuple[int, int], batch: Batch, there: Node, staged: Staged) -> bool:
+        """Whether what was written ahead may stay: there was what it takes, and no version here is unknown to it."""
+        here = there.table.get(staged.key) is not None
+        if here == (staged.row is not None and staged.op == "I"):
+            return False
+        assert staged.version is not None
+        for row in there.log.get(staged.key, ()) if self.rules.look else ():
+            version = Version(row.at, row.origin or there.id)
+            known = self._known(pair, batch, there, staged, row, version)
+            if row.op != "+" and conflict.standing(staged.version, known) is not Standing.NEWER:
+                return False
+        assert not self.rules.look or self._judge(pair, batch, there, staged) == self._taken(staged)
+        return True
+
+    @staticmethod
+    def _taken(staged: Staged) -> Decision:
+        assert staged.version is not None
+        return Decision(staged, Outcome.TAKE, staged.version.at, staged.author)
 
     def _decide(self, pair: tuple[int, int]) -> None:
         batch, there = self.batches[pair], self.nodes[pair[1]]
@@ -426,7 +458,7 @@ class World:
             known = self._known(pair, batch, there, staged, *newest)
         match conflict.standing(staged.version, known):
             case Standing.NEWER:
-                return Decision(staged, Outcome.TAKE, staged.version.at, staged.author)
+                return self._taken(staged)
             case Standing.OLDER:
                 return Decision(staged, Outcome.KEEP)
         assert newest is not None
@@ -549,8 +581,12 @@ class World:
 
     def _forget(self, pair: tuple[int, int]) -> None:
         batch, there = self.batches.pop(pair), self.nodes[pair[1]]
-        there.locks = {key: owner for key, owner in there.locks.items() if owner is not batch}
+        self._unlock(there, batch)
         there.active.discard(batch.xid)
+
+    @staticmethod
+    def _unlock(there: Node, batch: Batch) -> None:
+        there.locks = {key: owner for key, owner in there.locks.items() if owner is not batch}
 
     def run(self, source: int, target: int) -> bool:
         """All steps of a batch at once, or those that are left; whether there may be more to do."""
@@ -558,6 +594,7 @@ class World:
         under_way = pair in self.batches
         self.read(source, target)
         self.lock(source, target)
+        self.lock(source, target)  # what was taken back
         self.land(source, target)
         return under_way or pair in self.batches or self.nodes[target].seq != before
 

@@ -17,7 +17,7 @@ from replicator.errors import ReplicatorError
 from replicator.journal import Answer, News
 from replicator.model import Database, Herd, Install, OneTimeCopy, Sync, SyncType, TableName, Topology
 from replicator.postgres import Connector
-from replicator.signals import Stop
+from replicator.signals import Alarm, Stop
 from tests.fixtures.wait import until
 
 
@@ -33,14 +33,11 @@ class IdleRunner:
     def prepare(self) -> RunResult:
         return RunResult()
 
-    def arm(self) -> bool:
-        return False
+    def arm(self) -> float:
+        return 0.0
 
     def rang(self) -> bool:
         return False
-
-    def ear(self) -> None:
-        return None
 
     def pending(self) -> bool:
         if self.deaf:
@@ -72,10 +69,11 @@ def declared(**changes: Any) -> Topology:
 def fleet() -> Iterator[Fleet]:
     IdleRunner.deaf = False
     IdleRunner.released.clear()
-    made = Fleet(Connector(Config()), IdleRunner)
+    made = Fleet(Connector(Config()), IdleRunner, Alarm(), Stop())
     yield made
     IdleRunner.released.set()
     assert made.wind_down("the test is over")
+    made.news.close()
 
 
 def by_target(fleet: Fleet) -> dict[str, object]:

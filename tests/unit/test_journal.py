@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Iterator
 from datetime import timedelta
+
+import pytest
 
 from replicator.change import Counts, RunResult
 from replicator.journal import KICKS_KEPT, Answer, Bad, Good, Journal, News, now
+from replicator.signals import Alarm
 
 
 def good(inserted: int, *copied: str, seconds: float = 1.0) -> News:
@@ -15,20 +20,30 @@ def good(inserted: int, *copied: str, seconds: float = 1.0) -> News:
     return News(good=Good(result, end - timedelta(seconds=seconds), end))
 
 
+@pytest.fixture
+def alarm() -> Iterator[Alarm]:
+    made = Alarm()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def journal(alarm: Alarm) -> Journal:
+    return Journal(alarm)
+
+
 def test_nothing_is_false() -> None:
     assert not News()
     assert good(0)
 
 
-def test_taking_empties_it() -> None:
-    journal = Journal()
+def test_taking_empties_it(journal: Journal) -> None:
     journal.add(good(1))
     assert journal.take().good
     assert not journal.take()
 
 
-def test_runs_are_summed_up_until_they_are_taken() -> None:
-    journal = Journal()
+def test_runs_are_summed_up_until_they_are_taken(journal: Journal) -> None:
     first, last = good(3, "a", "b", seconds=10), good(4, "b")
     journal.add(first)
     journal.add(last)
@@ -39,8 +54,7 @@ def test_runs_are_summed_up_until_they_are_taken() -> None:
     assert (total.started, total.finished) == (first.good.started, last.good.finished)
 
 
-def test_what_could_not_be_stored_comes_before_what_happened_since() -> None:
-    journal = Journal()
+def test_what_could_not_be_stored_comes_before_what_happened_since(journal: Journal) -> None:
     journal.add(News(bad=Bad("old", now(), now()), answers=(Answer(1),)))
     taken = journal.take()
     journal.add(News(bad=Bad("new", now(), now()), answers=(Answer(2),)))
@@ -50,8 +64,7 @@ def test_what_could_not_be_stored_comes_before_what_happened_since() -> None:
     assert [answer.kick for answer in news.answers] == [1, 2]
 
 
-def test_a_long_outage_of_the_catalog_takes_no_more_memory_than_a_short_one() -> None:
-    journal = Journal()
+def test_a_long_outage_of_the_catalog_takes_no_more_memory_than_a_short_one(journal: Journal) -> None:
     for number in range(5000):
         journal.add(good(1, f"table{number % 7}"))
         journal.add(News(answers=(Answer(number),)))
@@ -62,8 +75,7 @@ def test_a_long_outage_of_the_catalog_takes_no_more_memory_than_a_short_one() ->
     assert sys.getsizeof(news.good.result.copied) < 1000
 
 
-def test_a_state_keeps_its_beginning_while_it_lasts() -> None:
-    journal = Journal()
+def test_a_state_keeps_its_beginning_while_it_lasts(journal: Journal) -> None:
     journal.stand("retrying", "one")
     since = journal.standing.since
     journal.stand("retrying", "two")
@@ -72,3 +84,11 @@ def test_a_state_keeps_its_beginning_while_it_lasts() -> None:
     journal.stand("idle")
     assert (journal.standing.state, journal.standing.detail) == ("idle", "")
     assert journal.standing.since >= since
+
+
+def test_whatever_is_new_wakes_who_takes_it(journal: Journal, alarm: Alarm) -> None:
+    for happens in (lambda: journal.stand("idle"), lambda: journal.detail("x"), lambda: journal.add(good(1))):
+        happens()
+        began = time.monotonic()
+        alarm.wait(30)
+        assert time.monotonic() - began < 15

@@ -9,7 +9,7 @@ import pytest
 from replicator.errors import InvalidTopology, NotFound, UsageError
 from replicator.model import Database, DbGroup, Herd, Install, Role, Sync, SyncType, TableName, Topology
 from replicator.topology.leaving import departing, refuse_role_changes
-from replicator.topology.members import with_node, without_node
+from replicator.topology.members import with_lead, with_node, without_node
 from replicator.validate import contradictions
 
 T = TableName("public", "t")
@@ -131,3 +131,15 @@ def test_only_masters_that_leave_a_swap_that_goes_on_are_asked_for() -> None:
     assert asked(without_node(before, "s", "a")) == ["a>b", "a>d"]
     assert asked(replace(before, syncs={})) == []
     assert asked(before) == []
+
+
+def test_a_lead_that_gives_way_to_another_stays_a_master() -> None:
+    listed = with_node(topology("b"), "s", "c", Role.TARGET)
+    moved = with_lead(listed, replace(listed.herds["h"], database="b"))
+    assert (names(moved), slaves(moved)) == (["b", "c", "a"], ("c",))
+    assert [link.source.name for link in moved.links(Install(), moved.syncs["s"]) if link.led] == ["b"]
+    grouped = topology("g", groups=(GROUP,))
+    assert with_lead(grouped, replace(grouped.herds["h"], database="b")).syncs == grouped.syncs
+    push = topology("b", "c", type=SyncType.PUSHDELTA)
+    assert with_lead(push, replace(push.herds["h"], database="b")).syncs == push.syncs
+    assert contradictions(moved) == []

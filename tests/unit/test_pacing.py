@@ -210,7 +210,7 @@ def test_a_kick_outlives_a_short_contention(error: ReplicatorError) -> None:
 
 def test_an_armed_link_rests_long_and_runs_when_the_bell_rings() -> None:
     clock = Clock().ready()
-    clock.pace.looked(False, clock.now, armed=True)
-    assert clock.rest == pacing.ARMED
+    clock.pace.looked(False, clock.now, rest=7.0)
+    assert clock.rest == 7.0
     clock.pace.rang(clock.now)
     assert clock.step is Step.RUN

@@ -29,10 +29,8 @@ def link(target: str = "b", *, active: bool = True, **fields: Any) -> Link:
     return Link(install=Install(), sync=sync, source=a, target=b, lead="a", tables=(TableName("public", "t"),))
 
 
-def heard(state: State = State.IDLE, age: float = 0.5, detail: str = "") -> LinkState:
-    return LinkState(
-        sync="s", source="a", target="b", state=state, detail=detail, pid=7, since=NOW, age=timedelta(seconds=age)
-    )
+def heard(state: State = State.IDLE, detail: str = "") -> LinkState:
+    return LinkState(sync="s", source="a", target="b", state=state, detail=detail, pid=7, since=NOW)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +38,8 @@ def heard(state: State = State.IDLE, age: float = 0.5, detail: str = "") -> Link
     [
         (link(), heard(), WELL, "idle"),
         (link(), heard(State.RETRYING), WELL, "retrying"),
-        (link(), heard(age=6), WELL, "not responding"),
+        (link(), heard(), replace(WELL, silence=timedelta(seconds=4)), "idle"),
+        (link(), heard(), replace(WELL, silence=timedelta(seconds=6)), "not responding"),
         (link(), None, WELL, "starting"),
         (link(), heard(State.STOPPED), WELL, "starting"),
         (link(), heard(), Alive(daemon=True, connected=True, controller=False), "starting"),

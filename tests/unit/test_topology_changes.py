@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from replicator.errors import InvalidTopology
-from replicator.model import Database, DbGroup, Herd, Sync, SyncType, TableName, Topology
+from replicator.model import Database, DbGroup, Herd, Role, Sync, SyncType, TableName, Topology
 from replicator.topology import Kind, captured, changes, users
 from replicator.topology.changes import changed, leftovers
 
@@ -211,3 +211,16 @@ def test_users_are_named():
     assert users(ALL, "dbgroup", "copies") == ["sync copy"]
     assert users(ALL, "herd", "alpha") == ["sync push"]
     assert users(ALL, "sync", "push") == []
+
+
+def test_a_slave_of_a_swap_keeps_what_it_has_of_a_lead_that_stays_a_master():
+    group = DbGroup(name="masters", members=("master", "master2", "slave"), roles={"slave": Role.TARGET})
+    swap = replace(SWAP, targets=("masters",))
+    before = topology(MASTER, SLAVE, MASTER2, group, GAMMA, swap)
+    after = topology(MASTER, SLAVE, MASTER2, group, replace(GAMMA, database="master"), swap)
+    assert leftovers(before, after) == []
+    fewer = topology(MASTER, SLAVE, MASTER2, replace(group, members=("master", "master2")), GAMMA, swap)
+    assert {(one.database.name, one.source) for one in leftovers(before, fewer)} == {
+        ("slave", "master"),
+        ("slave", "master2"),
+    }

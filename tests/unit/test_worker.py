@@ -14,7 +14,7 @@ from replicator.errors import HookFailed, HookStops, Interrupted, Refused, Repli
 from replicator.journal import News
 from replicator.model import Database, Install, Link, Sync, SyncType, TableName, Topology
 from replicator.postgres import Connector
-from replicator.signals import Stop
+from replicator.signals import Alarm, Stop
 from replicator.worker import Report, Worker
 from tests.fixtures.wait import until
 
@@ -47,11 +47,8 @@ class FakeRunner:
     def pending(self) -> bool:
         return self.work > 0
 
-    def arm(self) -> bool:
-        return False
-
-    def ear(self) -> int | None:
-        return None
+    def arm(self) -> float:
+        return 0.0
 
     def rang(self) -> bool:
         return False
@@ -91,15 +88,22 @@ def runner() -> FakeRunner:
 
 
 @pytest.fixture
-def start(runner: FakeRunner) -> Iterator[Start]:
+def process() -> Stop:
+    """The stop of the process that the link belongs to."""
+    return Stop()
+
+
+@pytest.fixture
+def start(runner: FakeRunner, process: Stop) -> Iterator[Start]:
     workers: list[Worker] = []
+    news = Alarm()
 
     def make(_link: Link, _topology: Topology, _connector: Connector, stop: Stop, report: Report) -> FakeRunner:
         runner.stop, runner.report = stop, report
         return runner
 
     def begin(**fields: object) -> Worker:
-        workers.append(Worker(link(**fields), Topology(), Connector(Config()), make))
+        workers.append(Worker(link(**fields), Topology(), Connector(Config()), make, news=news, process=process))
         workers[-1].start()
         return workers[-1]
 
@@ -107,6 +111,7 @@ def start(runner: FakeRunner) -> Iterator[Start]:
     for worker in workers:
         worker.halt("the test is over")
         assert worker.join(5)
+    news.close()
 
 
 def state(worker: Worker, wanted: str) -> None:
@@ -233,9 +238,12 @@ def test_a_halt_interrupts_the_longest_wait(start: Start, runner: FakeRunner) ->
 
 
 @pytest.mark.parametrize("defect", [ZeroDivisionError("oops"), Interrupted("nobody asked for it")])
-def test_a_defect_ends_the_thread_and_is_told(start: Start, runner: FakeRunner, defect: BaseException) -> None:
+def test_a_defect_ends_the_thread_and_the_process(
+    start: Start, runner: FakeRunner, process: Stop, defect: BaseException
+) -> None:
     runner.work, runner.run_error = 1, defect
     worker = start()
+    assert process.wait(5)
     assert worker.join(5)
     assert worker.crash is defect
     told = worker.journal.take()

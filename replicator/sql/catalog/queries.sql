@@ -121,8 +121,8 @@ insert into catalog.kick (sync) select name from catalog.sync where name = %(syn
 -- forget_old_kicks --
 delete from catalog.kick where sync = %(sync)s and asked_at < now() - interval '1 day' and id <> %(id)s
 
--- latest_kick --
-select coalesce(max(id), 0) from catalog.kick where sync = %(sync)s
+-- asked --
+select i.revision, (select coalesce(max(k.id), 0) from catalog.kick k where k.sync = {sync}) from catalog.install i
 
 -- finish_kick --
 insert into catalog.kick_result (kick, source, target, error)
@@ -202,7 +202,7 @@ on conflict (sync, source, target) do update set
     since = case when l.state = excluded.state then l.since else excluded.since end, at = excluded.at
 
 -- states --
-select sync, source, target, state, detail, pid, revision, since, at, clock_timestamp() - at as age
+select sync, source, target, state, detail, pid, revision, since, at
 from catalog.link_state order by sync, source, target
 
 -- clear_states --
@@ -228,13 +228,13 @@ select pg_try_advisory_lock(%(key)s)
 -- unlock --
 select pg_advisory_unlock(%(key)s)
 
--- locked --
+-- silence --
 -- A bigint advisory lock shows its key's halves as classid and objid, with objsubid 1.
-select exists (
-    select from pg_locks l join pg_database d on d.oid = l.database
-    where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 and l.granted
-      and l.classid::bigint = (%(key)s::bigint >> 32) & 4294967295
-      and l.objid::bigint = %(key)s::bigint & 4294967295)
+select coalesce(clock_timestamp() - a.query_start, interval '0')
+from pg_locks l join pg_database d on d.oid = l.database left join pg_stat_activity a on a.pid = l.pid
+where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+  and l.classid::bigint = (%(key)s::bigint >> 32) & 4294967295
+  and l.objid::bigint = %(key)s::bigint & 4294967295
 
 -- bucardo_settings --
 select setting, value from catalog.bucardo_config order by setting
@@ -270,7 +270,8 @@ select noun, name, key, value from catalog.habit order by noun, name, key
 delete from catalog.habit where noun = %(noun)s and name = %(name)s
 
 -- touch_revision --
-update catalog.install set revision = revision + 1
+with touched as (update catalog.install set revision = revision + 1 returning revision)
+select pg_notify('pgherd_catalog', 'revision') from touched
 
 -- last_run --
 select coalesce(max(id), 0) from catalog.run

@@ -39,7 +39,8 @@ create sequence {schema}.seq as bigint cache 1;
 -- the log holds by how much they changed.
 -- purged: rows of transactions below this id are gone; a position that lies before it belongs to a target that came back
 -- from the past, and has missed changes too. settled: below this id nobody needs rows, as far as the purge has found;
--- settled_on: the server and database in which that is so.
+-- settled_on: the server and database in which that is so. whole_from: what was made of the table after this transaction
+-- (its log was begun, or the table was filled from another master) is all in the log.
 create table {schema}.captured (
     schema_name text not null,
     table_name  text not null,
@@ -55,6 +56,7 @@ create table {schema}.captured (
     counters    text[] not null default '{{}}',
     settled     bigint not null default 0,
     settled_on  text not null default '',
+    whole_from  bigint not null default txid_current(),
     primary key (schema_name, table_name, kind)
 );
 
@@ -82,6 +84,7 @@ create table {schema}.progress (
     database   oid not null,
     updated_at timestamptz not null default clock_timestamp(),
     knows      jsonb not null default '{{}}',
+    will       jsonb,
     primary key (sync, source)
 );
 
@@ -175,4 +178,4 @@ begin
 end
 $$;
 
-insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 6);
+insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 7);
