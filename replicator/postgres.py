@@ -271,6 +271,14 @@ def expect_few_rows(connection: Connection, *, few: bool = True) -> None:
     connection.execute(query, ["off" if few else "on"], prepare=True)
 
 
+@contextmanager
+def by_index(connection: Connection) -> Iterator[None]:
+    """Have tables joined by index inside, in a transaction; afterwards as the planner thinks best."""
+    expect_few_rows(connection)
+    yield
+    expect_few_rows(connection, few=False)
+
+
 def expect_many_rows(connection: Connection) -> None:
     """Give this session the memory to sort, hash and stage a large batch, where the server's settings give it less.
 

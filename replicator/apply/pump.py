@@ -7,9 +7,9 @@ used again and again. What the bytes are, and where they go, the callers know: `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Generator
 from io import BytesIO
-from typing import LiteralString
 
 import psycopg
 from psycopg import errors, generators, sql
@@ -24,6 +24,12 @@ from replicator.postgres import Connection
 CHUNK = 128 * 1024
 """Bytes that are written at once: the most that psycopg hands to libpq in one piece."""
 
+FIRST, MOST = 2**20, 2**24
+"""Bytes of the first portion, small so that the target begins early, and of any; they double in between."""
+
+HEADER, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
+"""What COPY's binary form begins and ends with."""
+
 Moved = Callable[[int], None]
 """Called with the number of bytes just moved; may raise to stop."""
 
@@ -35,25 +41,57 @@ def pump(
 
     Raises the driver's errors of either side, as they are.
     """
-    form: LiteralString = " (format binary)" if binary else ""
-    out_of = sql.SQL("copy ({}) to stdout{}").format(query, sql.SQL(form))
-    copy_in = sql.SQL("copy {} from stdin{}").format(into, sql.SQL(form))
+    out_of, copy_in = _statements(query, into, binary=binary)
     with target.cursor() as writer:
         with source.cursor() as reader, writer.copy(copy_in) as sink, reader.copy(out_of):
             forward(source, sink, moved)
         return writer.rowcount
 
 
-def forward(source: Connection, sink: psycopg.Copy, moved: Moved) -> None:
-    """Move what is left of a COPY that the source is sending. Raises its error, as the driver has it."""
-    buffer = BytesIO()
-    size = CHUNK
-    while size >= CHUNK:
+def portions(
+    source: Connection, query: sql.Composed, target: Connection, into: sql.Composed, *, binary: bool, moved: Moved
+) -> Generator[tuple[int, bool], None, None]:
+    """As `pump`, but a portion of the rows at a time: how many they were, and whether there are more.
+
+    The target is free for other statements in between. The source goes on meanwhile: what it sends waits in the
+    connection's buffers, so that both ends work at once. To be closed; the source's query is cancelled then.
+    """
+    out_of, copy_in = _statements(query, into, binary=binary)
+    with source.cursor() as reader, reader.copy(out_of):
+        most, more, begun = FIRST, True, False
+        while more:
+            with target.cursor() as writer:
+                with writer.copy(copy_in) as sink:
+                    if binary and begun:
+                        sink.write(HEADER)
+                    more = forward(source, sink, moved, most)
+                    if binary and more:
+                        sink.write(TRAILER)
+                yield writer.rowcount, more
+            most, begun = min(2 * most, MOST), True
+
+
+def _statements(query: sql.Composed, into: sql.Composed, *, binary: bool) -> tuple[sql.Composed, sql.Composed]:
+    form = sql.SQL(" (format binary)" if binary else "")
+    return sql.SQL("copy ({}) to stdout{}").format(query, form), sql.SQL("copy {} from stdin{}").format(into, form)
+
+
+def forward(source: Connection, sink: psycopg.Copy, moved: Moved, most: float = math.inf) -> bool:
+    """Move what is left of a COPY that the source is sending, or a little more than `most` bytes of it.
+
+    Returns whether there may be more. Raises the source's error, as the driver has it.
+    """
+    buffer, total = BytesIO(), 0
+    while total < most:
         size = source.wait(_fill(source.pgconn, buffer))
         with buffer.getbuffer()[:size] as rows:
             sink.write(rows)
         moved(size)
-    failpoint("stage.in-copy")
+        total += size
+        if size < CHUNK:
+            failpoint("stage.in-copy")
+            return False
+    return True
 
 
 def _fill(source: PGconn, buffer: BytesIO) -> PQGen[int]:

@@ -9,14 +9,15 @@ refuse can be staged, and so be found and set aside. What is done with staged ro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 
 from psycopg import sql
 
 from replicator.apply import parcel
-from replicator.apply.pump import Moved, pump
+from replicator.apply.pump import Moved, portions, pump
 from replicator.capture.read import MEETING
 from replicator.failpoint import failpoint
 from replicator.postgres import Connection
@@ -190,13 +191,25 @@ class Stage:
 
         binary: whether the source's side of the table allows it.
         """
-        into = self.into
-        rows = pump(source, query, target, into, binary=binary and self.relation.binary and not self.text, moved=moved)
+        binary = binary and self.relation.binary and not self.text
+        rows = pump(source, query, target, self.into, binary=binary, moved=moved)
         if rows > 1000:
             # How many there are is what matters; statistics of values that are only written cost more than they give.
             looked_at = [self.column(name) for name in self.relation.key] or [sql.Identifier("gone")]
             target.execute(sql.SQL("analyze {} ({})").format(self.table, sql.SQL(", ").join(looked_at)))
         return rows
+
+    def portions(
+        self, source: Connection, query: sql.Composed, target: Connection, moved: Moved, *, binary: bool
+    ) -> Generator[int, None, None]:
+        """As `fill`, but with a portion of the rows at a time (`pump.portions`): how many they are. To be closed."""
+        binary = binary and self.relation.binary and not self.text
+        with closing(portions(source, query, target, self.into, binary=binary, moved=moved)) as found:
+            for rows, more in found:
+                failpoint("stage.after-fill")
+                yield rows
+                if more:
+                    target.execute(sql.SQL("truncate {}").format(self.table))
 
     @property
     def into(self) -> sql.Composed:

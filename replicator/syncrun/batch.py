@@ -289,6 +289,8 @@ class Batch:
             # Care deletes rows and inserts them again: what only the target has in them would be gone.
             raise TableRefused(pair.name, "rows were refused while it has columns on the target only")
         deleted = self._empty(pair) if delta.truncated else 0
+        if self._large(pair) and not waiting:
+            return _known(self._write_portions(pair, delta, staging) + Counts(deleted=deleted))
         retry = waiting.retry if waiting else ()
         stage, holds = staging.stage(pair, delta, retry)
         held = park.hold_back(target, self._link, stage, retry) if waiting and not delta.truncated else 0
@@ -303,6 +305,21 @@ class Batch:
         if retry:
             park.forget_retried(target, self._link, pair.name, retry)
         return cache(lambda: counts() + Counts(deleted=deleted, parked=held))
+
+    def _large(self, pair: Pair) -> bool:
+        """Whether rows are written a portion at a time; a master's, and those with care, are looked at together."""
+        stage = Stage(pair.target)
+        return bool(pair.source.key) and not (self._few or self._careful or self._job.swap or stage.replaces)
+
+    def _write_portions(self, pair: Pair, delta: Delta, staging: Staging) -> Counts:
+        """Write a portion of a table's changes while the source gets the next ones ready."""
+        counts, truncated = Counts(), delta.truncated
+        with staging.portions(pair, delta) as portions:
+            for stage in portions:
+                counts += write.write(self._ready.target, self._link, stage)()
+                onward.note_stage(self._ready.target, self._link, stage, truncated=truncated)
+                truncated = False
+        return counts
 
     def _write_on_master(self, pair: Pair, stage: Stage) -> Counts:
         return swap.write_resolved(self._arrival(pair, stage), careful=self._careful)

@@ -5,12 +5,13 @@ What is read is `capture.read`'s, how it gets over `apply.stage`'s and `apply.pa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import psycopg
 
+from replicator import postgres
 from replicator.apply import parcel
 from replicator.apply.stage import ANYTHING, Holds, Stage
 from replicator.capture import Delta
@@ -49,11 +50,29 @@ class Staging:
             # A value that the target's types cannot even hold: staged as text it can be found and set aside.
             return self._fill(pair, delta, replace(stage, text=True), retry)
 
-    def _fill(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str]) -> tuple[Stage, Holds]:
+    @contextmanager
+    def portions(self, pair: Pair, delta: Delta) -> Iterator[Iterator[Stage]]:
+        """A large table's changes, staged a portion at a time; both ends find rows by their keys, in their order."""
+        source, target, stage = self.ready.source, self.ready.target, Stage(pair.target)
+        self.writing.leave()
+        self._make(stage)
+        failpoint("stage.before-fill")
+        query, binary = source.rows(delta, stage.names), pair.source.binary
+        with (
+            postgres.by_index(source.connection),
+            postgres.by_index(target),
+            closing(stage.portions(source.connection, query, target, self.job.moved, binary=binary)) as portions,
+        ):
+            yield (stage for _ in portions)
+
+    def _make(self, stage: Stage) -> None:
         if stage.local_name not in self.ready.stages | self.created:
             stage.create(self.ready.target)
             if not self.careful:  # with care, a savepoint may take it back
                 self.created.add(stage.local_name)
+
+    def _fill(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str]) -> tuple[Stage, Holds]:
+        self._make(stage)
         source, target, moved = self.ready.source, self.ready.target, self.job.moved
         failpoint("stage.before-fill")
         query = source.rows(delta, stage.names, retry, text=stage.text)
