@@ -193,11 +193,15 @@ class Stage:
         """
         binary = binary and self.relation.binary and not self.text
         rows = pump(source, query, target, self.into, binary=binary, moved=moved)
+        self._count(target, rows)
+        return rows
+
+    def _count(self, target: Connection, rows: int) -> None:
+        """Let the planner know what is staged, if it is much."""
         if rows > 1000:
             # How many there are is what matters; statistics of values that are only written cost more than they give.
             looked_at = [self.column(name) for name in self.relation.key] or [sql.Identifier("gone")]
             target.execute(sql.SQL("analyze {} ({})").format(self.table, sql.SQL(", ").join(looked_at)))
-        return rows
 
     def portions(
         self, source: Connection, query: sql.Composed, target: Connection, moved: Moved, *, binary: bool
@@ -206,6 +210,8 @@ class Stage:
         binary = binary and self.relation.binary and not self.text
         with closing(portions(source, query, target, self.into, binary=binary, moved=moved)) as found:
             for rows, more in found:
+                if self.versioned:  # else rows are found by index, however many they are
+                    self._count(target, rows)
                 failpoint("stage.after-fill")
                 yield rows
                 if more:

@@ -307,15 +307,20 @@ class Batch:
         return cache(lambda: counts() + Counts(deleted=deleted, parked=held))
 
     def _large(self, pair: Pair) -> bool:
-        """Whether rows are written a portion at a time; a master's, and those with care, are looked at together."""
-        stage = Stage(pair.target)
-        return bool(pair.source.key) and not (self._few or self._careful or self._job.swap or stage.replaces)
+        """Whether a table is written a portion at a time: nothing is to be looked at that may be in another one."""
+        if self._few or self._careful or not pair.source.key or Stage(pair.target).replaces:
+            return False
+        # Between masters the table may have to be locked, which where applications stand in the way comes first.
+        return not self._job.swap or not (pair.captured.counters or pair.name in self._ready.blocked)
 
     def _write_portions(self, pair: Pair, delta: Delta, staging: Staging) -> Counts:
         """Write a portion of a table's changes while the source gets the next ones ready."""
         counts, truncated = Counts(), delta.truncated
         with staging.portions(pair, delta) as portions:
             for stage in portions:
+                if self._job.swap:
+                    counts += self._write_on_master(pair, stage)
+                    continue
                 counts += write.write(self._ready.target, self._link, stage)()
                 onward.note_stage(self._ready.target, self._link, stage, truncated=truncated)
                 truncated = False

@@ -6,7 +6,7 @@ What is read is `capture.read`'s, how it gets over `apply.stage`'s and `apply.pa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import psycopg
@@ -52,17 +52,18 @@ class Staging:
 
     @contextmanager
     def portions(self, pair: Pair, delta: Delta) -> Iterator[Iterator[Stage]]:
-        """A large table's changes, staged a portion at a time; both ends find rows by their keys, in their order."""
-        source, target, stage = self.ready.source, self.ready.target, Stage(pair.target)
+        """A large table's changes, staged a portion at a time in the order of their keys."""
+        source, target = self.ready.source, self.ready.target
+        stage = Stage(pair.target, versioned=self.job.swap)
         self.writing.leave()
         self._make(stage)
         failpoint("stage.before-fill")
         query, binary = source.rows(delta, stage.names), pair.source.binary
-        with (
-            postgres.by_index(source.connection),
-            postgres.by_index(target),
-            closing(stage.portions(source.connection, query, target, self.job.moved, binary=binary)) as portions,
-        ):
+        with ExitStack() as stack:
+            for end in () if self.job.swap else (source.connection, target):
+                stack.enter_context(postgres.by_index(end))
+            found = stage.portions(source.connection, query, target, self.job.moved, binary=binary)
+            portions = stack.enter_context(closing(found))
             yield (stage for _ in portions)
 
     def _make(self, stage: Stage) -> None:

@@ -130,10 +130,46 @@ def test_nothing_of_it_is_there_when_a_late_portion_fails(
     assert rows(pair.target) == rows(pair.source)
 
 
-def test_masters_look_at_a_batch_as_a_whole(node_factory: NodeFactory, lab: Build, written: list[int]) -> None:
+def test_masters_meet_in_portions(node_factory: NodeFactory, lab: Build, written: list[int]) -> None:
     pair = node_factory.pair(schema=BINARY)
     made = lab(list(pair), SyncType.SWAP)
     made.settle()
     pair.source.execute(FILL)
     assert made.settle().inserted == 4000
+    pair.source.execute("update t set number = -number where id <= 3000")
+    pair.source.execute("delete from t where id > 3000")
+    pair.target.execute("update t set filler = 'later' where id in (10, 1500, 2990, 3990)")
+    written.clear()
+    counts = made.settle()
+    assert len(written) > 5
+    assert counts.conflicts == 4
+    assert rows(pair.target) == rows(pair.source)
+    assert pair.source.value("select array_agg(id order by id) from t where filler = 'later'") == [10, 1500, 2990, 3990]
+    assert made.settle() == Counts()
+
+
+def test_masters_exchange_values_of_a_unique_key_far_apart(node_factory: NodeFactory, lab: Build) -> None:
+    pair = node_factory.pair(schema=BINARY + "; alter table t add unique (number)")
+    pair.source.execute(FILL)
+    made = lab(list(pair), SyncType.SWAP)
+    made.settle()
+    pair.source.execute("update t set number = -number")
+    pair.source.execute("update t set number = 4001 + number")
+    assert made.settle() == Counts(updated=4000)
+    assert rows(pair.target) == rows(pair.source)
+
+
+def test_masters_with_counters_add_up_a_batch_as_a_whole(
+    node_factory: NodeFactory, lab: Build, written: list[int]
+) -> None:
+    pair = node_factory.pair(schema=BINARY)
+    pair.source.execute(FILL)
+    made = lab(list(pair), SyncType.SWAP, counters=("number",))
+    made.settle()
+    for node in pair:
+        node.execute("update t set number = number + 1")
+    written.clear()
+    made.settle()
     assert not written
+    assert rows(pair.target) == rows(pair.source)
+    assert pair.source.value("select sum(number - id) from t") == 8000
