@@ -1,8 +1,8 @@
 """One batch of a link: read in one transaction of the source, written in one of the target, position and all.
 
 The stages of a table's changes are `capture.read`, `apply.stage`, then `apply.write` on a slave, `apply.swap` on
-another master; a whole copy is `fullcopy`'s, new columns are `filling`'s, and which tables stay behind is `holding`'s.
-This module puts them in order.
+another master; what is in a batch is `contents`', a whole copy is `fullcopy`'s, new columns are `filling`'s, and which
+tables stay behind is `holding`'s. This module puts them in order.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from replicator.model import TableName
 from replicator.postgres import Answer, Transaction, affected
 from replicator.snapshot import NOTHING, Snapshot
 from replicator.syncrun import fullcopy, holding
+from replicator.syncrun.contents import Contents
 from replicator.syncrun.definitions import DefinitionChanged, TableRefused
 from replicator.syncrun.filling import fill_in
 from replicator.syncrun.job import Job
@@ -69,7 +70,7 @@ class Batch:
 
     def __init__(self, job: Job, ready: Ready, *, kicked: bool, careful: bool, due: bool, known: Probe | None) -> None:
         self._job, self._link, self._ready = job, job.link, ready
-        self._kicked, self._careful, self._due, self._known = kicked, careful, due, known
+        self._careful, self._due, self._known = careful, due, known
         self._few = self._quick = False
         self._waiting: Mapping[TableName, park.Waiting] = {}
         self._seen: Mapping[TableName, Snapshot] = {}
@@ -80,7 +81,7 @@ class Batch:
         self._current: TableName | None = None
         self._written: dict[TableName, Answer[Counts]] = {}
         self._early = 0
-        self._of_thirds: Mapping[int, Mapping[TableName, Snapshot]] | None = None
+        self._contents = Contents(job, ready, kicked=kicked)
 
     def land(self) -> Landed:
         """Read and write it. Raises the drivers' errors; then nothing of it has happened."""
@@ -93,13 +94,13 @@ class Batch:
             if hooks:
                 opened()
                 hooks.at(Moment.BEFORE_CHECK_ROWS, ready.target)
-            changed, others = self._ask_changed(), self._ask_others()
+            changed, others = self._contents.ask(), self._ask_others()
             fingerprint = relations.fingerprint(ready.source.connection, self._link.tables)
             reading.leave()
             begun, found = opened(), changed()
             failpoint("read.after-snapshot")
             if hooks or not found:
-                found = self._with_retried(found, waiting)
+                found = self._with_retried(found, waiting())
             if not found and not self._must_save(begun.snapshot):
                 return Landed(Counts(), begun.probe, begun.snapshot, saved=False)
             self._check_definitions(fingerprint(), ready.fingerprints[0])
@@ -111,10 +112,15 @@ class Batch:
             self._hooks(Moment.BEFORE_TXN, found)
             writing = early or stack.enter_context(Transaction(ready.target))
             self._take_position(writing)
-            found = self._with_retried(found, waiting)
+            found = self._with_retried(found, waiting())
             counts = self._write(found, begun, writing)
             tables = tuple(delta.relation.name for delta in found)
             return Landed(counts, begun.probe, begun.snapshot, saved=True, early=self._early > 0, tables=tables)
+
+    def _with_retried(self, changed: list[Delta], waiting: Mapping[TableName, park.Waiting]) -> list[Delta]:
+        """And the tables of which parked keys are to be tried again. Changes wait for no answer of the target's."""
+        self._waiting = waiting
+        return changed + self._contents.retried(waiting, {delta.relation.name for delta in changed})
 
     def _expect(self, probe: Probe) -> None:
         """Find out how large the batch may be; the source's transaction began as for a small one."""
@@ -182,53 +188,6 @@ class Batch:
     def _check_definitions(self, found: str, known: str) -> None:
         if found != known:
             raise DefinitionChanged(f"{self._link}: a table's definition changed; looking again.")
-
-    # --- what is in it ------------------------------------------------------------------------------------------
-
-    def _ask_changed(self) -> Answer[list[Delta]]:
-        """What has changed on the source, and what is to be copied as a whole."""
-        ready = self._ready
-        unfilled = holding.unfilled(self._link, ready) if self._job.swap else None
-        known = [self._delta(name) for name in ready.pairs if ready.has(name)]
-        ask = self._job.kind is Kind.ROWS or not self._kicked
-        asked = ready.source.changed(known) if ask else lambda: known
-
-        def answer() -> list[Delta]:
-            ready.held = unfilled() if unfilled else ready.held
-            changed = [delta for delta in asked() if delta.relation.name not in ready.held]
-            if self._job.kind is Kind.ROWS:
-                return changed
-            return changed + [self._delta(name) for name in ready.pairs if not ready.has(name)]
-
-        return answer
-
-    def _with_retried(self, changed: list[Delta], waiting: Answer[Mapping[TableName, park.Waiting]]) -> list[Delta]:
-        """And the tables of which parked keys are to be tried again. Changes wait for no answer of the target's."""
-        self._waiting = waiting()
-        if self._job.kind is not Kind.ROWS:
-            return changed
-        there = {delta.relation.name for delta in changed} | self._ready.held
-        wanted = {name for name, of_table in self._waiting.items() if of_table.retry} - there
-        return changed + [self._delta(name) for name in self._ready.pairs if name in wanted and self._ready.has(name)]
-
-    def _delta(self, name: TableName) -> Delta:
-        pair = self._ready.pairs[name]
-        since = self._ready.position or NOTHING
-        if self._ready.has(name):
-            since = self._ready.tables[name].snapshot or since
-        return Delta(relation=pair.source, captured=pair.captured, since=since, had=self._had(pair))
-
-    def _had(self, pair: Pair) -> Mapping[int, Snapshot]:
-        """What the target has of the third masters; asked where it matters."""
-        if not pair.captured.counters:
-            return {}
-        if self._of_thirds is None:
-            link, target = self._link, self._ready.target
-            self._of_thirds = {
-                third.id: progress.followed(target, link.install, link.sync.name, third.name)()
-                for third in self._job.thirds
-            }
-        return {number: seen[pair.name] for number, seen in self._of_thirds.items() if pair.name in seen}
 
     # --- writing ------------------------------------------------------------------------------------------------
 
