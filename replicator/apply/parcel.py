@@ -70,10 +70,7 @@ def read(stream: psycopg.Copy) -> tuple[Parcel | None, Iterator[bytes]]:
         size += len(data)
         if size > MOST:
             return None, _rest(begun, stream)
-    try:
-        return pack(b"".join(begun)), iter(())
-    except UnicodeDecodeError:  # of a database without an encoding
-        return None, iter(begun)
+    return pack(b"".join(begun)), iter(())
 
 
 def _rest(begun: Sequence[bytes], stream: psycopg.Copy) -> Iterator[bytes]:
@@ -83,7 +80,7 @@ def _rest(begun: Sequence[bytes], stream: psycopg.Copy) -> Iterator[bytes]:
 
 
 def pack(rows: bytes) -> Parcel:
-    """A parcel of rows in COPY's text form. Raises UnicodeDecodeError."""
+    """A parcel of rows in COPY's text form."""
     fields = [line.split(b"\t") for line in rows.split(b"\n")[:-1]]
     return Parcel(tuple(_array(column) for column in zip(*fields, strict=True)), len(rows))
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from replicator import postgres
 from replicator.apply import parcel
@@ -45,7 +46,8 @@ class Staging:
             with self.ready.target.transaction() if self.careful else nullcontext():
                 return self._fill(pair, delta, stage, retry)
         except psycopg.errors.DataError:
-            if not self.careful:
+            unreadable = self.ready.source.connection.info.transaction_status is TransactionStatus.INERROR
+            if unreadable or not self.careful:
                 raise
             # A value that the target's types cannot even hold: staged as text it can be found and set aside.
             return self._fill(pair, delta, replace(stage, text=True), retry)

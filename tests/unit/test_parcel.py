@@ -40,11 +40,6 @@ def test_a_parcel_says_what_it_holds(rows: bytes, gone: bool, kept: bool) -> Non
     assert (packed.gone, packed.kept) == (gone, kept)
 
 
-def test_what_is_no_text_is_refused() -> None:
-    with pytest.raises(UnicodeDecodeError):
-        parcel.pack(b"f\t\xff\n")
-
-
 @pytest.mark.parametrize(("type_", "array"), [("integer", "integer[]"), ("integer[]", "text[]"), ("box", "text[]")])
 def test_types_travel_in_arrays(type_: str, array: str) -> None:
     assert parcel.array_type(type_) == array
