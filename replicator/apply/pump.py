@@ -89,9 +89,14 @@ def forward(source: Connection, sink: psycopg.Copy, moved: Moved, most: float = 
         moved(size)
         total += size
         if size < CHUNK:
-            failpoint("stage.in-copy")
+            all_read()
             return False
     return True
+
+
+def all_read() -> None:
+    """Where a table's rows have been read, by whatever way."""
+    failpoint("stage.in-copy")
 
 
 def _fill(source: PGconn, buffer: BytesIO) -> PQGen[int]:

@@ -17,9 +17,8 @@ from functools import lru_cache
 from psycopg import sql
 
 from replicator.apply import parcel
-from replicator.apply.pump import Moved, portions, pump
+from replicator.apply.pump import Moved, all_read, portions, pump
 from replicator.capture.read import MEETING
-from replicator.failpoint import failpoint
 from replicator.postgres import Connection
 from replicator.relations import Relation
 
@@ -212,7 +211,6 @@ class Stage:
             for rows, more in found:
                 if self.versioned:  # else rows are found by index, however many they are
                     self._count(target, rows)
-                failpoint("stage.after-fill")
                 yield rows
                 if more:
                     target.execute(sql.SQL("truncate {}").format(self.table))
@@ -237,7 +235,7 @@ class Stage:
                     for data in rest:
                         sink.write(data)
                         moved(len(data))
-        failpoint("stage.in-copy")
+        all_read()
         if found is None:
             return ANYTHING
         if found.arrays:

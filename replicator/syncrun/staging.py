@@ -59,25 +59,29 @@ class Staging:
         stage = Stage(pair.target, versioned=self.job.swap)
         self.writing.leave()
         self._make(stage)
-        failpoint("stage.before-fill")
         query, binary = source.rows(delta, stage.names), pair.source.binary
         with ExitStack() as stack:
             for end in () if self.job.swap else (source.connection, target):
                 stack.enter_context(postgres.by_index(end))
             found = stage.portions(source.connection, query, target, self.job.moved, binary=binary)
             portions = stack.enter_context(closing(found))
-            yield (stage for _ in portions)
+            yield (self._filled(stage) for _ in portions)
 
     def _make(self, stage: Stage) -> None:
         if stage.local_name not in self.ready.stages | self.created:
             stage.create(self.ready.target)
             if not self.careful:  # with care, a savepoint may take it back
                 self.created.add(stage.local_name)
+        failpoint("stage.before-fill")
+
+    @staticmethod
+    def _filled(stage: Stage) -> Stage:
+        failpoint("stage.after-fill")
+        return stage
 
     def _fill(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str]) -> tuple[Stage, Holds]:
         self._make(stage)
         source, target, moved = self.ready.source, self.ready.target, self.job.moved
-        failpoint("stage.before-fill")
         query = source.rows(delta, stage.names, retry, text=stage.text)
         if self.quick and parcel.fits(pair.source) and parcel.fits(pair.target):
             holds = stage.fill_few(source.connection, query, target, moved, self.writing.leave)
@@ -85,5 +89,4 @@ class Staging:
             self.writing.leave()
             stage.fill(source.connection, query, target, moved, binary=pair.source.binary)
             holds = ANYTHING
-        failpoint("stage.after-fill")
-        return stage, holds
+        return self._filled(stage), holds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from replicator.catalog import LinkState, State
 from replicator.model import Database, Herd, Install, Link, Sync, SyncType, TableName, Topology
@@ -23,9 +23,7 @@ HERE = Lag(rows=0, seconds=0.0, tables=2)
 def heard(link: Link, state: State, detail: str = "") -> LinkState:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     sync, source, target = key(link)
-    return LinkState(
-        sync=sync, source=source, target=target, state=state, detail=detail, pid=1, since=now, age=timedelta()
-    )
+    return LinkState(sync=sync, source=source, target=target, state=state, detail=detail, pid=1, since=now)
 
 
 def judged(
