@@ -23,7 +23,7 @@ def keep_writing(connector: Connector, stop: Stop, habits: Callable[[], Habits])
     def serve(catalog: Catalog) -> None:
         nonlocal greeted, last
         if not greeted:
-            greeted = True
+            greeted, last = True, catalog.last_run()
             mail.send(habits(), *turn("started", socket.gethostname(), connector.config.install.name))
         while not stop.wait(EVERY):
             last = _write(catalog, habits(), last) if mail.wanted(habits()) else None
