@@ -59,12 +59,15 @@ def history(origin: Origin) -> str:
 def draw_up(lead: Connection, install: Install, sync: str) -> Will | None:
     """How far a lead has followed the other masters, in the batch that it is asked in; None: it lacks what it saw."""
     query = sql.SQL(
-        "select source, snapshot, node || '/' || system_id || '/' || timeline || '/' || database from {0}.progress"
+        "select source, snapshot, node, system_id, timeline, database from {0}.progress"
         " where sync = %(sync)s and not exists (select from {0}.parked where sync = %(sync)s)"
         " and not exists (select from {0}.progress_table where sync = %(sync)s and state <> 'live')"
         " and not exists (select from {0}.table_columns where sync = %(sync)s and (parked or filling <> '{{}}'))"
     ).format(sql.Identifier(install.schema))
-    found = {source: Heard(Snapshot.parse(at), of) for source, at, of in lead.execute(query, {"sync": sync})}
+    found = {
+        source: Heard(Snapshot.parse(at), history(Origin(node, system_id, timeline, int(database))))
+        for source, at, node, system_id, timeline, database in lead.execute(query, {"sync": sync})
+    }
     return found or None
 
 

@@ -43,7 +43,7 @@ def write_ahead(arrival: Arrival) -> Counts | None:
 
 def insert_absent(arrival: Arrival, which: sql.SQL) -> int:
     """Insert those staged rows whose keys nobody has taken; how many. which: a condition on `s`."""
-    return arrival.count(
+    return arrival.execute(
         "{insert} where not s.gone and {which} on conflict ({keys}) do nothing",
         insert=arrival.stage.insert,
         which=which,

@@ -12,7 +12,7 @@ from replicator.apply.stage import Stage
 from replicator.capture import Captured
 from replicator.conflict import Rule
 from replicator.model import Link
-from replicator.postgres import Connection, affected
+from replicator.postgres import Connection
 from replicator.snapshot import Snapshot
 
 
@@ -55,13 +55,9 @@ class Arrival:
         """The log's key columns."""
         return [sql.Identifier(f"k{i + 1}") for i in range(len(self.log.key))]
 
-    def execute(self, query: str, **parts: sql.Composable) -> None:
-        """Have a statement run."""
-        self.connection.execute(self.compose(query, **parts))
-
-    def count(self, query: str, **parts: sql.Composable) -> int:
-        """Run a statement; how many rows it was about."""
-        return affected(self.connection.execute(self.compose(query, **parts)))
+    def execute(self, query: str, **parts: sql.Composable) -> int:
+        """Run a statement, in no pipeline; how many rows it was about."""
+        return self.connection.execute(self.compose(query, **parts)).rowcount
 
     def compose(self, query: str, **parts: sql.Composable) -> sql.Composed:
         """A statement with the names of what it is about filled in. `s` is the stage, `t` the table, `l` the log."""

@@ -2,13 +2,13 @@
 
 COPY into the target takes round trips of its own; arrays are parameters of one statement, which goes with the batch's
 others. Every value travels in its text form, as its type's own functions write and read it. What is too much to hold
-in memory is given back as the stream that it came from, and what cannot travel so (`fits`) never gets here.
+in memory is given back as far as it has come, and what cannot travel so (`fits`) never gets here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -61,22 +61,14 @@ def array_type(type_: str) -> str:
     return "text[]" if type_.endswith("[]") or type_ == SEMICOLON else f"{type_}[]"
 
 
-def read(stream: psycopg.Copy) -> tuple[Parcel | None, Iterator[bytes]]:
-    """What COPY sends in its text form, if it is little enough; else None, and all of it to be passed on."""
-    begun: list[bytes] = []
-    size = 0
+def read(stream: psycopg.Copy) -> Parcel | bytes:
+    """What COPY sends in its text form, if it is little enough; else what has come of it so far."""
+    begun = bytearray()
     while data := stream.read():
-        begun.append(bytes(data))
-        size += len(data)
-        if size > MOST:
-            return None, _rest(begun, stream)
-    return pack(b"".join(begun)), iter(())
-
-
-def _rest(begun: Sequence[bytes], stream: psycopg.Copy) -> Iterator[bytes]:
-    yield from begun
-    while data := stream.read():
-        yield bytes(data)
+        begun += data
+        if len(begun) > MOST:
+            return bytes(begun)
+    return pack(bytes(begun))
 
 
 def pack(rows: bytes) -> Parcel:

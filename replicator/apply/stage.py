@@ -1,10 +1,9 @@
 """The staging table on the target, which the pump fills from the source, or a `parcel` of few rows.
 
-A staging table is
-temporary, made once per connection and emptied by each commit. Its columns are called c1, c2 ... in the order of the
-target's written columns and have those columns' types without domains and lengths: a row that the table itself would
-refuse can be staged, and so be found and set aside. What is done with staged rows is decided in `write`, `swap` and
-`diff`.
+A staging table is temporary, made once per connection and emptied by each commit. Its columns are called c1, c2 ... in
+the order of the target's written columns and have those columns' types without domains and lengths: a row that the
+table itself would refuse can be staged, and so be found and set aside. What is done with staged rows is decided in
+`write`, `swap` and `diff`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from functools import lru_cache
 from psycopg import sql
 
 from replicator.apply import parcel
-from replicator.apply.pump import Moved, all_read, portions, pump
+from replicator.apply.pump import Moved, all_read, forward, portions, pump
 from replicator.capture.read import MEETING
 from replicator.postgres import Connection
 from replicator.relations import Relation
@@ -228,16 +227,15 @@ class Stage:
         leave: leaves the target's pipeline, for rows that are too large.
         """
         with source.cursor() as reader, reader.copy(sql.SQL("copy ({}) to stdout").format(query)) as stream:
-            found, rest = parcel.read(stream)
-            if found is None:
+            found = parcel.read(stream)
+            if isinstance(found, bytes):
                 leave()
                 with target.cursor() as writer, writer.copy(sql.SQL("copy {} from stdin").format(self.into)) as sink:
-                    for data in rest:
-                        sink.write(data)
-                        moved(len(data))
+                    sink.write(found)
+                    moved(len(found))
+                    forward(source, sink, moved)
+                return ANYTHING
         all_read()
-        if found is None:
-            return ANYTHING
         if found.arrays:
             moved(found.size)
             target.execute(carry_query(self), found.arrays, prepare=True)

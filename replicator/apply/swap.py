@@ -24,7 +24,7 @@ from replicator.apply.arrival import Arrival
 from replicator.change import Counts
 from replicator.errors import LockedOut
 from replicator.failpoint import failpoint
-from replicator.postgres import affected, fetch_one
+from replicator.postgres import fetch_one
 
 
 def write_resolved(arrival: Arrival, *, careful: bool = False) -> Counts:
@@ -69,7 +69,7 @@ def _insert_rows(arrival: Arrival, *, careful: bool) -> Counts:
     if careful:
         counts = diff.insert_carefully(connection, link, stage)
     else:
-        counts = Counts(inserted=affected(connection.execute(stage.insert)))
+        counts = Counts(inserted=connection.execute(stage.insert).rowcount)
     onward.note_touched(connection, link, stage)
     return counts
 

@@ -72,8 +72,7 @@ class Generations:
         """End the generation if the positions, by (source, target), say so; begin one where there is none.
 
         members: whose histories the snapshots are of; where one is another than before, all begins anew. positions:
-        as they were before the first look of `now`. slaves: those that are to be
-        heeded.
+        as they were before the first look of `now`. slaves: those to be heeded.
         """
         if members != self.members:
             self.members, self.begun, self.ended = dict(members), None, ()

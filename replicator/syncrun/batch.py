@@ -18,7 +18,7 @@ from psycopg import sql
 from replicator import postgres, progress, relations, succession
 from replicator.apply import onward, park, swap, write
 from replicator.apply.arrival import Arrival, Third
-from replicator.apply.stage import Stage
+from replicator.apply.stage import ANYTHING, Holds, Stage
 from replicator.capture import Delta, Kind, bell
 from replicator.capture.read import Opened, Probe, make_durable
 from replicator.change import Counts
@@ -255,12 +255,7 @@ class Batch:
         held = park.hold_back(target, self._link, stage, retry) if waiting and not delta.truncated else 0
         if stage.gains and delta.had:
             self._early += park.hold_early(target, self._link, stage)
-        if self._job.swap:
-            staging.writing.leave()  # what may be taken back, or decided by what is there, is awaited by itself
-            counts = _known(self._write_on_master(pair, stage))
-        else:
-            counts = write.write(target, self._link, stage, holds=holds, careful=self._careful)
-            onward.note_stage(target, self._link, stage, truncated=delta.truncated)
+        counts = self._write_staged(pair, staging, stage, holds, truncated=delta.truncated)
         if retry:
             park.forget_retried(target, self._link, pair.name, retry)
         return cache(lambda: counts() + Counts(deleted=deleted, parked=held))
@@ -277,16 +272,19 @@ class Batch:
         counts, truncated = Counts(), delta.truncated
         with staging.portions(pair, delta) as portions:
             for stage in portions:
-                if self._job.swap:
-                    counts += self._write_on_master(pair, stage)
-                    continue
-                counts += write.write(self._ready.target, self._link, stage)()
-                onward.note_stage(self._ready.target, self._link, stage, truncated=truncated)
+                counts += self._write_staged(pair, staging, stage, ANYTHING, truncated=truncated)()
                 truncated = False
         return counts
 
-    def _write_on_master(self, pair: Pair, stage: Stage) -> Counts:
-        return swap.write_resolved(self._arrival(pair, stage), careful=self._careful)
+    def _write_staged(
+        self, pair: Pair, staging: Staging, stage: Stage, holds: Holds, *, truncated: bool
+    ) -> Answer[Counts]:
+        if self._job.swap:
+            staging.writing.leave()  # what may be taken back, or decided by what is there, is awaited by itself
+            return _known(swap.write_resolved(self._arrival(pair, stage), careful=self._careful))
+        counts = write.write(self._ready.target, self._link, stage, holds=holds, careful=self._careful)
+        onward.note_stage(self._ready.target, self._link, stage, truncated=truncated)
+        return counts
 
     def _arrival(self, pair: Pair, stage: Stage) -> Arrival:
         job = self._job

@@ -222,7 +222,7 @@ def _meet(arrival: Arrival, own: Own, *, careful: bool) -> Counts:
     stage = arrival.stage
     met = replace(arrival, stage=replace(stage, name=f"{stage.local_name}_met"))
     met.stage.create(arrival.connection)
-    moved = arrival.count("insert into {met} select s.* from {stage} s where s.standing = 'met'", met=met.stage.table)
+    moved = arrival.execute("insert into {met} select s.* from {stage} s where s.standing = 'met'", met=met.stage.table)
     if not moved:
         return Counts()
     arrival.execute("delete from {stage} s where s.standing = 'met'")
