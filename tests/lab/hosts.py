@@ -9,6 +9,8 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,8 +127,14 @@ class Machine:
 
     def reboot(self) -> None:
         """Shut it down in order and boot it again."""
+        with self.booting_again():
+            os.kill(self._pid(), REBOOT)
+
+    @contextmanager
+    def booting_again(self) -> Iterator[None]:
+        """Whatever is done within makes it boot again; await that. While it goes down it may well answer still."""
         before = self._pid()
-        os.kill(before, REBOOT)
+        yield
         until(lambda: self._first_process() not in (0, before), 30, f"{self.name} boots again")
         self.wait()
 

@@ -120,9 +120,8 @@ def test_reboot_keeps_the_disk_and_the_address(lab: Lab) -> None:
     host.reboot()
     assert host.run("cat /root/before") == "written"
     assert host.run("cat /run/systemd/machine-id; stat -c %Y /run/systemd") != boot
-    host.run("systemd-run -q --on-active=0.2 systemctl reboot")  # by itself, as an update may
-    until(lambda: unreachable(host), 20, "it goes down")
-    host.wait()
+    with host.booting_again():
+        host.run("systemd-run -q --on-active=0.2 systemctl reboot")  # by itself, as an update may
     assert host.run("cat /root/before") == "written"
 
 
