@@ -14,9 +14,8 @@ import pytest
 import testinfra
 
 from tests.fixtures.cli import Result
-from tests.fixtures.wait import until
+from tests.lab.agreement import await_agreement
 from tests.lab.control import INVENTORY, Control
-from tests.lab.hosts import Machine
 from tests.lab.lab import Lab
 
 Provision = Callable[..., Result]
@@ -110,13 +109,6 @@ def test_what_drifted_is_seen_and_mended(lab: Lab, provision: Provision, inspect
     assert inspect("master").service("pgherd-replicator").is_running
 
 
-def agree(master: Machine) -> bool:
-    """Whether the replicator finds all databases equal."""
-    found = master.attempt("replicator verify")
-    assert found.code == 0, found.out + found.err
-    return True
-
-
 @pytest.mark.usefixtures("deployed")
 def test_two_masters_under_load_come_to_agree(lab: Lab) -> None:
     master = lab["master"]
@@ -129,6 +121,6 @@ def test_two_masters_under_load_come_to_agree(lab: Lab) -> None:
             assert "number of failed transactions: 0" in said
     # What master2 wrote into its own copy of the history after the last whole copy stays until the next one.
     master.run("replicator kick benchcopybeta --wait 60")
-    until(lambda: agree(master), 60, "the databases agree")
+    await_agreement(master, 60)
     balance = "runuser -u postgres -- psql -Atc 'select sum(abalance) from pgbench_accounts' test1"
     assert len({host.run(balance) for host in lab}) == 1

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.fixtures.cli import Result
 from tests.fixtures.wait import until
+from tests.lab.agreement import await_agreement
 from tests.lab.control import Control
 from tests.lab.hosts import Machine
 from tests.lab.image import ADMIN_PASSWORD
@@ -23,6 +25,8 @@ from tests.lab.lab import Lab
 
 Provision = Callable[..., Result]
 DEPLOY_SECONDS = 280
+
+pytestmark = pytest.mark.timeout(900)  # a deploy, and then the patience of a slow machine
 
 
 @contextmanager
@@ -112,13 +116,6 @@ def psql(host: Machine, statement: str) -> str:
     return host.run(f'runuser -u postgres -- psql -qAt -c "{statement}" test1')
 
 
-def agree(lab: Lab) -> bool:
-    """Whether the replicator finds all databases equal."""
-    found = lab["master"].attempt("replicator verify")
-    assert found.code == 0, found.out + found.err
-    return True
-
-
 @contextmanager
 def load(host: Machine) -> Iterator[None]:
     """pgbench on a host for the while; what it was told is committed must be there afterwards."""
@@ -157,14 +154,14 @@ def test_a_host_cut_off_and_back(lab: Lab) -> None:
         lab["slave"].blackhole()
         lab["master"].run("replicator status")
     lab["slave"].heal()
-    until(lambda: agree(lab), 60, "the databases agree")
+    await_agreement(lab["master"], 60)
 
 
 def test_power_loss_in_the_middle_of_replication(lab: Lab) -> None:
     with load(lab["master"]):
         lab["slave"].power_loss()
         lab["slave"].start()
-    until(lambda: agree(lab), 90, "the databases agree")
+    await_agreement(lab["master"])
 
 
 def test_power_loss_of_the_replicators_host(lab: Lab) -> None:
@@ -172,7 +169,7 @@ def test_power_loss_of_the_replicators_host(lab: Lab) -> None:
     psql(lab["master2"], "update pgbench_accounts set abalance = abalance + 1 where aid <= 1000")
     master.power_loss()
     master.start()
-    until(lambda: agree(lab), 90, "the databases agree")
+    await_agreement(lab["master"])
 
 
 def test_a_full_disk(lab: Lab) -> None:
@@ -183,7 +180,7 @@ def test_a_full_disk(lab: Lab) -> None:
         lambda: "No space left" in master.attempt("COLUMNS=300 replicator status benchdeltaalpha").out, 30, "it says so"
     )
     slave.free_disk()
-    until(lambda: agree(lab), 90, "the databases agree")
+    await_agreement(lab["master"])
 
 
 def test_a_rolling_restart_under_load(lab: Lab, control: Control, provision: Provision) -> None:
@@ -196,7 +193,7 @@ def test_a_rolling_restart_under_load(lab: Lab, control: Control, provision: Pro
     for host in lab:
         assert psql(host, "show max_connections") == "120"
         assert host.run("systemctl show -p MainPID --value postgresql-15") != servers[host.name]
-    until(lambda: agree(lab), 90, "the databases agree")
+    await_agreement(lab["master"])
 
 
 def test_a_host_is_lost_and_rebuilt(lab: Lab, provision: Provision) -> None:
@@ -204,4 +201,4 @@ def test_a_host_is_lost_and_rebuilt(lab: Lab, provision: Provision) -> None:
     slave.run("systemctl stop postgresql-15 && rm -rf /var/lib/pgsql/15/data")
     rebuilt = provision("rebuild", "--limit", "slave", "--yes", seconds=DEPLOY_SECONDS)
     assert "Everything is as declared" in rebuilt.ok().out
-    until(lambda: agree(lab), 90, "the databases agree")
+    await_agreement(lab["master"])
