@@ -1,6 +1,9 @@
 # The two commands of the README are `make deploy` and `make test`; `make help` lists the rest.
 # Needed: Python 3.11 or later with venv, make, and the package index that pip is set to.
 
+# Some images forbid Python to keep bytecode: every process that starts would compile the whole of the program again.
+unexport PYTHONDONTWRITEBYTECODE
+
 ifeq ($(origin PYTHON), undefined)
 PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,9 @@ from bench.contenders import Contender
 from bench.figures import Row, Sample
 from bench.grounds import Grounds
 from bench.workloads import Race, Workload
+
+# Where a program is installed its bytecode is there, ours like that of the peers.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console()

@@ -30,6 +30,8 @@ from tests.fixtures.servers import Pool, Server, ServerFailed
 
 # The commands of this environment come first, as if it were activated.
 os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+# Hundreds of processes start: each would compile the whole of the program again where its bytecode may not be kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A busy machine is not a failure; and in CI the same commit gives the same answer twice.
 hypothesis.settings.register_profile("pgherd", deadline=None, derandomize=IN_CI)
