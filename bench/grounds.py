@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.fixtures import pgbench
 from tests.fixtures.nodes import Node
-from tests.fixtures.servers import Pool, Server
+from tests.fixtures.servers import DISK, Pool, Server
 
 MAJOR = 15
 """The version that Debian 12 packages Bucardo's and pglogical's server parts for."""
@@ -46,7 +46,7 @@ class Grounds:
 
     def __init__(self, *, scale: int = 10) -> None:
         self.scale = scale
-        self._pool = Pool()
+        self._pool = Pool(DISK)
         self._numbers = itertools.count(1)
         self._folder = tempfile.TemporaryDirectory(prefix="pgherd-bench-")
         self.folder = Path(self._folder.name)
