@@ -15,6 +15,7 @@ from psycopg import sql
 
 from replicator.model import Install, Link, TableName
 from replicator.postgres import Answer, Connection
+from replicator.sql import in_schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +73,10 @@ def save(connection: Connection, link: Link, known: Mapping[TableName, Known]) -
 
 def unfilled(connection: Connection, install: Install, sync: str) -> Answer[dict[TableName, frozenset[str]]]:
     """The columns of a master's own tables whose values other masters of the swap are yet to bring."""
-    query = sql.SQL(
-        "select schema_name, table_name, array_agg(distinct f) from {}.table_columns, unnest(filling) f"
-        " where sync = %s group by 1, 2"
-    ).format(sql.Identifier(install.schema))
+    query = in_schema(
+        "select schema_name, table_name, array_agg(distinct f) from {0}.table_columns, unnest(filling) f"
+        " where sync = %s group by 1, 2",
+        install.schema,
+    )
     asked = connection.execute(query, [sync], prepare=True)
     return lambda: {TableName(schema, name): frozenset(some) for schema, name, some in asked}

@@ -219,14 +219,15 @@ class Transaction:
     psycopg's own would take a round trip for each statement, and cannot leave its pipeline before it ends.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, begin: LiteralString = "begin") -> None:
         self._connection = connection
+        self._begin = begin
         self._pipeline = ExitStack()
         self._open = True
 
     def __enter__(self) -> Self:
         self._pipeline.enter_context(self._connection.pipeline())
-        self._connection.execute("begin")
+        self._connection.execute(self._begin)
         return self
 
     def leave(self) -> None:
@@ -239,10 +240,11 @@ class Transaction:
         self._open = False
         self.leave()
 
-    def renew(self, begin: LiteralString) -> None:
-        """Commit and begin another one, without waiting for either."""
-        self._connection.execute("commit")
-        self._connection.execute(begin)
+    def abandon(self) -> None:
+        """Roll back: what was asked or locked leaves no trace, and no commit is awaited."""
+        self._connection.execute("rollback")
+        self._open = False
+        self.leave()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is None and self._open:
@@ -265,10 +267,14 @@ def affected(cursor: psycopg.Cursor[TupleRow]) -> int:
     return cursor.rowcount
 
 
+WAYS = ("hashjoin", "mergejoin", "seqscan")
+"""The planner's ways that read whole tables."""
+
+
 def expect_few_rows(connection: Connection, *, few: bool = True) -> None:
     """Let this transaction join by index. The planner cannot know how little a batch holds, and would read tables."""
-    query = "select set_config('enable_' || way, %s, true) from unnest('{hashjoin,mergejoin,seqscan}'::text[]) s(way)"
-    connection.execute(query, ["off" if few else "on"], prepare=True)
+    query = "select set_config('enable_' || way, %s, true) from unnest(%s::text[]) s(way)"
+    connection.execute(query, ["off" if few else "on", list(WAYS)], prepare=True)
 
 
 @contextmanager

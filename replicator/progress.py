@@ -19,6 +19,7 @@ from replicator.errors import NotPrimary, SourceReplaced
 from replicator.model import Install, Link, TableName
 from replicator.postgres import Answer, Connection, fetch_one
 from replicator.snapshot import NOTHING, Snapshot
+from replicator.sql import in_schema
 
 
 @dataclass(frozen=True)
@@ -98,14 +99,16 @@ def read(connection: Connection, install: Install, sync: str, source: str, *, lo
     return ask(connection, install, sync, source, lock=lock)()
 
 
+POSITION = (
+    "select snapshot, node, system_id, timeline, database, updated_at from {0}.progress where sync = %s and source = %s"
+)
+
+
 def ask(
     connection: Connection, install: Install, sync: str, source: str, *, lock: bool = False
 ) -> Answer[Position | None]:
     """As `read`, to be answered later."""
-    query = sql.SQL(
-        "select snapshot, node, system_id, timeline, database, updated_at from {}.progress"
-        " where sync = %s and source = %s{}"
-    ).format(sql.Identifier(install.schema), sql.SQL(" for update" if lock else ""))
+    query = in_schema(POSITION + " for update" if lock else POSITION, install.schema)
     asked = connection.execute(query, [sync, source], prepare=True)
     return lambda: _position(asked.fetchone())
 
@@ -120,13 +123,14 @@ def save(
     connection: Connection, link: Link, snapshot: Snapshot, source: Origin, knows: Mapping[str, Snapshot] | None = None
 ) -> None:
     """Move the position. In the transaction that wrote what it stands for. knows: the source's own positions."""
-    query = sql.SQL(
-        "insert into {}.progress (sync, source, snapshot, node, system_id, timeline, database, knows)"
+    query = in_schema(
+        "insert into {0}.progress (sync, source, snapshot, node, system_id, timeline, database, knows)"
         " values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict (sync, source) do update set"
         " snapshot = excluded.snapshot, node = excluded.node, system_id = excluded.system_id,"
         " timeline = excluded.timeline, database = excluded.database, knows = excluded.knows,"
-        " updated_at = clock_timestamp()"
-    ).format(sql.Identifier(link.install.schema))
+        " updated_at = clock_timestamp()",
+        link.install.schema,
+    )
     told = json.dumps({name: str(at) for name, at in (knows or {}).items()})
     values = [str(snapshot), source.node, source.system_id, source.timeline, source.database, told]
     connection.execute(query, [link.sync.name, link.source.name, *values], prepare=True)
@@ -141,10 +145,11 @@ def ask_tables(
     connection: Connection, install: Install, sync: str, source: str
 ) -> Answer[dict[TableName, TablePosition]]:
     """As `tables`, to be answered later."""
-    query = sql.SQL(
-        "select schema_name, table_name, state, capture, snapshot, bounds, done from {}.progress_table"
-        " where sync = %s and source = %s"
-    ).format(sql.Identifier(install.schema))
+    query = in_schema(
+        "select schema_name, table_name, state, capture, snapshot, bounds, done from {0}.progress_table"
+        " where sync = %s and source = %s",
+        install.schema,
+    )
     asked = connection.execute(query, [sync, source], prepare=True)
     return lambda: dict(_table(*row) for row in asked)
 
@@ -234,20 +239,22 @@ def followed(connection: Connection, install: Install, sync: str, source: str) -
 
 def copying(connection: Connection, install: Install, sync: str) -> Answer[frozenset[TableName]]:
     """The tables of which this node is being filled from another of the sync."""
-    query = sql.SQL(
-        "select distinct schema_name, table_name from {}.progress_table where sync = %s and state = 'copying'"
-    ).format(sql.Identifier(install.schema))
+    query = in_schema(
+        "select distinct schema_name, table_name from {0}.progress_table where sync = %s and state = 'copying'",
+        install.schema,
+    )
     asked = connection.execute(query, [sync], prepare=True)
     return lambda: frozenset(TableName(*names) for names in asked)
 
 
 def standing(connection: Connection, install: Install, sync: str) -> Answer[dict[str, Snapshot]]:
     """What this node has for certain of each other master of a swap, by name: the position of its latest table."""
-    query = sql.SQL(
+    query = in_schema(
         "select turn, source, snapshot from (select source, snapshot, 1 as turn from {0}.progress where sync = %(sync)s"
         " union all select source, snapshot, 2 from {0}.progress_table where sync = %(sync)s and state = 'copied') x"
-        " order by turn"
-    ).format(sql.Identifier(install.schema))
+        " order by turn",
+        install.schema,
+    )
     asked = connection.execute(query, {"sync": sync}, prepare=True)
 
     def answer() -> dict[str, Snapshot]:
@@ -263,7 +270,7 @@ def standing(connection: Connection, install: Install, sync: str) -> Answer[dict
 
 def told(connection: Connection, install: Install, sync: str) -> Answer[dict[str, dict[str, Snapshot]]]:
     """What each master said of its own positions when it last sent something here: by master, then by its source."""
-    query = sql.SQL("select source, knows from {}.progress where sync = %s").format(sql.Identifier(install.schema))
+    query = in_schema("select source, knows from {0}.progress where sync = %s", install.schema)
     asked = connection.execute(query, [sync], prepare=True)
     return lambda: {source: {name: Snapshot.parse(at) for name, at in knows.items()} for source, knows in asked}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 
 import psycopg
-from psycopg import errors, sql
+from psycopg import errors
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 
@@ -27,7 +27,7 @@ class Question:
     Not to be asked in a transaction or a pipeline.
     """
 
-    def __init__(self, connection: Connection, query: sql.Composed) -> None:
+    def __init__(self, connection: Connection, query: str) -> None:
         self._connection, self._query = connection, query
         self._name = b""
 
@@ -44,7 +44,7 @@ class Question:
         pgconn = self._connection.pgconn
         if not self._name:
             name = b"pgherd_%d" % next(_numbers)
-            self._check(pgconn.prepare(name, self._query.as_bytes(self._connection)), ExecStatus.COMMAND_OK)
+            self._check(pgconn.prepare(name, self._query.encode()), ExecStatus.COMMAND_OK)
             self._name = name
         return pgconn.exec_prepared(self._name, None)
 

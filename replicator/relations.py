@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from psycopg import sql
@@ -276,13 +277,15 @@ def restricted(relation: Relation, names: Collection[str]) -> Relation:
 
 def fingerprint(connection: Connection, names: Collection[TableName]) -> Answer[str]:
     """Changes whenever a definition of tables of those names changes that matters to rows, or a trigger on them."""
-    asked = connection.execute(fingerprint_query(connection, names), prepare=True)  # planning takes longer
+    query = fingerprint_query(connection.info.server_version, tuple(names))
+    asked = connection.execute(query, prepare=True)  # planning takes longer
     return lambda: str(asked.fetchall()[0][0])
 
 
-def fingerprint_query(connection: Connection, names: Collection[TableName]) -> sql.Composed:
-    """The query of a fingerprint, for the server of that connection."""
-    return sql.SQL(
+@lru_cache(maxsize=256)
+def fingerprint_query(version: int, names: Sequence[TableName]) -> str:
+    """The query of a fingerprint, for a server of that version (170002, say)."""
+    query = sql.SQL(
         "with c as (select c.oid, n.nspname, c.relname, c.relkind from unnest({schemas}::text[], {names}::text[]) w"
         " (nspname, relname) join pg_namespace n on n.nspname = w.nspname"
         " join pg_class c on c.relnamespace = n.oid and c.relname = w.relname)"
@@ -295,8 +298,9 @@ def fingerprint_query(connection: Connection, names: Collection[TableName]) -> s
         " order by i.indexrelid) from c join pg_index i on i.indrelid = c.oid and i.indisunique),"
         " (select string_agg(concat_ws(',', t.tgrelid, t.tgname, t.tgenabled), ';' order by t.oid)"
         " from c join pg_trigger t on t.tgrelid = c.oid and not t.tgisinternal)))"
-    ).format(
-        generated=sql.SQL("a.attgenerated" if connection.info.server_version >= 120000 else "''"),
+    )
+    return query.format(
+        generated=sql.SQL("a.attgenerated" if version >= 120000 else "''"),
         schemas=sql.Literal([name.schema for name in names]),
         names=sql.Literal([name.name for name in names]),
-    )
+    ).as_string()

@@ -22,6 +22,7 @@ from replicator.model import Install, Link
 from replicator.postgres import Connection
 from replicator.progress import Origin, Position
 from replicator.snapshot import Snapshot
+from replicator.sql import in_schema
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,12 @@ def draw_up(lead: Connection, install: Install, sync: str) -> Will | None:
 
 def keep(slave: Connection, link: Link, will: Will | None) -> None:
     """Keep the will with the position. In the transaction that moves it."""
-    query = sql.SQL(
-        "update {}.progress p set will = case when new.will is null then null"
+    query = in_schema(
+        "update {0}.progress p set will = case when new.will is null then null"
         " when p.will is null then '{{}}' else new.will end"
-        " from (select %s::jsonb as will) new where p.sync = %s and p.source = %s"
-    ).format(sql.Identifier(link.install.schema))
+        " from (select %s::jsonb as will) new where p.sync = %s and p.source = %s",
+        link.install.schema,
+    )
     told = None if will is None else json.dumps({name: [str(one.snapshot), one.origin] for name, one in will.items()})
     slave.execute(query, [told, link.sync.name, link.source.name], prepare=True)
 

@@ -16,6 +16,7 @@ from replicator.apply.resolver import Unanswered
 from replicator.apply.stage import Stage
 from replicator.model import Link, TableName
 from replicator.postgres import Answer, Connection, affected
+from replicator.sql import in_schema
 
 REFUSALS = (psycopg.errors.DataError, psycopg.errors.IntegrityError, psycopg.errors.RaiseException)
 
@@ -46,10 +47,11 @@ class Waiting:
 
 def waiting(connection: Connection, link: Link) -> Answer[dict[TableName, Waiting]]:
     """The tables of a link that have parked keys."""
-    query = sql.SQL(
+    query = in_schema(
         "select schema_name, table_name, count(*), coalesce(array_agg(key::text) filter (where retry), '{{}}')"
-        " from {}.parked where sync = %s and source = %s group by 1, 2"
-    ).format(sql.Identifier(link.install.schema))
+        " from {0}.parked where sync = %s and source = %s group by 1, 2",
+        link.install.schema,
+    )
     asked = connection.execute(query, [link.sync.name, link.source.name], prepare=True)
     return lambda: {TableName(schema, name): Waiting(keys, tuple(retry)) for schema, name, keys, retry in asked}
 
@@ -59,10 +61,11 @@ def unmet(connection: Connection, link: Link) -> Answer[dict[TableName, dict[str
 
     It has seen these changes, and does not have them. What only counters gained (`hold_early`) is no version of a row.
     """
-    query = sql.SQL(
-        "select schema_name, table_name, source, array_agg(key::text) from {}.parked"
-        " where sync = %s and sqlstate <> '02000' group by 1, 2, 3"
-    ).format(sql.Identifier(link.install.schema))
+    query = in_schema(
+        "select schema_name, table_name, source, array_agg(key::text) from {0}.parked"
+        " where sync = %s and sqlstate <> '02000' group by 1, 2, 3",
+        link.install.schema,
+    )
     asked = connection.execute(query, [link.sync.name], prepare=True)
 
     def answer() -> dict[TableName, dict[str, list[str]]]:

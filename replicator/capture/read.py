@@ -20,7 +20,7 @@ from replicator.capture.needs import Kind
 from replicator.capture.setup import Captured
 from replicator.capture.triggers import gain
 from replicator.model import Link
-from replicator.postgres import Answer, Connection, Transaction, fetch_one
+from replicator.postgres import WAYS, Answer, Connection, Transaction, fetch_one
 from replicator.question import Question
 from replicator.relations import Relation
 from replicator.snapshot import Snapshot
@@ -40,13 +40,26 @@ NEWEST_VERSION = (
 column of its own `own` is reckoned to hold for half of them; as a condition the planner would take it for rare."""
 
 
-OPENED = """
-select s::text, txid_status(txid_snapshot_xmax(s) - 1) = 'committed'
-       and pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn(),
-       (select count(set_config('enable_' || way, 'off', true)) from unnest('{hashjoin,mergejoin,seqscan}'::text[]) way)
-from txid_current_snapshot() s
+LOOK = """
+select (last_value + is_called::int)::text, txid_current_snapshot()::text, age('3'::xid)::text from {schema}.seq
 """
-"""What bounds a batch, and whether that is durable; from here on as `postgres.expect_few_rows` has it."""
+"""What a look at a source asks. A sequence that was never used shows the value that it will give first: is_called tells
+the two apart. What is numbered has an id by then, so the next id is asked last. age() is the distance to that; ids are
+32 bits there, and it has no other name.
+"""
+
+DURABLE: LiteralString = (
+    "txid_status({newest}) = 'committed' and pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()"
+)
+"""Whether a transaction, and all that was written before this question, is on disk."""
+
+OPENED = """
+select looked.*, {durable},
+       (select count(set_config('enable_' || way, 'off', true)) from unnest({ways}::text[]) way)
+from ({look}) looked, txid_current_snapshot() s
+"""
+"""A look, of which the snapshot bounds the batch, and whether that is durable; from here on as
+`postgres.expect_few_rows` has it."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +76,18 @@ class Probe:
 
 @dataclass(frozen=True)
 class Opened:
-    """A batch's transaction as it begins. probe: taken before its snapshot.
+    """A batch's transaction as it begins. probe: its snapshot, and what had been logged a moment after that.
 
     durable: no crash of the source can undo what the snapshot sees (`Source.is_durable`).
     """
 
     probe: Probe
-    snapshot: Snapshot
     durable: bool
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What bounds the batch."""
+        return self.probe.snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,12 +125,14 @@ class Source:
         self._install = link.install
         self._authored = link.mutual
         self._carried = carried(link)
-        # A sequence that was never used shows the value that it will give first: is_called tells the two apart.
-        query = sql.SQL(
-            "select (last_value + is_called::int)::text, txid_current_snapshot()::text, age('3'::xid)::text from {}.seq"
+        look = sql.SQL(LOOK).format(schema=sql.Identifier(self._install.schema))
+        self._look = Question(connection, look.as_string())
+        opened = sql.SQL(OPENED).format(
+            look=look,
+            durable=sql.SQL(DURABLE).format(newest=sql.SQL("txid_snapshot_xmax(s) - 1")),
+            ways=sql.Literal(list(WAYS)),
         )
-        self._probe = query.format(sql.Identifier(self._install.schema))
-        self._look = Question(connection, self._probe)
+        self._opened = opened.as_string()
 
     def probe(self) -> Probe:
         """Look whether anything was logged."""
@@ -121,15 +140,13 @@ class Source:
 
     @contextmanager
     def batch(self) -> Iterator[tuple[Transaction, Answer[Opened]]]:
-        """The transaction whose snapshot bounds the batch, with joins by index, and a probe from before it."""
-        with Transaction(self.connection) as transaction:
-            looked = self.connection.execute(self._probe, prepare=True)
-            transaction.renew("begin isolation level repeatable read read only")
-            asked = self.connection.execute(OPENED, prepare=True)
+        """The transaction whose snapshot bounds the batch, with joins by index, and a probe that goes with it."""
+        with Transaction(self.connection, "begin isolation level repeatable read read only") as transaction:
+            asked = self.connection.execute(self._opened, prepare=True)
 
             def answer() -> Opened:
-                text, durable, _ = asked.fetchall()[0]
-                return Opened(_probe(*looked.fetchall()[0]), Snapshot.parse(text), durable)
+                *look, durable, _ = asked.fetchall()[0]
+                return Opened(_probe(*look), durable)
 
             yield transaction, cache(answer)
 
@@ -139,9 +156,8 @@ class Source:
         With synchronous_commit off a commit is seen before it is on disk. After a crash its id may be given to another
         transaction, which would then look as if it had been moved already. Inside `batch`.
         """
-        query = "select txid_status({}) = 'committed' and pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()"
-        newest = sql.Literal(snapshot.xmax - 1)
-        return bool(fetch_one(self.connection, sql.SQL(query).format(newest))[0])
+        query = sql.SQL("select " + DURABLE).format(newest=sql.Literal(snapshot.xmax - 1))
+        return bool(fetch_one(self.connection, query)[0])
 
     def changed(self, deltas: Sequence[Delta]) -> Answer[list[Delta]]:
         """Those of the tables that have changes in the batch, with `truncated` filled in. Inside `batch`."""
@@ -325,7 +341,6 @@ class Source:
 
 def _probe(seq: str, text: str, age: str) -> Probe:
     snapshot = Snapshot.parse(text)
-    # age() is the distance to the next id, which has no other name; ids are 32 bits there.
     return Probe(int(seq), snapshot, upcoming=snapshot.xmax + (int(age) + 3 - snapshot.xmax) % 2**32)
 
 

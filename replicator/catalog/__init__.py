@@ -165,7 +165,7 @@ class Catalog(BucardoTables):
         """
         if sync not in self._asking:
             query = psycopg.sql.SQL(QUERIES["asked"]).format(sync=psycopg.sql.Literal(sync))
-            self._asking[sync] = Question(self._connection, query)
+            self._asking[sync] = Question(self._connection, query.as_string())
         with translated(WHERE):
             revision, kick = self._asking[sync].ask()
         return int(revision), int(kick)

@@ -7,9 +7,11 @@ are written `{schema}` and filled in by the caller through `psycopg.sql`; a lite
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import LiteralString
+
+from psycopg.sql import SQL, Identifier
 
 
 @cache
@@ -23,6 +25,12 @@ def queries(path: str) -> dict[str, LiteralString]:
     """The named queries of a file, by name."""
     parts = re.split(r"^-- (\w+) --$", text(path), flags=re.MULTILINE)
     return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+@lru_cache(maxsize=256)
+def in_schema(query: LiteralString, schema: str) -> str:
+    """A query with a schema in place of each `{0}`; composed once, which takes longer than many a query."""
+    return SQL(query).format(Identifier(schema)).as_string()
 
 
 def names(folder: str) -> list[str]:

@@ -90,6 +90,8 @@ class Batch:
             # Hooks that come before the target's transaction have one of their own.
             early = None if hooks else stack.enter_context(Transaction(ready.target))
             waiting = cache(park.waiting(ready.target, self._link))
+            # Between masters the position comes after the snapshot: a lead may be setting where the others go on.
+            position = self._ask_position() if early and not self._job.swap else None
             reading, opened = stack.enter_context(ready.source.batch())
             if hooks:
                 opened()
@@ -102,6 +104,8 @@ class Batch:
             if hooks or not found:
                 found = self._with_retried(found, waiting())
             if not found and not self._must_save(begun.snapshot):
+                if early:
+                    early.abandon()
                 return Landed(Counts(), begun.probe, begun.snapshot, saved=False)
             self._check_definitions(fingerprint(), ready.fingerprints[0])
             others()
@@ -111,7 +115,7 @@ class Batch:
             failpoint("read.before-write")
             self._hooks(Moment.BEFORE_TXN, found)
             writing = early or stack.enter_context(Transaction(ready.target))
-            self._take_position(writing)
+            self._take_position(position or self._ask_position(), writing)
             found = self._with_retried(found, waiting())
             counts = self._write(found, begun, writing)
             tables = tuple(delta.relation.name for delta in found)
@@ -147,15 +151,24 @@ class Batch:
 
         return learn
 
-    def _take_position(self, writing: Transaction) -> None:
+    def _ask_position(self) -> Callable[[], None]:
         """Keep other runs out of the position, and see that the target and its definitions are as they were."""
-        if self._few:
-            postgres.expect_few_rows(self._ready.target)
+        postgres.expect_few_rows(self._ready.target)
         fingerprint, told = holding.take(self._job, self._ready), self._ask_told()
+
+        def answer() -> None:
+            self._check_definitions(fingerprint(), self._ready.fingerprints[1])
+            self._told = told()
+
+        return answer
+
+    def _take_position(self, position: Callable[[], None], writing: Transaction) -> None:
+        """Await that, and be ready to write."""
+        if not self._few:
+            postgres.expect_few_rows(self._ready.target, few=False)
         if not self._quick:
             writing.leave()
-        self._check_definitions(fingerprint(), self._ready.fingerprints[1])
-        self._told = told()
+        position()
 
     def _ask_told(self) -> Answer[Mapping[str, Mapping[str, Snapshot]]]:
         """Learn what other masters told the target of their positions."""

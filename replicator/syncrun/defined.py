@@ -24,7 +24,9 @@ class Defined:
     def __init__(
         self, source: Connection, target: Connection, tables: Collection[TableName], fingerprints: tuple[str, str]
     ) -> None:
-        self._source, self._target = (Question(end, fingerprint_query(end, tables)) for end in (source, target))
+        self._source, self._target = (
+            Question(end, fingerprint_query(end.info.server_version, tuple(tables))) for end in (source, target)
+        )
         self._fingerprints = fingerprints
         self._looking = Every(EVERY)
         self._looked_at: Snapshot | None = None

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from replicator.question import Question
 from tests.fixtures.nodes import Pair
 
 
-def question(connection: psycopg.Connection, query: str) -> Question:  # type: ignore[type-arg]
-    return Question(connection, sql.Composed([sql.SQL(query)]))  # type: ignore[arg-type]
-
-
 def test_it_is_answered_also_after_the_driver_has_had_all_forgotten(nodes: Pair) -> None:
     with nodes.source.connect() as connection:
-        one = question(connection, "select 1, null::text")
+        one = Question(connection, "select 1, null::text")
         assert one.ask() == (b"1", b"")
         connection.execute("deallocate all")
         assert one.ask() == one.ask() == (b"1", b"")
@@ -25,10 +20,10 @@ def test_it_is_answered_also_after_the_driver_has_had_all_forgotten(nodes: Pair)
 def test_errors_are_the_driver_s(nodes: Pair) -> None:
     with nodes.source.connect() as connection:
         with pytest.raises(psycopg.errors.UndefinedTable):
-            question(connection, "select * from nowhere").ask()
+            Question(connection, "select * from nowhere").ask()
         with pytest.raises(psycopg.errors.DivisionByZero):
-            question(connection, "select 1 / (random() * 0)::int").ask()
-        one = question(connection, "select 1")
+            Question(connection, "select 1 / (random() * 0)::int").ask()
+        one = Question(connection, "select 1")
         assert one.ask() == (b"1",)
         nodes.source.execute("select pg_terminate_backend(%s)", [connection.info.backend_pid])
         with pytest.raises(psycopg.OperationalError):
