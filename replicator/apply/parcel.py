@@ -1,22 +1,27 @@
-"""A small table's part of a batch, carried in memory: read from the source's COPY, given to the target as arrays.
+"""A small table's part of a batch, carried in memory: read from the source, given to the target as arrays.
 
-COPY into the target takes round trips of its own; arrays are parameters of one statement, which goes with the batch's
-others. Every value travels in its text form, as its type's own functions write and read it. What is too much to hold
-in memory is given back as far as it has come, and what cannot travel so (`fits`) never gets here.
+Few rows come as a question's answer (`answered`), more by COPY (`read`). COPY into the target takes round trips of its
+own; arrays are parameters of one statement, which goes with the batch's others. Every value travels in its text form,
+as its type's own functions write and read it. What is too much to hold in memory is given back as far as it has come,
+and what cannot travel so (`fits`) never gets here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import psycopg
+from psycopg.pq.abc import PGresult
 
 from replicator.relations import Relation
 
 MOST = 128 * 1024
 """Bytes of a parcel: what is more goes by COPY, so that memory stays flat."""
+
+FEW = 32
+"""Rows that come as an answer, which is in memory before it can be looked at."""
 
 BY_SERVER = frozenset({"money", '"char"', "xml"})
 """Types whose text depends on a server's version or settings."""
@@ -33,11 +38,12 @@ MEANT = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": 
 class Parcel:
     """arrays: a text form of an array for each column of the COPY, of equally many elements; none without rows.
 
-    size: in bytes.
+    size: in bytes. rows: how many.
     """
 
     arrays: tuple[str, ...]
     size: int
+    rows: int
 
     @property
     def gone(self) -> bool:
@@ -71,19 +77,37 @@ def read(stream: psycopg.Copy) -> Parcel | bytes:
     return pack(bytes(begun))
 
 
+def answered(rows: PGresult) -> Parcel:
+    """A parcel of the rows that a question was answered with, in text form."""
+    columns = [[rows.get_value(row, column) for row in range(rows.ntuples)] for column in range(rows.nfields)]
+    size = sum(len(value) for column in columns for value in column if value is not None)
+    return Parcel(
+        tuple(_array([_quoted(value) for value in column]) for column in columns if column), size, rows.ntuples
+    )
+
+
 def pack(rows: bytes) -> Parcel:
     """A parcel of rows in COPY's text form."""
     fields = [line.split(b"\t") for line in rows.split(b"\n")[:-1]]
-    return Parcel(tuple(_array(column) for column in zip(*fields, strict=True)), len(rows))
+    columns = zip(*fields, strict=True)
+    return Parcel(
+        tuple(_array([_quoted(_value(field)) for field in column]) for column in columns), len(rows), len(fields)
+    )
 
 
-def _array(fields: Sequence[bytes]) -> str:
-    return (b"{" + b",".join(map(_element, fields)) + b"}").decode()
+def _array(elements: Iterable[bytes]) -> str:
+    return (b"{" + b",".join(elements) + b"}").decode()
 
 
-def _element(field: bytes) -> bytes:
+def _value(field: bytes) -> bytes | None:
+    """What a field of COPY's text form means."""
     if field == rb"\N":
+        return None
+    return ESCAPED.sub(lambda found: MEANT.get(found[1], found[1]), field) if b"\\" in field else field
+
+
+def _quoted(value: bytes | None) -> bytes:
+    """A value as an element of an array's text form."""
+    if value is None:
         return b"NULL"
-    if b"\\" in field:
-        field = ESCAPED.sub(lambda found: MEANT.get(found[1], found[1]), field)
-    return b'"' + field.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+    return b'"' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'

@@ -16,6 +16,7 @@ from functools import lru_cache
 from psycopg import sql
 
 from replicator.apply import parcel
+from replicator.apply.parcel import Parcel
 from replicator.apply.pump import Moved, all_read, forward, portions, pump
 from replicator.capture.read import MEETING
 from replicator.postgres import Connection
@@ -221,10 +222,10 @@ class Stage:
 
     def fill_few(
         self, source: Connection, query: sql.Composed, target: Connection, moved: Moved, leave: Callable[[], None]
-    ) -> Holds:
+    ) -> Parcel | None:
         """As `fill`, of a table that `parcel.fits`: in one statement, which takes no round trip in a pipeline.
 
-        leave: leaves the target's pipeline, for rows that are too large.
+        leave: leaves the target's pipeline, for rows that are too large. Returns what was staged, if that was not so.
         """
         with source.cursor() as reader, reader.copy(sql.SQL("copy ({}) to stdout").format(query)) as stream:
             found = parcel.read(stream)
@@ -234,12 +235,16 @@ class Stage:
                     sink.write(found)
                     moved(len(found))
                     forward(source, sink, moved)
-                return ANYTHING
+                return None
         all_read()
+        self.carry(found, target, moved)
+        return found
+
+    def carry(self, found: Parcel, target: Connection, moved: Moved) -> None:
+        """Stage a parcel."""
         if found.arrays:
             moved(found.size)
             target.execute(carry_query(self), found.arrays, prepare=True)
-        return Holds(found.gone, found.kept)
 
 
 @lru_cache(maxsize=256)

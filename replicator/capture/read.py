@@ -13,14 +13,15 @@ from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import LiteralString
 
-from psycopg import Cursor, IsolationLevel, sql
+from psycopg import Cursor, IsolationLevel, RawCursor, sql
+from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
 from replicator.capture.needs import Kind
 from replicator.capture.setup import Captured
 from replicator.capture.triggers import gain
-from replicator.model import Link
-from replicator.postgres import WAYS, Answer, Connection, Transaction, fetch_one
+from replicator.model import Link, TableName
+from replicator.postgres import WAYS, Answer, Connection, Transaction, affected, fetch_one
 from replicator.question import Question
 from replicator.relations import Relation
 from replicator.snapshot import Snapshot
@@ -39,6 +40,9 @@ NEWEST_VERSION = (
 """What is read of the first of a key's log rows, by age; with counters versions come first, and there may be none. As a
 column of its own `own` is reckoned to hold for half of them; as a condition the planner would take it for rare."""
 
+
+UNSEEN = "(l.xid >= $1::bigint or l.xid = any($2::bigint[]))"
+"""As `unseen` has it, of a position that is given by parameters."""
 
 LOOK = """
 select (last_value + is_called::int)::text, txid_current_snapshot()::text, age('3'::xid)::text from {schema}.seq
@@ -94,7 +98,8 @@ class Opened:
 class Delta:
     """The changes of one table in a batch. since: what the target has. truncated: it was emptied in between.
 
-    had: what the target has of the third masters of a swap, by their numbers.
+    had: what the target has of the third masters of a swap, by their numbers. by_parameters: queries do not say since
+    when, but take it as `parameters`.
     """
 
     relation: Relation
@@ -102,6 +107,12 @@ class Delta:
     since: Snapshot
     truncated: bool = False
     had: Mapping[int, Snapshot] = field(default_factory=dict)
+    by_parameters: bool = False
+
+    @property
+    def parameters(self) -> tuple[object, ...]:
+        """What $1 and $2 stand for: the ids that its position has not seen."""
+        return self.since.xmax, sorted(self.since.xip)
 
 
 def carried(link: Link) -> LiteralString:
@@ -133,6 +144,7 @@ class Source:
             ways=sql.Literal(list(WAYS)),
         )
         self._opened = opened.as_string()
+        self._asking: dict[TableName, str] = {}
 
     def probe(self) -> Probe:
         """Look whether anything was logged."""
@@ -176,11 +188,31 @@ class Source:
         query = changed_query(self._install.schema, logs, self._carried)
         return self.connection.execute(query, values, prepare=True)
 
+    def ask_rows(self, delta: Delta, columns: Sequence[str], most: int) -> Answer[PGresult]:
+        """What `rows` says, up to so many, in text form: a prepared question, which goes with others.
+
+        Not for a table with counters in a swap, whose query is never the same.
+        """
+        name = delta.relation.name
+        if name not in self._asking:
+            rows = self.rows(replace(delta, by_parameters=True), columns)
+            self._asking[name] = sql.SQL("select * from ({}) x limit {}").format(rows, sql.Literal(most)).as_string()
+        cursor = RawCursor(self.connection)
+        cursor.execute(self._asking[name], delta.parameters, prepare=True)
+
+        def answer() -> PGresult:
+            affected(cursor)
+            assert cursor.pgresult
+            return cursor.pgresult
+
+        return answer
+
     def _log(self, captured: Captured) -> sql.Identifier:
         return sql.Identifier(self._install.schema, captured.log)
 
     def _in_batch(self, delta: Delta) -> sql.Composed:
-        return sql.SQL("({} and {})").format(unseen("l.xid", delta.since), sql.SQL(self._carried))
+        since = sql.SQL(UNSEEN) if delta.by_parameters else unseen("l.xid", delta.since)
+        return sql.SQL("({} and {})").format(since, sql.SQL(self._carried))
 
     def rows(
         self, delta: Delta, columns: Sequence[str], retry: Sequence[str] = (), *, text: bool = False

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 
 import psycopg
 from psycopg import sql
+from psycopg.pq.abc import PGresult
 
 from replicator import postgres, progress, relations, succession
 from replicator.apply import onward, park, swap, write
@@ -40,12 +42,15 @@ from replicator.table_copy import Pair
 FEW = 1000
 """How many changes a small batch holds at most."""
 
+ASKED_FOR = 4
+"""Of how many tables rows are asked for before it is known whether they have any."""
+
 
 @dataclass(frozen=True)
 class Landed:
     """A batch that is done. snapshot: what the target has now, or had already when nothing was to be written.
 
-    probe: of the source, from before the snapshot. early: some of it waits for rows that other masters are to send.
+    probe: of the source, with the snapshot. early: some of it waits for rows that other masters are to send.
     tables: those that it was about.
     """
 
@@ -80,6 +85,7 @@ class Batch:
         self._told: Mapping[str, Mapping[str, Snapshot]] = {}
         self._current: TableName | None = None
         self._written: dict[TableName, Answer[Counts]] = {}
+        self._asked: Mapping[TableName, Answer[PGresult]] = {}
         self._early = 0
         self._contents = Contents(job, ready, kicked=kicked)
 
@@ -90,15 +96,18 @@ class Batch:
             # Hooks that come before the target's transaction have one of their own.
             early = None if hooks else stack.enter_context(Transaction(ready.target))
             waiting = cache(park.waiting(ready.target, self._link))
-            # Between masters the position comes after the snapshot: a lead may be setting where the others go on.
-            position = self._ask_position() if early and not self._job.swap else None
+            position = self._ask_position() if early and self._job.apart else None
             reading, opened = stack.enter_context(ready.source.batch())
             if hooks:
                 opened()
                 hooks.at(Moment.BEFORE_CHECK_ROWS, ready.target)
             changed, others = self._contents.ask(), self._ask_others()
             fingerprint = relations.fingerprint(ready.source.connection, self._link.tables)
-            reading.leave()
+            self._asked = self._contents.ask_rows() if self._plain else {}
+            try:
+                reading.leave()
+            except psycopg.errors.FeatureNotSupported as error:  # of a cached plan: its result would have other types
+                raise DefinitionChanged from error
             begun, found = opened(), changed()
             failpoint("read.after-snapshot")
             if hooks or not found:
@@ -132,10 +141,14 @@ class Batch:
         few = self._known is not None and probe.seq - self._known.seq <= FEW
         # A whole copy is large however little was logged, and so may be what a table has waited with.
         self._few = few and self._job.kind is Kind.ROWS and not self._ready.late
-        plain = not (self._careful or self._job.hooks or self._job.resolvers or self._ready.filling)
-        self._quick = self._few and plain
+        self._quick = self._few and self._plain
         if not self._few:
             postgres.expect_few_rows(self._ready.source.connection, few=False)
+
+    @property
+    def _plain(self) -> bool:
+        """Whether nothing but the rows decides what is done."""
+        return not (self._careful or self._job.hooks or self._job.resolvers or self._ready.filling)
 
     def _ask_others(self) -> Callable[[], None]:
         """Learn what the source knows of other masters, as of this very batch."""
@@ -206,7 +219,7 @@ class Batch:
 
     def _write(self, changed: Sequence[Delta], opened: Opened, writing: Transaction) -> Counts:
         ready, link, filled = self._ready, self._link, Counts()
-        staging = Staging(self._job, ready, writing, self._careful, self._quick)
+        staging = Staging(self._job, ready, writing, self._careful, self._quick, self._asked)
         order = {name: place for place, name in enumerate(ready.pairs)}
         self._hooks(Moment.BEFORE_ROWS, changed)
         for delta in sorted(changed, key=lambda delta: order[delta.relation.name]):
@@ -237,6 +250,8 @@ class Batch:
         writing.commit()
         failpoint("commit.after")
         ready.stages |= staging.created
+        few = (name for name in staging.few if not (self._job.swap and ready.pairs[name].captured.counters))
+        ready.lately = list(islice(few, ASKED_FOR))
         ready.tables |= live
         ready.filling = filling
         ready.position = opened.snapshot

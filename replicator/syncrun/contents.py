@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from psycopg.pq.abc import PGresult
+
 from replicator import progress
-from replicator.apply import park
+from replicator.apply import parcel, park
+from replicator.apply.stage import Stage
 from replicator.capture import Delta, Kind
 from replicator.model import TableName
 from replicator.postgres import Answer
@@ -42,6 +45,17 @@ class Contents:
             return changed + [self._delta(name) for name in ready.pairs if not ready.has(name)]
 
         return answer
+
+    def ask_rows(self) -> Mapping[TableName, Answer[PGresult]]:
+        """Ask for rows of the tables that had a few in the last batch, for they may well have some again.
+
+        Who waits for the answer to `ask` first waits for one round trip more.
+        """
+        return {
+            name: self._ready.source.ask_rows(self._delta(name), Stage(pair.target).names, parcel.FEW + 1)
+            for name in self._ready.lately
+            if (pair := self._ready.pairs[name]) and self._ready.has(name)
+        }
 
     def retried(self, waiting: Mapping[TableName, park.Waiting], changed: Collection[TableName]) -> list[Delta]:
         """The tables of which parked keys are to be tried again, besides those that have changed."""

@@ -35,6 +35,16 @@ class Job:
         """Whether both ends are masters."""
         return self.link.mutual
 
+    @property
+    def apart(self) -> bool:
+        """Whether the target's position may be locked while the source is being looked at.
+
+        Where both are on one server the lock would be something that happens on the source. Between masters it comes
+        after the snapshot: a lead may be setting where the others go on.
+        """
+        source, target = self.link.source, self.link.target
+        return not self.swap and (source.host, source.port) != (target.host, target.port)
+
     @cached_property
     def thirds(self) -> tuple[Database, ...]:
         """The other masters of a swap, besides the link's two."""

@@ -6,7 +6,7 @@ copying is `missing`'s, moving batches is `batch`'s.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from replicator import columns, progress
@@ -46,6 +46,7 @@ class Ready:
     target. filling: what is to be filled in.
     held: tables of which the source sends nothing yet, for others are filling it, or columns in it. blocked: those
     at which an application has stood in the way. stages: the staging tables that the target's session has.
+    lately: some of the tables that had few rows in the last batch.
     """
 
     source: Source
@@ -64,6 +65,7 @@ class Ready:
     held: set[TableName] = field(default_factory=set)
     blocked: set[TableName] = field(default_factory=set)
     stages: set[str] = field(default_factory=set)
+    lately: Sequence[TableName] = ()
     _flusher: Connection | None = None
 
     def has(self, name: TableName) -> bool:

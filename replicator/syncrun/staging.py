@@ -5,19 +5,22 @@ What is read is `capture.read`'s, how it gets over `apply.stage`'s and `apply.pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import psycopg
 from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGresult
 
 from replicator import postgres
 from replicator.apply import parcel
+from replicator.apply.parcel import Parcel
 from replicator.apply.stage import ANYTHING, Holds, Stage
 from replicator.capture import Delta
 from replicator.failpoint import failpoint
-from replicator.postgres import Transaction
+from replicator.model import TableName
+from replicator.postgres import Answer, Transaction
 from replicator.syncrun.job import Job
 from replicator.syncrun.ready import Ready
 from replicator.table_copy import Pair
@@ -27,8 +30,9 @@ from replicator.table_copy import Pair
 class Staging:
     """How a batch stages. writing: its transaction on the target. careful: values that no type holds are to be found.
 
-    quick: the batch is small, and nothing is to be awaited but what it depends on. created: the staging tables that
-    the session has from now on, if the batch lands.
+    quick: the batch is small, and nothing is to be awaited but what it depends on. asked: tables of which the rows
+    have been asked for. created: the staging tables that the session has from now on, if the batch lands. few: the
+    tables that had few rows.
     """
 
     job: Job
@@ -36,7 +40,9 @@ class Staging:
     writing: Transaction
     careful: bool
     quick: bool
+    asked: Mapping[TableName, Answer[PGresult]]
     created: set[str] = field(default_factory=set)
+    few: list[TableName] = field(default_factory=list)
 
     def stage(self, pair: Pair, delta: Delta, retry: Sequence[str]) -> tuple[Stage, Holds]:
         """Stage the changes of a table, and say what they are. retry: further keys. Raises the drivers' errors."""
@@ -81,12 +87,27 @@ class Staging:
 
     def _fill(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str]) -> tuple[Stage, Holds]:
         self._make(stage)
+        if self.quick and parcel.fits(pair.source) and parcel.fits(pair.target):
+            holds = self._fill_few(pair, delta, stage, retry)
+            return self._filled(stage), holds
         source, target, moved = self.ready.source, self.ready.target, self.job.moved
         query = source.rows(delta, stage.names, retry, text=stage.text)
-        if self.quick and parcel.fits(pair.source) and parcel.fits(pair.target):
-            holds = stage.fill_few(source.connection, query, target, moved, self.writing.leave)
+        self.writing.leave()
+        stage.fill(source.connection, query, target, moved, binary=pair.source.binary)
+        return self._filled(stage), ANYTHING
+
+    def _fill_few(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str]) -> Holds:
+        target, moved = self.ready.target, self.job.moved
+        found: Parcel | None
+        asked = self.asked.get(pair.name)
+        if asked and not retry and (rows := asked()).ntuples <= parcel.FEW:
+            stage.carry(found := parcel.answered(rows), target, moved)
         else:
-            self.writing.leave()
-            stage.fill(source.connection, query, target, moved, binary=pair.source.binary)
-            holds = ANYTHING
-        return self._filled(stage), holds
+            source = self.ready.source
+            query = source.rows(delta, stage.names, retry)
+            found = stage.fill_few(source.connection, query, target, moved, self.writing.leave)
+        if found is None:
+            return ANYTHING
+        if found.rows <= parcel.FEW:
+            self.few.append(pair.name)
+        return Holds(found.gone, found.kept)
