@@ -240,11 +240,13 @@ class Transaction:
         self._open = False
         self.leave()
 
-    def abandon(self) -> None:
-        """Roll back: what was asked or locked leaves no trace, and no commit is awaited."""
-        self._connection.execute("rollback")
-        self._open = False
-        self.leave()
+    def end_unwritten(self) -> None:
+        """End what has read and locked, but not written, without the server waiting for its disk.
+
+        A rollback would do, but has psycopg forget what is prepared: in a pipeline, after it has prepared anew.
+        """
+        self._connection.execute("set local synchronous_commit = off")
+        self.commit()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is None and self._open:

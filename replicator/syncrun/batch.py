@@ -114,7 +114,7 @@ class Batch:
                 found = self._with_retried(found, waiting())
             if not found and not self._must_save(begun.snapshot):
                 if early:
-                    early.abandon()
+                    early.end_unwritten()
                 return Landed(Counts(), begun.probe, begun.snapshot, saved=False)
             self._check_definitions(fingerprint(), ready.fingerprints[0])
             others()
