@@ -22,7 +22,8 @@ def position_before_rows() -> None:
 
     def early(self: Batch, changed: Sequence[Delta], opened: Opened, writing: Transaction) -> Counts:
         _save(self, opened.snapshot)
-        writing.renew("begin")
+        for statement in ("commit", "begin"):
+            self._ready.target.execute(statement)
         self._ready.position = opened.snapshot
         return write(self, changed, opened, writing)
 
