@@ -45,6 +45,11 @@ FEW = 1000
 ASKED_FOR = 4
 """Of how many tables rows are asked for before it is known whether they have any."""
 
+VAIN = 3
+"""After so many batches in a row without a change (others write, to tables of other syncs) nothing is taken for likely:
+to lock the position costs the target a transaction id.
+"""
+
 
 @dataclass(frozen=True)
 class Landed:
@@ -96,14 +101,15 @@ class Batch:
             # Hooks that come before the target's transaction have one of their own.
             early = None if hooks else stack.enter_context(Transaction(ready.target))
             waiting = cache(park.waiting(ready.target, self._link))
-            position = self._ask_position() if early and self._job.apart else None
+            likely = ready.vain < VAIN
+            position = self._ask_position() if likely and early and self._job.apart else None
             reading, opened = stack.enter_context(ready.source.batch())
             if hooks:
                 opened()
                 hooks.at(Moment.BEFORE_CHECK_ROWS, ready.target)
             changed, others = self._contents.ask(), self._ask_others()
             fingerprint = relations.fingerprint(ready.source.connection, self._link.tables)
-            self._asked = self._contents.ask_rows() if self._plain else {}
+            self._asked = self._contents.ask_rows() if likely and self._plain else {}
             try:
                 reading.leave()
             except psycopg.errors.FeatureNotSupported as error:  # of a cached plan: its result would have other types
@@ -113,6 +119,7 @@ class Batch:
             if hooks or not found:
                 found = self._with_retried(found, waiting())
             if not found and not self._must_save(begun.snapshot):
+                ready.vain += 1
                 if early:
                     early.end_unwritten()
                 return Landed(Counts(), begun.probe, begun.snapshot, saved=False)
@@ -249,6 +256,7 @@ class Batch:
         failpoint("commit.before")
         writing.commit()
         failpoint("commit.after")
+        ready.vain = 0 if changed else ready.vain + 1
         ready.stages |= staging.created
         few = (name for name in staging.few if not (self._job.swap and ready.pairs[name].captured.counters))
         ready.lately = list(islice(few, ASKED_FOR))

@@ -46,7 +46,7 @@ class Ready:
     target. filling: what is to be filled in.
     held: tables of which the source sends nothing yet, for others are filling it, or columns in it. blocked: those
     at which an application has stood in the way. stages: the staging tables that the target's session has.
-    lately: some of the tables that had few rows in the last batch.
+    lately: some of the tables that had few rows in the last batch. vain: batches in a row that had nothing.
     """
 
     source: Source
@@ -66,6 +66,7 @@ class Ready:
     blocked: set[TableName] = field(default_factory=set)
     stages: set[str] = field(default_factory=set)
     lately: Sequence[TableName] = ()
+    vain: int = 0
     _flusher: Connection | None = None
 
     def has(self, name: TableName) -> bool:

@@ -11,9 +11,11 @@ import psycopg
 import pytest
 
 from replicator.apply import pump
+from replicator.change import Counts
 from replicator.model import SyncType
 from replicator.question import Question
 from replicator.syncrun import LinkRunner
+from replicator.syncrun.batch import VAIN
 from replicator.syncrun.job import Job
 from tests.fixtures.lab import Build, Lab
 from tests.fixtures.nodes import NodeFactory, Pair
@@ -105,6 +107,25 @@ def test_round_trips_of_a_batch(
     many = batch(pair, runner, waits, "update t set number = 8 where id <= 500")
     assert one["read"] <= read and one["write"] <= write, one
     assert many == one + Counter(read=1), "whatever is more than an answer holds costs one"
+
+
+def test_batches_without_a_change_spend_no_transaction_id(
+    node_factory: NodeFactory, second_server: Server, lab: Build
+) -> None:
+    pair = node_factory.pair(target=second_server, schema=TABLE)
+    pair.source.execute(FILL)
+    runner = running(lab, pair).sync()[0]
+
+    def spent(batches: int) -> int:
+        """What is spent while others write to tables of their own."""
+        before = pair.target.value("select txid_snapshot_xmax(txid_current_snapshot())")
+        for _ in range(batches):
+            pair.source.execute("select nextval('pgherd.seq')")
+            assert runner.run().counts == Counts()
+        return pair.target.value("select txid_snapshot_xmax(txid_current_snapshot())") - before
+
+    assert spent(VAIN) >= VAIN, "the position is locked, for there may be something to write"
+    assert min(spent(5) for _ in range(3)) == 0
 
 
 def test_round_trips_of_a_look_do_not_grow_with_tables(node_factory: NodeFactory, lab: Build, waits: Waits) -> None:
