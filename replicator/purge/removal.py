@@ -113,27 +113,35 @@ with gone as (
     delete from {log} l where {old} returning l.*
 ), raised as (
     update {node} set floor = (select max(changed_at) from gone) where floor < (select max(changed_at) from gone)
-), heirs as (
-    select h.xid, h.seq, h.at from (
-        select l.xid, l.seq, l.changed_at,
-               max(g.changed_at + case when g.origin is null then interval '0' else interval '1 microsecond' end) as at
-        from gone g join {log} l on {same_key} and l.seq > g.seq and l.origin is null and l.op <> '+'
-        where g.op <> '+' and not exists (select from gone x where (x.xid, x.seq) = (l.xid, l.seq))
-        group by l.xid, l.seq, l.changed_at) h
-    where h.at > h.changed_at
+), last as (
+    select xid, seq from gone order by xid desc, seq desc limit 1
+), versions as (
+    select l.xid, l.seq, l.changed_at, l.origin, (l.xid, l.seq) <= (select xid, seq from last) as goes,
+           max(l.changed_at + case when l.origin is null then interval '0' else interval '1 microsecond' end)
+               filter (where (l.xid, l.seq) <= (select xid, seq from last))
+               over (partition by {keys} order by l.seq) as at
+    from (select distinct {gone_keys} from gone g) g join {log} l on {same_key}
+    where l.op <> '+'
 ), mended as (
-    update {log} l set changed_at = h.at from heirs h where (l.xid, l.seq) = (h.xid, h.seq)
+    update {log} l set changed_at = v.at from versions v
+    where (l.xid, l.seq) = (v.xid, v.seq) and not v.goes and v.origin is null and v.at > v.changed_at
 )
 select count(*) from gone
+"""
+"""What goes is the first of a log's rows. What stays is older than none of what goes of its key and came before it: one
+pass over the rows of each key, for a row that changes all the time has as many versions as the log is long.
 """
 
 
 def _delete_versions(install: Install, captured: Captured, relation: Relation, old: sql.Composed) -> sql.Composed:
     """Remove rows that were versions, without making anything that stays, or comes, older than they were."""
+    keys = [sql.Identifier(f"k{number + 1}") for number in range(len(relation.key))]
     return sql.SQL(VERSIONS).format(
         log=sql.Identifier(install.schema, captured.log),
         node=sql.Identifier(install.schema, "node"),
         old=old,
+        keys=sql.SQL(", ").join(sql.SQL("l.{}").format(key) for key in keys),
+        gone_keys=sql.SQL(", ").join(sql.SQL("g.{}").format(key) for key in keys),
         same_key=match_keys(relation, "l", "g"),
     )
 

@@ -329,6 +329,22 @@ def test_what_stays_and_what_comes_is_never_older_than_what_went(nodes: Pair, pl
         assert nodes.source.value(f"select changed_at > '2099-01-01Z' from {LOG} where k1 = 3") is True
 
 
+def test_a_row_that_changes_all_the_time_is_purged_like_others(nodes: Pair, plain: Connector) -> None:
+    """It has as many versions as the log is long: to compare each with each takes longer than a test may."""
+    for node in nodes:
+        node.execute(TABLE)
+    declared = topology(nodes, names("t"), SyncType.SWAP)
+    state: State = {}
+    with linked(declared, plain) as links:
+        nodes.source.execute("insert into t values (1, 'a')")
+        change = "update t set v = i::text where id = 1"
+        nodes.source.execute(f"do $$ declare i int; begin for i in 1 .. 8000 loop {change}; end loop; end $$")
+        generations(links, declared, plain, state, 2)
+        nodes.source.execute("update t set v = 'stays'")
+        purge(declared, plain, state)
+        assert rows(nodes.source) == 1
+
+
 def test_masters_converge_whatever_was_purged_in_between(nodes: Pair, plain: Connector) -> None:
     for node in nodes:
         node.execute(TABLE)
