@@ -265,35 +265,37 @@ def test_masters_of_which_one_came_back_from_the_past_wait_for_a_person(nodes: P
 # --- swap
 
 
-def test_versions_stay_for_two_generations(nodes: Pair, plain: Connector) -> None:
+@pytest.fixture
+def masters(nodes: Pair) -> Topology:
+    """A swap of the table between both nodes."""
     for node in nodes:
         node.execute(TABLE)
-    declared = topology(nodes, names("t"), SyncType.SWAP)
+    return topology(nodes, names("t"), SyncType.SWAP)
+
+
+def test_versions_stay_for_two_generations(nodes: Pair, masters: Topology, plain: Connector) -> None:
     state: State = {}
-    with linked(declared, plain) as links:
+    with linked(masters, plain) as links:
         nodes.source.execute("insert into t values (1, 'a')")
         links.run()
         left = []
         for _ in range(2):
             left.append((rows(nodes.source), rows(nodes.target)))
-            purge(declared, plain, state)
+            purge(masters, plain, state)
             links.beat()
         assert left == [(1, 1)] * 2
-        purged = purge(declared, plain, state)
+        purged = purge(masters, plain, state)
         assert {report.node: report.deleted for report in purged.reports} == {"source": 1, "target": 1}
         links.run()
         assert nodes.target.execute("select * from t") == [(1, "a")]
 
 
-def test_a_purger_that_restarts_begins_its_generations_anew(nodes: Pair, plain: Connector) -> None:
-    for node in nodes:
-        node.execute(TABLE)
-    declared = topology(nodes, names("t"), SyncType.SWAP)
-    with linked(declared, plain) as links:
+def test_a_purger_that_restarts_begins_its_generations_anew(nodes: Pair, masters: Topology, plain: Connector) -> None:
+    with linked(masters, plain) as links:
         nodes.source.execute("insert into t values (1, 'a')")
         for _ in range(5):
             links.beat()
-            purge(declared, plain)
+            purge(masters, plain)
         assert rows(nodes.source) == 1
 
 
@@ -303,21 +305,20 @@ def generations(links: Links, declared: Topology, plain: Connector, state: State
         links.beat()
 
 
-def test_what_stays_and_what_comes_is_never_older_than_what_went(nodes: Pair, plain: Connector) -> None:
+def test_what_stays_and_what_comes_is_never_older_than_what_went(
+    nodes: Pair, masters: Topology, plain: Connector
+) -> None:
     """A clock that ran ahead is remembered when its rows go: in the floor, and in the rows of that key that stay."""
-    for node in nodes:
-        node.execute(TABLE)
-    declared = topology(nodes, names("t"), SyncType.SWAP)
     state: State = {}
-    with linked(declared, plain) as links:
+    with linked(masters, plain) as links:
         nodes.source.execute("insert into t values (1, 'a'), (2, 'b')")
         nodes.source.execute(f"update {LOG} set changed_at = '2100-01-01Z' where k1 = 1")
-        generations(links, declared, plain, state, 2)
+        generations(links, masters, plain, state, 2)
         nodes.source.execute("update t set v = 'later'")
         nodes.source.execute("delete from t where id = 2")
         before = nodes.source.execute(f"select k1, seq, changed_at from {LOG} where k1 = 2 order by seq desc limit 2")
         assert rows(nodes.source) == 5
-        purge(declared, plain, state)
+        purge(masters, plain, state)
         assert nodes.source.value("select floor from pgherd.node") == datetime.fromisoformat(
             "2100-01-01T00:00:00+00:00"
         )
@@ -329,28 +330,24 @@ def test_what_stays_and_what_comes_is_never_older_than_what_went(nodes: Pair, pl
         assert nodes.source.value(f"select changed_at > '2099-01-01Z' from {LOG} where k1 = 3") is True
 
 
-def test_a_row_that_changes_all_the_time_is_purged_like_others(nodes: Pair, plain: Connector) -> None:
+def test_a_row_that_changes_all_the_time_is_purged_like_others(
+    nodes: Pair, masters: Topology, plain: Connector
+) -> None:
     """It has as many versions as the log is long: to compare each with each takes longer than a test may."""
-    for node in nodes:
-        node.execute(TABLE)
-    declared = topology(nodes, names("t"), SyncType.SWAP)
     state: State = {}
-    with linked(declared, plain) as links:
+    with linked(masters, plain) as links:
         nodes.source.execute("insert into t values (1, 'a')")
         change = "update t set v = i::text where id = 1"
         nodes.source.execute(f"do $$ declare i int; begin for i in 1 .. 8000 loop {change}; end loop; end $$")
-        generations(links, declared, plain, state, 2)
+        generations(links, masters, plain, state, 2)
         nodes.source.execute("update t set v = 'stays'")
-        purge(declared, plain, state)
+        purge(masters, plain, state)
         assert rows(nodes.source) == 1
 
 
-def test_masters_converge_whatever_was_purged_in_between(nodes: Pair, plain: Connector) -> None:
-    for node in nodes:
-        node.execute(TABLE)
-    declared = topology(nodes, names("t"), SyncType.SWAP)
+def test_masters_converge_whatever_was_purged_in_between(nodes: Pair, masters: Topology, plain: Connector) -> None:
     state: State = {}
-    with linked(declared, plain) as links:
+    with linked(masters, plain) as links:
         for round_ in range(12):
             for number, node in enumerate(nodes):
                 node.execute(
@@ -361,12 +358,12 @@ def test_masters_converge_whatever_was_purged_in_between(nodes: Pair, plain: Con
                 node.execute("delete from t where id %% 7 = %s", [round_ % 7])
             if round_ % 3:
                 links.run()
-            purge(declared, plain, state)
+            purge(masters, plain, state)
         links.run()
         links.run()
-        (found,) = compare(declared, plain)
+        (found,) = compare(masters, plain)
         assert found.verdict is Verdict.EQUAL
-        generations(links, declared, plain, state, 4)
+        generations(links, masters, plain, state, 4)
         assert (rows(nodes.source), rows(nodes.target)) == (0, 0)
 
 
