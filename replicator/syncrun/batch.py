@@ -102,7 +102,7 @@ class Batch:
             early = None if hooks else stack.enter_context(Transaction(ready.target))
             waiting = cache(park.waiting(ready.target, self._link))
             likely = ready.vain < VAIN
-            position = self._ask_position() if likely and early and self._job.apart else None
+            position = self._ask_position(few=True) if likely and early and self._job.apart else None
             reading, opened = stack.enter_context(ready.source.batch())
             if hooks:
                 opened()
@@ -131,7 +131,7 @@ class Batch:
             failpoint("read.before-write")
             self._hooks(Moment.BEFORE_TXN, found)
             writing = early or stack.enter_context(Transaction(ready.target))
-            self._take_position(position or self._ask_position(), writing)
+            self._take_position(position, writing)
             found = self._with_retried(found, waiting())
             counts = self._write(found, begun, writing)
             tables = tuple(delta.relation.name for delta in found)
@@ -171,9 +171,10 @@ class Batch:
 
         return learn
 
-    def _ask_position(self) -> Callable[[], None]:
+    def _ask_position(self, *, few: bool) -> Callable[[], None]:
         """Keep other runs out of the position, and see that the target and its definitions are as they were."""
-        postgres.expect_few_rows(self._ready.target)
+        if few:
+            postgres.expect_few_rows(self._ready.target)
         fingerprint, told = holding.take(self._job, self._ready), self._ask_told()
 
         def answer() -> None:
@@ -182,9 +183,10 @@ class Batch:
 
         return answer
 
-    def _take_position(self, position: Callable[[], None], writing: Transaction) -> None:
-        """Await that, and be ready to write."""
-        if not self._few:
+    def _take_position(self, asked: Callable[[], None] | None, writing: Transaction) -> None:
+        """Await that, asking unless it was asked ahead for what would be few rows; and be ready to write."""
+        position = asked or self._ask_position(few=self._few)
+        if asked and not self._few:
             postgres.expect_few_rows(self._ready.target, few=False)
         if not self._quick:
             writing.leave()

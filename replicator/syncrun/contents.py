@@ -51,10 +51,11 @@ class Contents:
 
         Who waits for the answer to `ask` first waits for one round trip more.
         """
+        ready = self._ready
         return {
-            name: self._ready.source.ask_rows(self._delta(name), Stage(pair.target).names, parcel.FEW + 1)
-            for name in self._ready.lately
-            if (pair := self._ready.pairs[name]) and self._ready.has(name)
+            name: ready.source.ask_rows(self._delta(name), Stage(ready.pairs[name].target).names, parcel.FEW + 1)
+            for name in ready.lately
+            if ready.has(name)
         }
 
     def retried(self, waiting: Mapping[TableName, park.Waiting], changed: Collection[TableName]) -> list[Delta]:
