@@ -34,7 +34,7 @@ def write_ahead(arrival: Arrival) -> Counts | None:
     with arrival.connection.transaction() as attempt:
         counts = _write(arrival, gone, matched, made)
         failpoint("apply.before-look")
-        if counts is not None and fetch_one(arrival.connection, meeting.any_rivals(arrival))[0]:
+        if counts is not None and fetch_one(arrival.connection, meeting.rivals_now(arrival))[0]:
             counts = None
         if counts is None:
             raise psycopg.Rollback(attempt)

@@ -35,7 +35,8 @@ class Arrival:
     log: the target's own log of the table. seen: what the source had seen of the target when the batch was read.
     thirds: the same of the other masters. rule: who wins. names: of the masters, by number. unmet: keys (JSON text)
     that the source has parked, by the master from which they came: it has seen these changes, and does not have them.
-    wary: an application has stood in the way at this table.
+    wary: an application has stood in the way at this table. silent: what arrives is noted only where the row is in the
+    log anyway (`capture.notes`).
     """
 
     connection: Connection
@@ -49,6 +50,7 @@ class Arrival:
     names: Mapping[int, str]
     unmet: Mapping[str, Sequence[str]] = field(default_factory=dict)
     wary: bool = False
+    silent: bool = False
 
     @property
     def columns(self) -> list[sql.Identifier]:

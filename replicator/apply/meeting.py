@@ -82,6 +82,14 @@ def may_have_rivals(arrival: Arrival) -> sql.Composable:
     )
 
 
+def rivals_now(arrival: Arrival) -> sql.Composed:
+    """`any_rivals`, of which it is first seen whether there can be any, where that tells for sure."""
+    if not arrival.silent or arrival.unmet:
+        return any_rivals(arrival)
+    query = sql.SQL("select case when {} then ({}) else false end")
+    return query.format(may_have_rivals(arrival), any_rivals(arrival))
+
+
 def _standing(arrival: Arrival) -> sql.Composed:
     """`conflict.standing` of staged row `s` and log row `r`, as the branches of a CASE; null: newer."""
     source = sql.Literal(arrival.link.source.id)

@@ -165,22 +165,30 @@ class _Swap:
     def note(self) -> None:
         """Log what was written with its version and author, and keep the floor above every version.
 
-        In the keys' order: the log's index by key costs most of it, and half as much so.
+        In the keys' order: the log's index by key costs most of it, and half as much so. Where that is enough, only
+        what is in the log already, or settles a conflict; the log is looked into for all once it is seen that it holds
+        anything.
         """
         arrival, stage = self._arrival, self._stage
         gains = counters.gains_of(arrival)
+        needed = arrival.compose(
+            " where s.anew is not null"
+            " or ((select exists (select from {log})) and exists (select from {log} l where {of_log}))"
+        )
         arrival.execute(
             "with noted as (insert into {log} ({columns}, changed_at, origin, op, onward, author, source_xid{logged})"
             " select {values}, coalesce(s.anew, s.at, clock_timestamp()), case when s.anew is null then {origin} end,"
             " s.op, {onward} or s.anew is not null, s.author, case when s.anew is null then s.xid end{gained}"
-            " from {stage} s order by {values}),"
+            " from {stage} s{needed} order by {values}),"
             " latest as (select max(coalesce(s.anew, s.at)) as at from {stage} s where s.op <> '+')"
-            " update {node} set floor = latest.at from latest"
-            " where latest.at > clock_timestamp() and latest.at > floor",
+            " update {node} set floor = latest.at from latest where {ahead}latest.at > floor",
+            # A note lets what is written after it be later, were the clock set back; without one the floor must.
+            ahead=sql.SQL("" if arrival.silent else "latest.at > clock_timestamp() and "),
             columns=sql.SQL(", ").join(arrival.columns),
             values=sql.SQL(", ").join(stage.value(name) for name in stage.relation.key),
             origin=sql.Literal(arrival.link.source.id),
             onward=sql.Literal(arrival.link.onward),
+            needed=needed if arrival.silent else sql.SQL(""),
             logged=sql.Composed([sql.SQL(", {}").format(logged) for logged, _ in gains]),
             gained=sql.Composed([sql.SQL(", {}").format(gained) for _, gained in gains]),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from replicator.model import SyncType, TableName, Topology
+from replicator.model import Sync, SyncType, TableName, Topology
 
 
 class Kind(StrEnum):
@@ -19,16 +19,21 @@ class Kind(StrEnum):
 class Need:
     """What one table needs on one node. versions: the log must serve to compare changes of several masters.
 
-    counters: columns that, where the table has them, are logged by how much they changed.
+    counters: columns that, where the table has them, are logged by how much they changed. notes: what arrives from
+    another master must be in the log too. It need not where that master is the only one who reads the log: its own
+    log has what it sent, and what it sends is judged by what was written here. Then only a row that is in the log
+    anyway is noted there again, for its newest version is to be told from what was written here before.
     """
 
     kinds: frozenset[Kind] = field(default_factory=frozenset)
     versions: bool = False
     counters: tuple[str, ...] = ()
+    notes: bool = False
 
     def __or__(self, other: Need) -> Need:
         counters = dict.fromkeys((*self.counters, *other.counters))
-        return Need(self.kinds | other.kinds, self.versions or other.versions, tuple(counters))
+        notes = self.notes or other.notes or bool(self.kinds and other.kinds)
+        return Need(self.kinds | other.kinds, self.versions or other.versions, tuple(counters), notes)
 
 
 def needs(topology: Topology, database: str) -> dict[TableName, Need]:
@@ -40,6 +45,14 @@ def needs(topology: Topology, database: str) -> dict[TableName, Need]:
             continue
         kind = Kind.TOUCH if sync.type is SyncType.FULLCOPY else Kind.ROWS
         for table in topology.herds[sync.herd].tables:
-            need = Need(frozenset({kind}), versions=swap, counters=sync.counters_of(table) if swap else ())
+            counters = sync.counters_of(table) if swap else ()
+            notes = bool(counters) or not _between_two(topology, sync)
+            need = Need(frozenset({kind}), versions=swap, counters=counters, notes=notes)
             wanted[table] = wanted.get(table, Need()) | need
     return wanted
+
+
+def _between_two(topology: Topology, sync: Sync) -> bool:
+    """Whether a sync is of two masters, and nobody else is to have what they send each other."""
+    alone = len(topology.masters(sync)) == 2 and not topology.slaves(sync)
+    return sync.type is SyncType.SWAP and alone and not sync.makedelta

@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 
 from replicator import postgres
-from replicator.capture import triggers
+from replicator.capture import notes, triggers
 from replicator.capture.needs import Kind, Need
 from replicator.capture.schema import create_schema, drop_schema_if_empty, has_schema
 from replicator.capture.triggers import SHAPE, LogSpec
@@ -35,7 +35,7 @@ class Captured:
     """One log on one node. key: column names as logged in k1, k2 ...; empty for a touch log.
 
     purged: rows of transactions below this id are gone. counters: columns of which it holds by how much they changed.
-    whole_from: all that was made of the table after this transaction is in it.
+    whole_from: all that was made of the table after this transaction is in it, where it `notes` what arrives.
     """
 
     table: TableName
@@ -49,6 +49,7 @@ class Captured:
     purged: int = 0
     counters: tuple[str, ...] = ()
     whole_from: int = 0
+    notes: bool = True
 
 
 def ensure(
@@ -69,14 +70,20 @@ def ensure(
             captured = present.get((relation.name, kind))
             if captured is None or shapes[captured.log] < SHAPE or not _complete(connection, spec, captured):
                 postgres.patiently(partial(_build, connection, spec))
-    return logs(connection, install)
+    found = logs(connection, install)
+    silent = [name for name in relations if (log := found.get((name, Kind.ROWS))) and not log.notes]
+    if lacking := [name for name in silent if wanted[name].notes]:
+        notes.begin(connection, install, lacking)
+        return logs(connection, install)
+    return found
 
 
 def _spec(install: Install, relation: Relation, kind: Kind, need: Need) -> LogSpec:
     versions = need.versions and kind is Kind.ROWS and bool(relation.key)
     names = {column.name for column in relation.written}
     counters = tuple(name for name in need.counters if name in names) if versions else ()
-    return LogSpec(install=install, relation=relation, kind=kind, versions=versions, counters=counters)
+    notes = need.notes or not versions
+    return LogSpec(install=install, relation=relation, kind=kind, versions=versions, counters=counters, notes=notes)
 
 
 def _shapes(connection: Connection, install: Install) -> dict[str, int]:
@@ -102,13 +109,13 @@ def logs(connection: Connection, install: Install) -> dict[tuple[TableName, Kind
     """The logs that the node keeps for this install."""
     query = sql.SQL(
         "select schema_name, table_name, kind, id, relid, log_name, key_columns, key_types, versions, purged,"
-        " counters, whole_from from {}.captured"
+        " counters, whole_from, notes from {}.captured"
     ).format(sql.Identifier(install.schema))
     found = {}
-    for schema, name, kind, id_, relid, log, key, types, versions, purged, counters, whole in connection.execute(query):
+    for schema, name, kind, id_, relid, log, key, types, versions, purged, counters, *rest in connection.execute(query):
         table = TableName(schema, name)
         found[table, Kind(kind)] = Captured(
-            table, Kind(kind), id_, int(relid), log, tuple(key), tuple(types), versions, purged, tuple(counters), whole
+            table, Kind(kind), id_, int(relid), log, tuple(key), tuple(types), versions, purged, tuple(counters), *rest
         )
     return found
 
@@ -202,12 +209,12 @@ def _create(connection: Connection, spec: LogSpec) -> None:
     connection.execute(
         sql.SQL(
             "insert into {}.captured (schema_name, table_name, kind, id, relid, log_name, key_columns, key_types,"
-            " versions, counters, shape)"
-            " values (%s, %s, %s, md5(random()::text || clock_timestamp()::text)::uuid, %s, %s, %s, %s, %s, %s, %s)"
+            " versions, counters, notes, shape)"
+            " values (%s, %s, %s, md5(random()::text || clock_timestamp()::text)::uuid, %s, %s, %s, %s, %s, %s, %s, %s)"
         ).format(sql.Identifier(spec.install.schema)),
         [
             *(spec.relation.name.schema, spec.relation.name.name, spec.kind, spec.relation.oid, spec.name),
-            *(list(spec.key), list(spec.types), spec.versions, list(spec.counters), SHAPE),
+            *(list(spec.key), list(spec.types), spec.versions, list(spec.counters), spec.notes, SHAPE),
         ],
     )
 

@@ -43,7 +43,7 @@ class Trigger:
 class LogSpec:
     """A log as it should be. versions: with an index by key, and times that heed the floor.
 
-    counters: the columns of which it holds by how much they changed.
+    counters: the columns of which it holds by how much they changed. notes: as `needs.Need` has it.
     """
 
     install: Install
@@ -51,6 +51,7 @@ class LogSpec:
     kind: Kind
     versions: bool
     counters: tuple[str, ...] = ()
+    notes: bool = True
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ tables stay behind is `holding`'s. This module puts them in order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +21,7 @@ from replicator import postgres, progress, relations, succession
 from replicator.apply import onward, park, swap, write
 from replicator.apply.arrival import Arrival, Third
 from replicator.apply.stage import ANYTHING, Holds, Stage
-from replicator.capture import Delta, Kind, bell
+from replicator.capture import Delta, Kind, bell, notes
 from replicator.capture.read import Opened, Probe, make_durable
 from replicator.change import Counts
 from replicator.columns import Known
@@ -88,6 +88,7 @@ class Batch:
         self._unmet: Mapping[TableName, Mapping[str, Sequence[str]]] = {}
         self._will: succession.Will | None = None
         self._told: Mapping[str, Mapping[str, Snapshot]] = {}
+        self._silent: Collection[TableName] = ()
         self._current: TableName | None = None
         self._written: dict[TableName, Answer[Counts]] = {}
         self._asked: Mapping[TableName, Answer[PGresult]] = {}
@@ -175,11 +176,11 @@ class Batch:
         """Keep other runs out of the position, and see that the target and its definitions are as they were."""
         if few:
             postgres.expect_few_rows(self._ready.target)
-        fingerprint, told = holding.take(self._job, self._ready), self._ask_told()
+        fingerprint, told, silent = holding.take(self._job, self._ready), self._ask_told(), self._ask_silent()
 
         def answer() -> None:
             self._check_definitions(fingerprint(), self._ready.fingerprints[1])
-            self._told = told()
+            self._told, self._silent = told(), silent()
 
         return answer
 
@@ -197,6 +198,12 @@ class Batch:
         if not self._job.thirds:
             return dict
         return progress.told(self._ready.target, self._link.install, self._link.sync.name)
+
+    def _ask_silent(self) -> Answer[Collection[TableName]]:
+        """Learn what need not be noted on the target, of what need not be when it was last looked at."""
+        logs, mine = self._ready.target_logs, () if not self._job.swap or self._link.onward else self._ready.pairs
+        silent = [name for name in mine if not logs[name, Kind.ROWS].notes]
+        return notes.ask_silent(self._ready.target, self._link.install, silent) if silent else tuple
 
     @property
     def at(self) -> TableName | None:
@@ -345,6 +352,7 @@ class Batch:
             names=job.names,
             unmet=self._unmet.get(pair.name, {}),
             wary=pair.name in self._ready.blocked,
+            silent=pair.name in self._silent,
         )
 
     def _fill_in(self, name: TableName, filling: dict[TableName, Known]) -> Counts:

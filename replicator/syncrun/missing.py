@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from replicator import progress
 from replicator.apply.session import open_target
-from replicator.capture import Kind
+from replicator.capture import Kind, notes
 from replicator.capture.schema import create_schema
 from replicator.capture.setup import logs
 from replicator.change import Counts
+from replicator.errors import Unreachable
+from replicator.logs import log
 from replicator.model import Link, OneTimeCopy, TableName
 from replicator.postgres import Connection
 from replicator.progress import TablePosition, TableState
@@ -70,6 +72,7 @@ def _join(
     job: Job, ends: tuple[Connection, Connection], missing: Sequence[Pair], as_equal: bool, overwrite: bool
 ) -> Counts:
     source, target = ends
+    _have_noted(job, [pair.name for pair in missing])
     back_link = reverse(job.link)
     captured = logs(target, job.link.install)
     back = [Pair(pair.target, pair.source, captured[pair.name, Kind.ROWS]) for pair in missing]
@@ -91,6 +94,22 @@ def _join(
             _take_as_equal(back_link, writer, back, there.snapshot)
         _take_as_equal(job.link, target, missing, here.snapshot)
     return Counts()
+
+
+def _have_noted(job: Job, names: Sequence[TableName]) -> None:
+    """Have the other masters note what arrives there, before anything is copied: a new one is to judge by it.
+
+    One that cannot be reached begins with it as its own links are made ready, before any batch arrives there.
+    """
+    install = job.link.install
+    for third in job.thirds:
+        try:
+            with job.connector.open(third, f"{job.link.sync.name} join", autocommit=True) as connection:
+                if progress.exists(connection, install):
+                    create_schema(connection, install)
+                    notes.begin(connection, install, names)
+        except Unreachable as error:
+            log.warning("%s: %s is not there to be told that a master joins: %s", job.link, third.name, error)
 
 
 def _lost(

@@ -277,17 +277,18 @@ def test_versions_stay_for_two_generations(nodes: Pair, masters: Topology, plain
     state: State = {}
     with linked(masters, plain) as links:
         nodes.source.execute("insert into t values (1, 'a')")
+        nodes.target.execute("insert into t values (1, 'b')")  # a rival: what arrives is noted where it is
         links.run()
         left = []
         for _ in range(2):
             left.append((rows(nodes.source), rows(nodes.target)))
             purge(masters, plain, state)
             links.beat()
-        assert left == [(1, 1)] * 2
+        assert left == [(2, 1)] * 2
         purged = purge(masters, plain, state)
-        assert {report.node: report.deleted for report in purged.reports} == {"source": 1, "target": 1}
+        assert {report.node: report.deleted for report in purged.reports} == {"source": 2, "target": 1}
         links.run()
-        assert nodes.target.execute("select * from t") == [(1, "a")]
+        assert nodes.source.execute("select * from t") == nodes.target.execute("select * from t") == [(1, "b")]
 
 
 def test_a_purger_that_restarts_begins_its_generations_anew(nodes: Pair, masters: Topology, plain: Connector) -> None:

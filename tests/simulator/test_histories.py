@@ -55,6 +55,14 @@ KNOWN_TO_NEED = {
         Rules(look=False),
         [("latest", 4), ("order", 2), ("random", 4), ("source", 3)],
     ),
+    "a floor above what was not noted": (
+        Rules(floor_for_silence=False),
+        [("latest", 168122026), ("order", 168127270), ("random", 168139742), ("source", 168121260)],
+    ),
+    "noting what arrives, for a third master": (
+        Rules(notes=False),
+        [("latest", 268), ("order", 465), ("random", 476), ("source", 201)],
+    ),
     "two generations": (
         Rules(generations=False),
         [("latest", 1560), ("order", 1085), ("random", 320), ("source", 827)],

@@ -37,6 +37,10 @@ class Rules:
     own_part: bool = True  # a row's maker sends what it has counted itself, and no more
     generations: bool = True  # versions stay for two generations
     second_look: bool = True  # a generation ends by a second look at the nodes, after the first at every one
+    floor_for_silence: bool = (
+        True  # a node's clock is never behind what it has applied without a note, even if set back
+    )
+    notes: bool = True  # what arrives is noted whatever the row, unless there are two masters and never were more
 
 
 @dataclass(slots=True)
@@ -217,6 +221,7 @@ class World:
         self.total = dict.fromkeys(range(keys), 0)
         self.made: list[int] = []
         self.members = list(self.nodes)
+        self.silent = nodes == 2
         self.batches: dict[tuple[int, int], Batch] = {}
         self.cut: set[tuple[int, int]] = set()
         self.generations = Generations()
@@ -554,12 +559,20 @@ class World:
             assert staged.version is not None
             at = staged.version.at
             author = staged.author if staged.settled else None
-            yield LogRow(number, xid, key, at, staged.op, here.id, author, source_xid=staged.xid)
+            if self._silent(there, key):
+                if self.rules.floor_for_silence:
+                    there.floor = max(there.floor, at)
+            else:
+                yield LogRow(number, xid, key, at, staged.op, here.id, author, source_xid=staged.xid)
         else:
             at = decision.at
             yield LogRow(number, xid, key, at, staged.op, None, decision.author)
         if self.rules.floor:
             there.floor = conflict.raised(there.floor, at, self.clock(there))
+
+    def _silent(self, there: Node, key: int) -> bool:
+        """Whether a row that arrives is not noted."""
+        return self.silent and not there.log.get(key)
 
     @staticmethod
     def _count_on_made(here: Node, there: Node, decision: Decision) -> None:
@@ -663,6 +676,7 @@ class World:
         if number in self.nodes or len(self.members) >= 4:
             return
         lead = self.nodes[self.members[0]]
+        self.silent = self.silent and not self.rules.notes
         node = Node(number, table=dict(lead.table), writes=dict(lead.writes), counters=dict(lead.counters))
         xid = node.begin()
         for key in lead.log:

@@ -40,7 +40,8 @@ create sequence {schema}.seq as bigint cache 1;
 -- purged: rows of transactions below this id are gone; a position that lies before it belongs to a target that came back
 -- from the past, and has missed changes too. settled: below this id nobody needs rows, as far as the purge has found;
 -- settled_on: the server and database in which that is so. whole_from: what was made of the table after this transaction
--- (its log was begun, or the table was filled from another master) is all in the log.
+-- (its log was begun, or the table was filled from another master) is all in the log. notes: what arrives from another
+-- master is noted in the log, whatever the row (replicator/capture/needs.py); once it is, it stays so.
 create table {schema}.captured (
     schema_name text not null,
     table_name  text not null,
@@ -57,6 +58,7 @@ create table {schema}.captured (
     settled     bigint not null default 0,
     settled_on  text not null default '',
     whole_from  bigint not null default txid_current(),
+    notes       boolean not null default true,
     primary key (schema_name, table_name, kind)
 );
 
@@ -178,4 +180,4 @@ begin
 end
 $$;
 
-insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 7);
+insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 8);
