@@ -22,19 +22,28 @@ create sequence q;
 """
 ON_SLAVE = TABLES + "alter table w add check (v <> 'refused');"
 
+PUSHED = ("t", "u", "w")
+"""What the slave has by change of all that the first master has."""
+
 SWAP, PUSH, FULL = "swap", "push", "full"
 """The syncs: between the masters; from the first one to the slave, by change and as a whole."""
 
 
-def declare(connector: Connector, masters: Sequence[Node], slave: Node) -> None:
-    """The three syncs, in an empty catalog."""
+def declare(connector: Connector, masters: Sequence[Node], slave: Node, pushed: Sequence[str]) -> None:
+    """The three syncs, in an empty catalog. pushed: the tables that the slave has from the first master by change."""
     swapped = tuple(TableName("public", name) for name in SWAPPED)
-    pushed = tuple(TableName("public", name) for name in ("t", "u", "w"))
     with Catalog.open(connector) as catalog:
         for node in (*masters, slave):
             catalog.add_database(node.database)
         catalog.add_herd(Herd(name="swapped", database="m1", tables=swapped))
-        catalog.add_herd(Herd(name="pushed", database="m1", tables=pushed, sequences=(TableName("public", "q"),)))
+        catalog.add_herd(
+            Herd(
+                name="pushed",
+                database="m1",
+                tables=tuple(TableName("public", name) for name in pushed),
+                sequences=(TableName("public", "q"),),
+            )
+        )
         catalog.add_herd(Herd(name="whole", database="m1", tables=(TableName("public", "f"),)))
         catalog.add_dbgroup(DbGroup(name="others", members=tuple(node.name for node in masters[1:])))
         catalog.add_sync(
@@ -44,7 +53,7 @@ def declare(connector: Connector, masters: Sequence[Node], slave: Node) -> None:
                 herd="swapped",
                 targets=("others",),
                 counters=("t.n",),
-                makedelta=True,
+                makedelta=not set(SWAPPED).isdisjoint(pushed),
             )
         )
         catalog.add_sync(Sync(name=PUSH, type=SyncType.PUSHDELTA, herd="pushed", targets=("slave",)))

@@ -25,13 +25,16 @@ class Verdict:
     parked: int
 
 
-def judge(masters: Sequence[Node], slave: Node, written: Written) -> Verdict:
-    """Look at nodes at which everything has arrived, and on which nobody writes."""
+def judge(masters: Sequence[Node], slave: Node, written: Written, pushed: Sequence[str]) -> Verdict:
+    """Look at nodes at which everything has arrived, and on which nobody writes.
+
+    pushed: the tables that the slave has by change.
+    """
     ledger = [note for master in masters for note in _ledger(master)]
     parked = slave.execute("select table_name, key ->> 'id', new_row ->> 'v' from pgherd.parked")
     problems = [
         *_unequal(masters),
-        *_slave_differs(masters[0], slave, {(table, key) for table, key, _ in parked}),
+        *_slave_differs(masters[0], slave, pushed, {(table, key) for table, key, _ in parked}),
         *_unaccounted(masters[0], written, ledger, [value for _, _, value in parked]),
         *_wrong(masters[0], written),
     ]
@@ -72,9 +75,9 @@ def _difference(one: Node, other: Node, table: str) -> str:
     return f"{len(here)} and {len(there)} rows, only {only_here[:3]}, only {only_there[:3]}"
 
 
-def _slave_differs(master: Node, slave: Node, parked: set[tuple[str, str]]) -> list[str]:
+def _slave_differs(master: Node, slave: Node, pushed: Sequence[str], parked: set[tuple[str, str]]) -> list[str]:
     found = []
-    for table in ("t", "u", "w"):
+    for table in pushed:
         here, there = (
             {row for row in node.execute(f"select * from {table}") if (table, str(row[0])) not in parked}
             for node in (master, slave)

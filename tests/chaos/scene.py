@@ -18,7 +18,7 @@ from replicator.failpoint import Name
 from replicator.model import DbGroup, OneTimeCopy
 from replicator.postgres import Connector
 from tests.chaos.applications import SHARED, Application, Connection, Written
-from tests.chaos.declared import FULL, ON_SLAVE, PUSH, SWAP, TABLES, declare, settings
+from tests.chaos.declared import FULL, ON_SLAVE, PUSH, PUSHED, SWAP, TABLES, declare, settings
 from tests.chaos.engine import PURGE, Engine
 from tests.chaos.judge import SWAPPED, Verdict, judge
 from tests.fixtures.nodes import Node, NodeFactory
@@ -56,7 +56,10 @@ class Act:
 
 
 class Scene:
-    """Nodes, declarations, engine. pace: seconds between two writes of an application, at most. bug: see `bugs`."""
+    """Nodes, declarations, engine. pace: seconds between two writes of an application, at most. bug: see `bugs`.
+
+    pushed: the tables that the slave has by change. With none of the masters' they are by themselves.
+    """
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class Scene:
         seed: int = 1,
         pace: float = 0.02,
         bug: str = "",
+        pushed: Sequence[str] = PUSHED,
     ) -> None:
         self.seed, self.pace = seed, pace
         self.chance = random.Random(seed)
@@ -81,7 +85,8 @@ class Scene:
         self._settings = settings(folder, catalog)
         self.connector = Connector(load(self._settings))
         Catalog.init(self.connector)
-        declare(self.connector, self.masters, self.slave)
+        self._pushed = pushed
+        declare(self.connector, self.masters, self.slave, pushed)
         self.engine = Engine(self._settings, bug)
         self.masters[0].execute(f"insert into t select i, 'first ' || i from generate_series(1, {SHARED}) i")
 
@@ -97,7 +102,8 @@ class Scene:
             self.engine.start(role)
         for node in self.masters[1:]:
             self._await_tables(node)
-        until(lambda: self.slave.value("select count(*) from t"), REACHED, "the slave is filled")
+        if "t" in self._pushed:
+            until(lambda: self.slave.value("select count(*) from t"), REACHED, "the slave is filled")
 
     @contextmanager
     def load(self) -> Iterator[None]:
@@ -243,7 +249,7 @@ class Scene:
 
         def arrived() -> bool:
             assert not self.engine.broken(), self.engine.broken()
-            for node in (*members, self.slave):
+            for node in (*members, *([self.slave] if "t" in self._pushed else [])):
                 found = node.value("select count(*) from t where id > %s and id <= %s", marks)
                 assert found == len(members), f"{node.name} has {found} of {len(members)}"
             return True
@@ -257,7 +263,7 @@ class Scene:
             self.await_arrival()
         self.kick()
         self.await_answer()
-        return judge(self.members, self.slave, self.written)
+        return judge(self.members, self.slave, self.written, self._pushed)
 
     def close(self) -> None:
         """End the engine."""
