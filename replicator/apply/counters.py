@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
+from replicator.apply import park
 from replicator.apply.arrival import Arrival
 from replicator.capture.read import unseen
 from replicator.capture.triggers import gain
@@ -20,11 +21,68 @@ def add_up(arrival: Arrival, *, everywhere: bool) -> None:
     everywhere: all staged rows are here.
     """
     present = sql.SQL("true" if everywhere else "coalesce(s.present, false)")
+    if arrival.thirds:
+        _make_whole(arrival, present)
+        _forget_part(arrival, present)
+        if not everywhere:
+            _take_in_part(arrival)
     if not everywhere:
         _leave_out_others(arrival)
     _count_in(arrival, present)
     _take_over(arrival)
     arrival.execute("delete from {stage} s where s.standing = 'lost' and (s.gone or not {present})", present=present)
+
+
+def _make_whole(arrival: Arrival, present: sql.Composable) -> None:
+    """To rows that came before what their makers had counted on them add that, whatever becomes of other columns."""
+    stage = arrival.stage
+    own = [
+        sql.SQL("{0} = coalesce(s.{0}, {1} - s.{2})").format(stage.gain(name), stage.value(name), stage.of_others(name))
+        for name in stage.gains
+    ]
+    arrival.execute(
+        "update {stage} s set part = false, {own} from (select distinct on (s.ctid) s.ctid as id, l.part"
+        " from {stage} s join {log} l on {of_log} where l.part is not null or l.op in ('I', 'D')"
+        " order by s.ctid, l.seq desc) x where s.ctid = x.id and x.part and not s.gone and {present} and {brings}",
+        own=sql.SQL(", ").join(own),
+        present=present,
+        brings=park.brings_part(arrival.link, stage),
+    )
+
+
+def _forget_part(arrival: Arrival, present: sql.Composable) -> None:
+    """Leave out a maker's part that was held for a row that is here and whole: it is another one by now."""
+    stage = arrival.stage
+    arrival.execute(
+        "update {stage} s set {less} from {parked} p where {held} and {present} and s.part is distinct from false",
+        less=sql.SQL(", ").join(
+            sql.SQL("{0} = s.{0} - coalesce((p.gains ->> {1})::numeric, 0)").format(stage.gain(name), sql.Literal(name))
+            for name in stage.gains
+        ),
+        parked=park.letters(arrival.link),
+        held=park.holds_part(arrival.link, stage),
+        present=present,
+    )
+
+
+def _take_in_part(arrival: Arrival) -> None:
+    """Of rows that come before their makers' parts take what the sender has counted; as made, so that others know.
+
+    With the maker's part, which was held here, such a row is whole.
+    """
+    stage = arrival.stage
+    brings = park.brings_part(arrival.link, stage)
+    arrival.execute(
+        "update {stage} s set op = 'I', part = case when {brings} then null else true end, {counted}"
+        " where s.present is null and not s.gone and s.standing is distinct from 'lost' and s.{first} is not null"
+        " and (s.early or {awaited})",
+        brings=brings,
+        counted=sql.SQL(", ").join(
+            sql.SQL("{} = s.{}").format(stage.column(name), stage.gain(name)) for name in stage.gains
+        ),
+        first=stage.gain(stage.gains[0]),
+        awaited=park.awaits_part(arrival.link, stage),
+    )
 
 
 def _leave_out_others(arrival: Arrival) -> None:
@@ -100,9 +158,12 @@ def _take_over(arrival: Arrival) -> None:
 
 
 def gains_of(arrival: Arrival) -> list[tuple[sql.Identifier, sql.Composable]]:
-    """The log's columns for gains, and what a staged row puts there."""
+    """The log's columns for gains and for `part`, and what a staged row puts there."""
     stage = arrival.stage
-    return [
+    if not stage.gains:
+        return []
+    found: list[tuple[sql.Identifier, sql.Composable]] = [
         (gain(stage.relation, name), sql.SQL("case when s.anew is null then s.{} end").format(stage.gain(name)))
         for name in stage.gains
     ]
+    return [*found, (sql.Identifier("part"), sql.SQL("s.part"))]

@@ -224,10 +224,12 @@ def _keep_anew(arrival: Arrival, verdicts: Sequence[Verdict]) -> None:
     if verdicts:
         arrival.execute(
             "with noted as (insert into {log} ({columns}, changed_at, op, onward, author)"
-            " select {values}, d.at, case when s.local_op = '+' then 'U' else s.local_op end, false, d.author"
+            " select {values}, d.at, case when s.local_op in {made} then 'U' else s.local_op end, false, d.author"
             " from unnest({ids}::text[], {times}::timestamptz[], {authors}::int[]) d(id, at, author)"
             " join {stage} s on s.ctid = d.id::tid returning changed_at) update {node} set floor = x.at"
             " from (select max(changed_at) as at from noted) x where x.at > clock_timestamp() and x.at > floor",
+            # Where it counts who has made a row, nobody else makes it anew by keeping it.
+            made=sql.SQL("('+', 'I')" if arrival.stage.gains else "('+')"),
             **_keys(arrival),
             **_listed(verdicts),
         )

@@ -28,6 +28,13 @@ AGAIN: LiteralString = (
 """What becomes of a key that was parked before."""
 
 
+EARLY: LiteralString = "02000"
+"""In place of an SQLSTATE: what was gained on a row that is yet to come."""
+
+PART: LiteralString = "02001"
+"""And what its maker has counted on it; its row is yet to come from one who has changed it since."""
+
+
 @dataclass(frozen=True)
 class Refusal:
     """A staged row that the target refused. number: its place among the staged rows."""
@@ -63,7 +70,7 @@ def unmet(connection: Connection, link: Link) -> Answer[dict[TableName, dict[str
     """
     query = in_schema(
         "select schema_name, table_name, source, array_agg(key::text) from {0}.parked"
-        " where sync = %s and sqlstate <> '02000' group by 1, 2, 3",
+        " where sync = %s and sqlstate not in ('02000', '02001') group by 1, 2, 3",
         link.install.schema,
     )
     asked = connection.execute(query, [link.sync.name], prepare=True)
@@ -90,21 +97,24 @@ def hold_back(connection: Connection, link: Link, stage: Stage, retry: Sequence[
         "with held as (update {} p set new_row = case when s.gone then null else {} end, last_at = clock_timestamp(),"
         " gains = {} from {} s where {} and p.key = {} returning s.ctid as at)"
         " delete from {} s using held where s.ctid = held.at"
-    ).format(_parked(link), stage.row_json, _sum_json(stage), stage.table, here, stage.key_json, stage.table)
+    ).format(letters(link), stage.row_json, _sum_json(stage), stage.table, here, stage.key_json, stage.table)
     return affected(connection.execute(query))
 
 
-def hold_early(connection: Connection, link: Link, stage: Stage) -> int:
-    """Set aside what was gained on rows that are yet to come from their makers (`conflict.early`); how many.
+def hold_early(connection: Connection, link: Link, stage: Stage, log: sql.Identifier) -> int:
+    """Set aside what was gained on rows that are yet to come (`conflict.early`), and what their makers send of them
+    where another has changed them since; how many. log: the target's.
 
     It is tried again with every batch, and then added.
     """
     query = sql.SQL(
-        "with early as (delete from {stage} s where s.early and s.at is null and not s.gone"
-        " and not exists (select from {table} t where {match}) returning s.*)"
+        "with early as (delete from {stage} s where s.at is null and not s.gone"
+        " and not exists (select from {table} t where {match})"
+        " and (s.early or {part} or {awaited}) and not ({part} and {deleted}) returning s.*)"
         " insert into {parked} as p"
         " (sync, source, schema_name, table_name, key, new_row, sqlstate, error, gains, retry)"
-        " select {sync}, {source}, {schema}, {name}, {key}, {row}, '02000', {error}, {gains}, true from early s {again}"
+        " select {sync}, {source}, {schema}, {name}, {key}, {row}, case when {part} then {of_maker} else {early} end,"
+        " case when {part} then {changed} else {made} end, {gains}, true from early s {again}"
     )
     table = stage.relation.name
     held = connection.execute(
@@ -112,25 +122,73 @@ def hold_early(connection: Connection, link: Link, stage: Stage) -> int:
             stage=stage.table,
             table=stage.relation.rows,
             match=stage.match,
-            parked=_parked(link),
+            part=brings_part(link, stage),
+            awaited=awaits_part(link, stage),
+            deleted=_deleted(stage, log),
+            parked=letters(link),
             sync=sql.Literal(link.sync.name),
             source=sql.Literal(link.source.name),
             schema=sql.Literal(table.schema),
             name=sql.Literal(table.name),
             key=stage.key_json,
             row=stage.row_json,
-            error=sql.Literal("its row is yet to come from the master that made it"),
-            gains=stage.gains_json,
+            of_maker=sql.Literal(PART),
+            early=sql.Literal(EARLY),
+            changed=sql.Literal("its row is yet to come from a master that has changed it"),
+            made=sql.Literal("its row is yet to come from the master that made it"),
+            gains=_own_json(stage),
             again=sql.SQL(AGAIN),
         )
     )
     return affected(held)
 
 
+def brings_part(link: Link, stage: Stage) -> sql.Composed:
+    """That staged row `s` brings what its maker has counted on it: now, or it was held (`hold_early`)."""
+    held = sql.SQL("exists (select from {} p where {})").format(letters(link), holds_part(link, stage))
+    first = stage.gains[0]
+    return sql.SQL("({} is null and s.{} is not null or {})").format(
+        stage.gain_value(first), stage.of_others(first), held
+    )
+
+
+def holds_part(link: Link, stage: Stage, *, of_all: bool = False) -> sql.Composed:
+    """That dead letter `p` is what the link's source, or any (of_all), has counted on staged row `s` that it made."""
+    of_table = _of_table(link, stage.relation.name, of_all=of_all)
+    return sql.SQL("{} and p.key = {} and p.sqlstate = {}").format(of_table, stage.key_json, sql.Literal(PART))
+
+
+def awaits_part(link: Link, stage: Stage) -> sql.Composed:
+    """That what a maker has counted on staged row `s` is held here, from whichever master."""
+    return sql.SQL("exists (select from {} p where {})").format(letters(link), holds_part(link, stage, of_all=True))
+
+
+def _deleted(stage: Stage, log: sql.Identifier) -> sql.Composed:
+    """That the newest version of staged row `s` that is known here is a deletion: its row is not to come."""
+    keys = [
+        sql.SQL("l.{} {} {}").format(sql.Identifier(f"k{number}"), equal.as_sql(), stage.value(name))
+        for number, (name, equal) in enumerate(zip(stage.relation.key, stage.relation.equal, strict=True), 1)
+    ]
+    return sql.SQL(
+        "coalesce((select l.op = 'D' from {} l where {} and l.op <> '+' order by l.seq desc limit 1), false)"
+    ).format(log, sql.SQL(" and ").join(keys))
+
+
+def _own_json(stage: Stage) -> sql.Composed:
+    """What is held of staged row `s`: what its counters gained, or of a row that was made anew its maker's part."""
+    pairs = [
+        sql.SQL("({}, to_jsonb(coalesce({}, {} - s.{})))").format(
+            sql.Literal(name), stage.gain_value(name), stage.value(name), stage.of_others(name)
+        )
+        for name in stage.gains
+    ]
+    return sql.SQL("(select jsonb_object_agg(x.k, x.v) from (values {}) x(k, v))").format(sql.SQL(", ").join(pairs))
+
+
 def forget_retried(connection: Connection, link: Link, table: TableName, retry: Sequence[str]) -> None:
     """Forget keys (JSON text) that were tried again in this batch, but for those that were parked again in it."""
     query = sql.SQL("delete from {} p where {} and p.key::text = any({}::text[]) and p.last_at < now()")
-    connection.execute(query.format(_parked(link), _of_table(link, table), sql.Literal(list(retry))))
+    connection.execute(query.format(letters(link), _of_table(link, table), sql.Literal(list(retry))))
 
 
 def _bring_gains(connection: Connection, link: Link, stage: Stage, retry: Sequence[str]) -> None:
@@ -139,7 +197,7 @@ def _bring_gains(connection: Connection, link: Link, stage: Stage, retry: Sequen
     query = sql.SQL("update {} s set {} from {} p where {} and p.key::text = any({}::text[]) and p.key = {}")
     here = _of_table(link, stage.relation.name)
     keys = sql.Literal(list(retry))
-    connection.execute(query.format(stage.table, sql.SQL(", ").join(sums), _parked(link), here, keys, stage.key_json))
+    connection.execute(query.format(stage.table, sql.SQL(", ").join(sums), letters(link), here, keys, stage.key_json))
 
 
 def _sum(stage: Stage, name: str) -> sql.Composed:
@@ -163,13 +221,13 @@ def forget_parked(connection: Connection, link: Link, stage: Stage) -> None:
     """Take rows that were parked out of the stage: they were not written."""
     query = sql.SQL("delete from {} s using {} p where {} and p.key = {}")
     here = _of_table(link, stage.relation.name)
-    connection.execute(query.format(stage.table, _parked(link), here, stage.key_json))
+    connection.execute(query.format(stage.table, letters(link), here, stage.key_json))
 
 
 def drop_all(connection: Connection, link: Link, table: TableName, *, of_all: bool = False) -> None:
     """Forget a table's dead letters: it is being copied or emptied as a whole. of_all: those of every source."""
     where = _of_table(link, table, of_all=of_all)
-    connection.execute(sql.SQL("delete from {} p where {}").format(_parked(link), where))
+    connection.execute(sql.SQL("delete from {} p where {}").format(letters(link), where))
 
 
 def set_aside(connection: Connection, link: Link, stage: Stage, errors: Mapping[str, Unanswered]) -> None:
@@ -186,7 +244,7 @@ def set_aside(connection: Connection, link: Link, stage: Stage, errors: Mapping[
     table = stage.relation.name
     connection.execute(
         query.format(
-            _parked(link),
+            letters(link),
             *(sql.Literal(v) for v in (link.sync.name, link.source.name, table.schema, table.name)),
             *(stage.key_json, stage.row_json, stage.gains_json, stage.table),
             sql.Literal(list(errors)),
@@ -207,7 +265,7 @@ def park_refused(connection: Connection, link: Link, stage: Stage, refusals: Seq
     table = stage.relation.name
     connection.execute(
         query.format(
-            _parked(link),
+            letters(link),
             *(sql.Literal(v) for v in (link.sync.name, link.source.name, table.schema, table.name)),
             *(stage.key_json, stage.row_json, stage.gains_json, stage.table),
             sql.Literal([r.number for r in refusals]),
@@ -218,7 +276,8 @@ def park_refused(connection: Connection, link: Link, stage: Stage, refusals: Seq
     )
 
 
-def _parked(link: Link) -> sql.Identifier:
+def letters(link: Link) -> sql.Identifier:
+    """The table of dead letters."""
     return sql.Identifier(link.install.schema, "parked")
 
 

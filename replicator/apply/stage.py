@@ -178,6 +178,8 @@ class Stage:
         columns = list(self.arriving)
         if self.versioned:
             columns += [(sql.Identifier(name), type_) for name, type_ in FOUND_OUT.items()]
+        if self.gains:
+            columns.append((sql.Identifier("part"), "boolean"))
         connection.execute(
             sql.SQL("create temp table if not exists {} ({}) on commit delete rows").format(
                 sql.Identifier(self.local_name),

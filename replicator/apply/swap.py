@@ -178,7 +178,7 @@ class _Swap:
         arrival.execute(
             "with noted as (insert into {log} ({columns}, changed_at, origin, op, onward, author, source_xid{logged})"
             " select {values}, coalesce(s.anew, s.at, clock_timestamp()), case when s.anew is null then {origin} end,"
-            " s.op, {onward} or s.anew is not null, s.author, case when s.anew is null then s.xid end{gained}"
+            " {op}, {onward} or s.anew is not null, s.author, case when s.anew is null then s.xid end{gained}"
             " from {stage} s{needed} order by {values}),"
             " latest as (select max(coalesce(s.anew, s.at)) as at from {stage} s where s.op <> '+')"
             " update {node} set floor = latest.at from latest where {ahead}latest.at > floor",
@@ -187,6 +187,12 @@ class _Swap:
             columns=sql.SQL(", ").join(arrival.columns),
             values=sql.SQL(", ").join(stage.value(name) for name in stage.relation.key),
             origin=sql.Literal(arrival.link.source.id),
+            # Who settles a conflict about a row that is here has not made it: others' parts of its counters are theirs.
+            op=sql.SQL("case when s.anew is not null and s.op = 'I' and {} then 'U' else s.op end").format(
+                sql.SQL("true" if self.all_present else "coalesce(s.present, false)")
+            )
+            if stage.gains
+            else sql.SQL("s.op"),
             onward=sql.Literal(arrival.link.onward),
             needed=needed if arrival.silent else sql.SQL(""),
             logged=sql.Composed([sql.SQL(", {}").format(logged) for logged, _ in gains]),

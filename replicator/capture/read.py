@@ -271,11 +271,13 @@ class Source:
         """
         if not delta.captured.counters:
             return sql.SQL("k.own")
+        # What its maker has counted on a row is its own to send, also where another has changed the row since.
+        made = [sql.SQL("(k.g1 is null and k.made is not null)")] if delta.had else []
         gained = [
             sql.SQL("{} <> 0").format(sql.Identifier("k", f"g{i + 1}")) for i in range(len(delta.captured.counters))
         ]
         held = [sql.SQL("k.again")] if again else []
-        return sql.SQL("(k.versioned and k.own) or {}").format(sql.SQL(" or ").join([*gained, *held]))
+        return sql.SQL("(k.versioned and k.own) or {}").format(sql.SQL(" or ").join([*gained, *held, *made]))
 
     def _whole_rows(self, delta: Delta, columns: Sequence[str], *, text: bool) -> sql.Composed:
         """The rows that were inserted into a table without a key."""
@@ -348,12 +350,15 @@ class Source:
         versioned = sql.SQL("coalesce(bool_or(l.op <> '+' and {}) over w, false)").format(mine)
         if retry:
             versioned = sql.SQL("({} or k.again)").format(versioned)
+        anew: LiteralString = (
+            "coalesce(bool_or(l.op = 'D' and {0}) over w, false) and first_value(l.origin) over w is null"
+            " or coalesce(bool_or(l.op = 'I' and {0}) over w, false){1}"
+        )
+        by_others = sql.SQL("" if delta.had else " and first_value(l.origin) over w is null")
         sums = [
-            sql.SQL(
-                ", case when not coalesce(bool_or(l.op in ('I', 'D') and {0}) over w, false)"
-                " or first_value(l.origin) over w is not null"
-                " then coalesce(sum(l.{1}) filter (where {0}) over w, 0) end as {2}"
-            ).format(mine, gain(delta.relation, name), sql.Identifier(f"g{i + 1}"))
+            sql.SQL(", case when not ({}) then coalesce(sum(l.{}) filter (where {}) over w, 0) end as {}").format(
+                sql.SQL(anew).format(mine, by_others), gain(delta.relation, name), mine, sql.Identifier(f"g{i + 1}")
+            )
             for i, name in enumerate(delta.captured.counters)
         ]
         return sql.SQL(

@@ -18,7 +18,7 @@ from replicator.postgres import Connection
 from replicator.relations import Relation, identifier
 from replicator.sql import queries
 
-SHAPE = 4
+SHAPE = 5
 """Which columns and functions a log has. One that was made before is brought up to it."""
 
 NAME_LIMIT = 63 - len("_truncate")
@@ -156,10 +156,12 @@ def add_columns(connection: Connection, spec: LogSpec) -> None:
     """Add the columns that a swap needs, where they are missing.
 
     author: whose row it is, for a version that settled a conflict. source_xid: of a change that came from another
-    master, the transaction that made it there. Then for each counter by how much it changed.
+    master, the transaction that made it there. Then for each counter by how much it changed, and part: whether the row
+    came before what its maker had counted on it (true), or that was added (false).
     """
     wanted: list[sql.Composable] = [sql.SQL("author int"), sql.SQL("source_xid bigint")] if spec.versions else []
     wanted += [sql.SQL("{} numeric").format(column) for column in spec.gains]
+    wanted += [sql.SQL("part boolean")] if spec.gains else []
     if wanted:
         columns = sql.SQL(", ").join(sql.SQL("add column if not exists {}").format(column) for column in wanted)
         connection.execute(sql.SQL("alter table {} {}").format(spec.log, columns))

@@ -299,7 +299,8 @@ class Batch:
         stage, holds = staging.stage(pair, delta, retry)
         held = park.hold_back(target, self._link, stage, retry) if waiting and not delta.truncated else 0
         if stage.gains and delta.had:
-            self._early += park.hold_early(target, self._link, stage)
+            log = self._ready.target_logs[pair.name, Kind.ROWS].log
+            self._early += park.hold_early(target, self._link, stage, sql.Identifier(self._link.install.schema, log))
         counts = self._write_staged(pair, staging, stage, holds, truncated=delta.truncated)
         if retry:
             park.forget_retried(target, self._link, pair.name, retry)

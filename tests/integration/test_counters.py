@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -14,6 +16,8 @@ from replicator.model import SyncType
 from tests.fixtures import pgbench
 from tests.fixtures.lab import Build, Lab, rows
 from tests.fixtures.nodes import Node, NodeFactory, Pair
+
+FIRST = int(os.environ.get("PGHERD_TEST_SEED") or 1)
 
 TABLE = "create table t (id int primary key, v text, n int not null default 0, price numeric(12, 4) not null default 0)"
 
@@ -276,3 +280,28 @@ def test_what_is_counted_on_a_row_that_is_not_everywhere_counts_once(
     masters[2].execute("update t set n = n + 1 where id = 9")
     made.settle()
     assert everywhere(masters, 9)[1] == total + 1
+
+
+@pytest.mark.parametrize("seed", range(FIRST + 2, FIRST + 4))
+def test_new_rows_that_all_change_before_they_are_everywhere_add_up(masters: list[Node], lab: Build, seed: int) -> None:
+    """In any order: rows are made, counted on and written over on all masters, and batches go between any two."""
+    made, chance = swap(lab, masters), random.Random(seed)
+    totals: dict[int, int] = {}
+    for step in range(60):
+        node, other = chance.sample(masters, 2)
+        key = chance.choice([*totals, 0])
+        match chance.choice(["make", "count", "count", "rewrite", "run", "run", "run"]):
+            case "make":
+                totals[100 + step] = 100
+                node.execute("insert into t values (%s, 'made', 100)", [100 + step])
+            case "count" if node.execute("update t set n = n + %s where id = %s returning 1", [step, key]):
+                totals[key] += step
+            case "rewrite":
+                node.execute("update t set v = %s where id = %s", [f"{node.name}, {step}", key])
+            case "run":
+                between(made, node.name, other.name)
+    made.settle()
+    for node in masters:
+        assert dict(node.execute("select id, n from t where id >= 100")) == totals, f"seed {seed}: {node}"
+        assert not parked(node)
+    assert len({tuple(rows(node)) for node in masters}) == 1, f"seed {seed}"

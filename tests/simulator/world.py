@@ -35,6 +35,7 @@ class Rules:
     look: bool = True  # what was written ahead stays only if a look afterwards finds no rival
     early: bool = True  # what is counted on a row waits where the row is yet to come
     own_part: bool = True  # a row's maker sends what it has counted itself, and no more
+    parts: bool = True  # a row that comes before its maker's part is counted up from what its sender has counted
     generations: bool = True  # versions stay for two generations
     second_look: bool = True  # a generation ends by a second look at the nodes, after the first at every one
     floor_for_silence: bool = (
@@ -47,7 +48,8 @@ class Rules:
 class LogRow:
     """A row of a change log. add: what a counter gained; `+` is the op of a change that did nothing else.
 
-    source_xid: of what was applied, the transaction that wrote it on its author's node.
+    source_xid: of what was applied, the transaction that wrote it on its author's node. part: the row came before what
+    its maker had counted on it; whole: that was added now.
     """
 
     seq: int
@@ -59,6 +61,8 @@ class LogRow:
     author: int | None = None
     add: int = 0
     source_xid: int | None = None
+    part: bool = False
+    whole: bool = False
 
 
 @dataclass
@@ -131,7 +135,7 @@ class Batch:
 class Node:
     """A master. writes: the write that made each key's present state, a deletion too. changed: when, by event.
 
-    held: what sources' counters gained on keys that are yet to come.
+    held: what sources' counters gained on keys that are yet to come; parts: and what the makers of such keys counted.
     """
 
     id: int
@@ -152,6 +156,7 @@ class Node:
     ledger: list[tuple[int, int, bool]] = field(default_factory=list)
     left: set[int] = field(default_factory=set)
     held: dict[tuple[int, int], int] = field(default_factory=dict)
+    parts: dict[int, int] = field(default_factory=dict)
 
     def snapshot(self) -> Snapshot:
         """Which transactions have ended."""
@@ -182,6 +187,11 @@ class Node:
         if last.origin is not None:
             return last, Version(last.at, last.origin)
         return last, Version(self.effective(versions), self.id)
+
+    def lacks_part(self, key: int) -> bool:
+        """Whether the row came before what its maker has counted on it."""
+        found = [row.part for row in self.log.get(key, ()) if row.part or row.whole or row.op in ("I", "D")]
+        return bool(found) and found[-1]
 
     @staticmethod
     def effective(versions: list[LogRow]) -> datetime:
@@ -380,7 +390,8 @@ class World:
         newest = node.newest(key)
         row, write = node.table.get(key), node.writes.get(key, 0)
         if newest is None or newest[0].origin is not None or not (again or any(other.op != "+" for other in mine)):
-            return Staged(key, None, node.id, False, "+", row, write, add) if add or again else None
+            made = key >= MADE and any(other.op == "I" for other in mine)
+            return Staged(key, None, node.id, False, "+", row, write, add) if add or again or made else None
         last, version = newest
         author = last.author or node.id
         return Staged(key, version, author, last.author is not None, last.op, row, write, add, last.xid)
@@ -535,13 +546,19 @@ class World:
 
     def _apply(self, here: Node, there: Node, xid: int, decision: Decision) -> Iterator[LogRow]:
         staged, outcome = decision.staged, decision.outcome
-        key = staged.key
+        key, comes_in_part = staged.key, False
         if key >= MADE:
             staged.add += there.held.pop((here.id, key), 0)
-            if staged.early and staged.version is None and there.table.get(key) is None:
-                there.held[here.id, key] = staged.add
+            if staged.version is None and there.table.get(key) is None:
+                if staged.made:
+                    there.parts[key] = staged.value - staged.others
+                elif staged.early or key in there.parts:
+                    there.held[here.id, key] = staged.add
                 return
-            self._count_on_made(here, there, decision)
+            comes_in_part = not staged.made and there.table.get(key) is None
+            comes_in_part = comes_in_part and (staged.early or key in there.parts) and self.rules.parts
+            if self._count_on_made(there, decision, comes_in_part):
+                yield LogRow(there.take_number(), xid, key, EPOCH, "+", here.id, whole=True)
             if staged.add and not staged.made and there.table.get(key) is not None:
                 yield LogRow(there.take_number(), xid, key, EPOCH, "+", here.id, add=staged.add)
         elif staged.add:
@@ -549,6 +566,7 @@ class World:
             yield LogRow(there.take_number(), xid, key, EPOCH, "+", here.id, add=staged.add)
         if outcome is Outcome.KEEP:
             return
+        was_here = staged.op == "I" and there.table.get(key) is not None
         if outcome in (Outcome.TAKE, Outcome.TAKE_ANEW):
             there.table[key] = staged.row
             there.writes[key] = staged.write
@@ -563,10 +581,14 @@ class World:
                 if self.rules.floor_for_silence:
                     there.floor = max(there.floor, at)
             else:
-                yield LogRow(number, xid, key, at, staged.op, here.id, author, source_xid=staged.xid)
+                op = "I" if comes_in_part else staged.op
+                yield LogRow(number, xid, key, at, op, here.id, author, source_xid=staged.xid, part=comes_in_part)
+                if comes_in_part and key in there.parts:
+                    there.counters[key] += there.parts.pop(key)
+                    yield LogRow(there.take_number(), xid, key, EPOCH, "+", here.id, whole=True)
         else:
             at = decision.at
-            yield LogRow(number, xid, key, at, staged.op, None, decision.author)
+            yield LogRow(number, xid, key, at, "U" if was_here else staged.op, None, decision.author)
         if self.rules.floor:
             there.floor = conflict.raised(there.floor, at, self.clock(there))
 
@@ -574,18 +596,25 @@ class World:
         """Whether a row that arrives is not noted."""
         return self.silent and not there.log.get(key)
 
-    @staticmethod
-    def _count_on_made(here: Node, there: Node, decision: Decision) -> None:
-        """As `apply.counters`: a row that is new brings its counter, to others a gain is added."""
+    def _count_on_made(self, there: Node, decision: Decision, comes_in_part: bool) -> bool:
+        """As `apply.counters`: a row that is new brings its counter, to others a gain is added.
+
+        A row that comes before its maker's part brings what its sender has counted, and no more; whether that part is
+        added now.
+        """
         staged, key = decision.staged, decision.staged.key
         taken = decision.outcome in (Outcome.TAKE, Outcome.TAKE_ANEW)
         if there.table.get(key) is None:
             if taken:
-                there.counters[key] = staged.value - staged.others
+                there.counters[key] = staged.add if comes_in_part else staged.value - staged.others
+        elif staged.made and there.lacks_part(key):
+            there.counters[key] += staged.value - staged.others
+            return True
         elif staged.made and taken:
             there.counters[key] = staged.value
         elif not staged.made:
             there.counters[key] += staged.add
+        return False
 
     def drop(self, source: int, target: int) -> None:
         """Lose a batch, before its commit."""
