@@ -250,6 +250,8 @@ class Source:
         if gains:
             at = f"case when k.versioned and k.own then {at} end"
         words: list[sql.Composable] = [sql.SQL(at), *(sql.Identifier("k", name) for name in MEETING[1:])]
+        if gains:  # of a part that its maker sends though another has changed the row since: when it was made
+            words[3] = sql.SQL("case when k.own then k.xid else k.made_in end")
         if gains:  # whatever was done to it since, the target sees it made
             words[1] = sql.SQL("case when k.g1 is null and k.op <> 'D' then 'I' else {} end").format(words[1])
         if again:
@@ -362,7 +364,9 @@ class Source:
             for i, name in enumerate(delta.captured.counters)
         ]
         return sql.SQL(
-            ", max(l.seq) filter (where l.op = 'I' and l.origin is null) over w as made, {} as early, {} as versioned{}"
+            ", max(l.seq) filter (where l.op = 'I' and l.origin is null) over w as made,"
+            " max(l.xid) filter (where l.op = 'I' and l.origin is null) over w as made_in,"
+            " {} as early, {} as versioned{}"
         ).format(_early(delta), versioned, sql.Composed(sums))
 
     @staticmethod
@@ -428,7 +432,12 @@ def _early(delta: Delta) -> sql.Composable:
     ]
     if not made:
         return sql.SQL("false")
-    return sql.SQL("coalesce(bool_or(l.op in ('I', 'D') and ({})) over w, false)").format(sql.SQL(" or ").join(made))
+    # Where the row here lacks its maker's part nothing is known of that. Whatever whole row came later has it.
+    return sql.SQL(
+        "(coalesce(bool_or((l.op in ('I', 'D') or not l.part) and ({})) over w, false) or coalesce(max(l.seq) filter"
+        " (where l.part) over w > coalesce(max(l.seq) filter (where l.part is false or (l.part is null and"
+        " l.op in ('I', 'D'))) over w, 0), false))"
+    ).format(sql.SQL(" or ").join(made))
 
 
 def make_durable(connection: Connection) -> None:

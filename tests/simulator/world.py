@@ -390,8 +390,8 @@ class World:
         newest = node.newest(key)
         row, write = node.table.get(key), node.writes.get(key, 0)
         if newest is None or newest[0].origin is not None or not (again or any(other.op != "+" for other in mine)):
-            made = key >= MADE and any(other.op == "I" for other in mine)
-            return Staged(key, None, node.id, False, "+", row, write, add) if add or again or made else None
+            made = max((other.xid for other in mine if other.op == "I"), default=0) if key >= MADE else 0
+            return Staged(key, None, node.id, False, "+", row, write, add, made) if add or again or made else None
         last, version = newest
         author = last.author or node.id
         return Staged(key, version, author, last.author is not None, last.op, row, write, add, last.xid)
@@ -412,10 +412,11 @@ class World:
         makings = [
             (row.origin, row.source_xid)
             for row in log
-            if row.op in ("I", "D") and row.origin not in (None, target) and row.source_xid is not None
+            if (row.op in ("I", "D") or row.whole) and row.origin not in (None, target) and row.source_xid is not None
         ]
         had = {number: at for number, at in there.positions.items() if number != here.id}
-        staged.early = self.rules.early and conflict.early(makings, had)  # type: ignore[arg-type]
+        early = conflict.early(makings, had) or here.lacks_part(staged.key)  # type: ignore[arg-type]
+        staged.early = self.rules.early and early
 
     def lock(self, source: int, target: int) -> None:
         """Write ahead, or lock the batch's rows on the target and decide; what is taken back is locked next time."""
@@ -558,7 +559,7 @@ class World:
             comes_in_part = not staged.made and there.table.get(key) is None
             comes_in_part = comes_in_part and (staged.early or key in there.parts) and self.rules.parts
             if self._count_on_made(there, decision, comes_in_part):
-                yield LogRow(there.take_number(), xid, key, EPOCH, "+", here.id, whole=True)
+                yield LogRow(there.take_number(), xid, key, EPOCH, "+", here.id, source_xid=staged.xid, whole=True)
             if staged.add and not staged.made and there.table.get(key) is not None:
                 yield LogRow(there.take_number(), xid, key, EPOCH, "+", here.id, add=staged.add)
         elif staged.add:
