@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-import paramiko
 from pydantic import BeforeValidator, Field
 
 from provision.inventory import ssh_args
@@ -109,7 +108,11 @@ def path_of(path: Path | None, mark: Mark) -> Path | None:
 
 def is_named_in(config: Path | None, name: str) -> bool:
     """Whether an ssh_config has a host of that very name, as the one that Vagrant writes has; patterns do not count."""
+    if config is None:
+        return False
+    import paramiko  # noqa: PLC0415 - loads slowly, and local hosts have no use for it
+
     try:
-        return config is not None and name in paramiko.SSHConfig.from_path(str(config)).get_hostnames()
+        return name in paramiko.SSHConfig.from_path(str(config)).get_hostnames()
     except (OSError, paramiko.ConfigParseError):
         return False

@@ -14,7 +14,6 @@ import importlib
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,6 +90,8 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata  # noqa: PLC0415  (slow to load, and for nobody else)
+
         typer.echo(f"replicator {metadata.version('pgherd')}")
         raise typer.Exit
 

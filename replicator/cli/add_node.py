@@ -5,14 +5,13 @@ The daemon does the work. Whoever interrupts this command only stops watching it
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from replicator import signals
+from replicator.cli import output
 from replicator.cli.objects import converge, tell
 from replicator.cli.pause import running
 from replicator.cli.session import Session
@@ -96,7 +95,7 @@ class _Watch:
 
     def until_in_step(self) -> Arrival:
         """Wait for it. Raises Interrupted saying where it is, DaemonNotRunning, and what else a person must mend."""
-        with Console(stderr=True).status("waiting") as shown:
+        with output.progress("waiting") as show:
             while True:
                 found = self._look()
                 if found.in_step:
@@ -108,8 +107,8 @@ class _Watch:
                     )
                 if not self._session.catalog.locked("master"):
                     raise DaemonNotRunning(f"the daemon has stopped: {found.text}.", hint="`replicator start` goes on.")
-                if sys.stderr.isatty():
-                    shown.update(found.text)
+                if show:
+                    show(found.text)
                 else:
                     self._tell(found.text)
                 if self._stop.wait(POLL):

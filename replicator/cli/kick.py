@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperCommand
 
+from replicator.cli import output
 from replicator.cli.session import Session
 from replicator.cli.syncs import Syncs, named
 from replicator.errors import DaemonNotRunning, ReplicatorError, UsageError
@@ -77,13 +76,13 @@ def _await(session: Session, chosen: list[Sync], kicks: dict[str, int], seconds:
     links = {s.name: [link for link in topology.links(session.config.install, s) if link.active] for s in chosen}
     deadline = time.monotonic() + seconds
     began = time.monotonic()
-    with Console(stderr=True).status("waiting") as shown:
+    with output.progress("waiting") as show:
         while missing := _missing(session, links, kicks):
             if time.monotonic() > deadline:
                 raise ReplicatorError(f"not done within {seconds:g} s: {_listed(missing)}.")
             _check_hope(session, missing)
-            if sys.stderr.isatty():
-                shown.update(_doing(session, missing))
+            if show:
+                show(_doing(session, missing))
             time.sleep(POLL)
     typer.echo(f"Done in {time.monotonic() - began:.1f} s.")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import datetime, timedelta
 
@@ -35,6 +37,28 @@ def _rich(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     for row in cells:
         shown.add_row(*(Text(cell) for cell in row))
     Console().print(shown)
+
+
+@contextmanager
+def progress(text: str, after: float = 0.0) -> Iterator[Callable[[str], None] | None]:
+    """Shows on a terminal what is being done, if it takes longer than `after` seconds.
+
+    It gives what changes the text; None where nobody looks on.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415
+
+    status = Console(stderr=True).status(text)
+    timer = threading.Timer(after, status.start)
+    timer.start()
+    try:
+        yield status.update
+    finally:
+        timer.cancel()
+        timer.join()
+        status.stop()
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -5,14 +5,10 @@ What is compared and how is `replicator.verify`'s; here it is asked for, watched
 
 from __future__ import annotations
 
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from replicator import signals
 from replicator import verify as comparing
@@ -67,14 +63,14 @@ def verify(
     stop = signals.Stop()
     signals.install_handlers(stop)
     found: list[TableComparison] = []
-    with _progress() as report:
+    with output.progress("comparing", SHOW_AFTER) as show:
         for sync in chosen:
             found += comparing.verify_sync(
                 topology,
                 session.config.install,
                 sync,
                 session.connector,
-                report=report,
+                report=show or (lambda _: None),
                 stop=stop,
                 tables=wanted,
                 limit=limit,
@@ -101,20 +97,6 @@ def _tables(topology: Topology, syncs: Sequence[Sync], texts: Sequence[str] | No
         listed = ", ".join(map(str, sorted(known))) or "none"
         raise UsageError(f"--table {min(missing)}: no such table in these syncs; known: {listed}.")
     return wanted
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Shows what is being done, if it takes longer than a moment and somebody looks on."""
-    status = Console(stderr=True).status("comparing")
-    timer = threading.Timer(SHOW_AFTER, status.start)
-    if sys.stderr.isatty():
-        timer.start()
-    try:
-        yield status.update
-    finally:
-        timer.cancel()
-        status.stop()
 
 
 # -- showing; pure

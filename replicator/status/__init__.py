@@ -1,7 +1,7 @@
 """How the syncs stand: what their controllers say, checked against who is alive, and the lag, measured at this moment.
 
 Reads the catalog, and the nodes through `lag`; writes nowhere. A node that does not answer is a fact to report, not an
-error. Words and tables for people are made in `cli/status.py`.
+error. Words and tables for people are made in `cli/status_page.py`.
 
 `Overview.json` is the stable, machine-readable form; times are ISO 8601 with zone, seconds are numbers:
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from replicator.catalog import LinkState, LinkTotal, RunRecord, State
 from replicator.change import Counts
-from replicator.cli import status as shown
+from replicator.cli import status_page as shown
 from replicator.cli.kick import spell_out
 from replicator.model import Database, Install, Link, Sync, SyncType, TableName
 from replicator.status import STATES, Alive, LinkStatus, Overview, SyncStatus, derive, rate
