@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.fixtures import pgbench, processes
+from tests.fixtures import cli, forks, pgbench, processes
 from tests.fixtures.cli import Program
 from tests.fixtures.nodes import NodeFactory, Pair
 from tests.fixtures.proxy import Proxy
@@ -169,6 +170,33 @@ def test_program_finds_and_ends_what_a_daemon_leaves(tmp_path: Path) -> None:
     assert program.leftovers() == {int(done.out): "sleep 60"}
     program.close()
     assert not program.leftovers()
+
+
+@pytest.mark.parametrize(
+    "words", [("replicator", "--help"), ("replicator", "nonsense"), ("provision", "plan", "no.yml"), ("bucardo_ctl",)]
+)
+def test_a_forked_command_does_what_a_started_one_does(words: tuple[str, ...], tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).parent / words[0]), *words[1:]]
+    env = {"HOME": str(tmp_path), "LC_ALL": "C.UTF-8", "COLUMNS": "100"}
+    forked, started = (
+        run(command, stdin="", seconds=60, cwd=str(tmp_path), env=env) for run in (forks.run, cli.run_started)
+    )
+    assert (forked.returncode, forked.stdout, forked.stderr) == (started.returncode, started.stdout, started.stderr)
+
+
+def test_a_forked_command_that_takes_too_long_is_killed(program: Program) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = f'[catalog]\nhost = "127.0.0.1"\nport = "{silent.getsockname()[1]}"\ndbname = "none"\n'
+        (program.folder / "r.toml").write_text(where)
+        with pytest.raises(subprocess.TimeoutExpired):
+            program("replicator", "--config", "r.toml", "status", seconds=0.5)
+        connection, _ = silent.accept()
+        with connection:
+            connection.settimeout(5)
+            while connection.recv(1000):
+                pass
+    assert not program.leftovers()
+    assert program("replicator", "--version").ok().out.startswith("replicator ")
 
 
 def test_a_server_that_starts_meanwhile_is_not_what_a_command_left(
