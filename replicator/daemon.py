@@ -20,6 +20,7 @@ from replicator.pidfile import PidFile, alive
 
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
+LEAVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def start(settings: Config, seconds: float = START_SECONDS) -> Started:
     if word is None:
         _give_up(settings, seconds)
     elif word.error:
+        _await_end(word.pid)
         failure = ReplicatorError(word.error)
         failure.exit_code = word.exit_code
         raise failure
@@ -81,6 +83,13 @@ def _launch(settings: Config, writer: int) -> None:
         subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=[writer], check=False, timeout=60
         )
+
+
+def _await_end(pid: int) -> None:
+    """Wait for a daemon that has said why it cannot start: until it is gone, the next one would take it for running."""
+    deadline = time.monotonic() + LEAVE_SECONDS
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _give_up(settings: Config, seconds: float) -> None:
