@@ -1,8 +1,9 @@
 """How the daemon's processes begin and hang together: away from the terminal, and never without their parent.
 
 A controller whose master dies, however it dies, is gone at once, which is safe because each batch is one transaction.
-The master keeps the controller's standard input open and never writes to it. The starter keeps a pipe open until the
-master has said how its start went. Starting and restarting is left to `daemon` and `master`.
+The master keeps the controller's standard input open; all that it ever writes to it is which sync one in reserve is to
+serve. The starter keeps a pipe open until the master has said how its start went. Starting and restarting is left to
+`daemon` and `master`.
 """
 
 from __future__ import annotations
@@ -46,6 +47,17 @@ def _leave_at_end_of_input() -> None:
     while os.read(0, 4096):
         pass
     os._exit(ORPHANED)
+
+
+def await_word() -> str:
+    """What the parent writes to the standard input of this process, up to a zero byte. Ends with the parent."""
+    heard = b""
+    while not heard.endswith(b"\0"):
+        part = os.read(0, 4096)
+        if not part:
+            os._exit(ORPHANED)
+        heard += part
+    return heard[:-1].decode()
 
 
 def detach() -> None:

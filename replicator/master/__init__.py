@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -24,6 +22,7 @@ from replicator.errors import AlreadyRunning
 from replicator.habits import Habits
 from replicator.logs import log
 from replicator.master.customs import Customs
+from replicator.master.launcher import Launcher
 from replicator.master.nursery import Nursery
 from replicator.master.post import keep_writing, turn
 from replicator.master.watch import Watch
@@ -34,17 +33,6 @@ from replicator.signals import Alarm, Stop, install_handlers, wake_at_child_end
 
 LEAST = 0.1
 """Seconds between looks at children that are to be started again or do not leave; nobody rests for less."""
-
-
-def launcher(settings: Config, echo: bool) -> Callable[[str], subprocess.Popen[bytes]]:
-    """What starts the controller of a sync, as a child whose standard input tells it that this process lives."""
-
-    def launch(name: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", "-m", "replicator.controller", "--config", str(settings.path)]
-        command += ["--sync", name, "--parent", str(os.getpid()), *(["--echo"] if echo else [])]
-        return subprocess.Popen(command, stdin=subprocess.PIPE)
-
-    return launch
 
 
 def title(settings: Config, names: Collection[str]) -> str:
@@ -74,7 +62,8 @@ def run(settings: Config, *, echo: bool, ready: Callable[[], None] = lambda: Non
     stop.wake(attention)
     wake_at_child_end(attention)
     watch = Watch(connector, stop, attention)
-    nursery = Nursery(launcher(settings, echo))
+    launcher = Launcher(settings, echo=echo)
+    nursery = Nursery(launcher.launch)
     watch.start()
     while not watch.held.wait(0.05) and not stop.is_set():
         pass
@@ -89,7 +78,7 @@ def run(settings: Config, *, echo: bool, ready: Callable[[], None] = lambda: Non
     purge = threading.Thread(target=keep_purging, args=(connector, stop), name="purge", daemon=True)
     purge.start()
     try:
-        _mind(settings, watch, nursery, customs, stop, attention)
+        _mind(settings, watch, (nursery, launcher), customs, stop, attention)
     finally:
         customs.end()
     purge.join(1.0)
@@ -98,13 +87,22 @@ def run(settings: Config, *, echo: bool, ready: Callable[[], None] = lambda: Non
     return 0
 
 
-def _mind(settings: Config, watch: Watch, nursery: Nursery, customs: Customs, stop: Stop, attention: Alarm) -> None:
+def _mind(
+    settings: Config,
+    watch: Watch,
+    children: tuple[Nursery, Launcher],
+    customs: Customs,
+    stop: Stop,
+    attention: Alarm,
+) -> None:
     """Keep the children as declared until the stop is requested; then send them away, and wait until they are gone."""
+    nursery, launcher = children
     shown: tuple[str, ...] | None = None
     setproctitle(customs.title(title(settings, ()), ()))
     while not stop.is_set():
         names = watch.wanted or ()
         nursery.tend(names, time.monotonic())
+        launcher.tend(watch.paused, time.monotonic())
         customs.follow(watch.habits)
         customs.tend(nursery.pids(), watch.targets)
         if customs.called_off():
@@ -114,8 +112,10 @@ def _mind(settings: Config, watch: Watch, nursery: Nursery, customs: Customs, st
             log.info("syncs: %s", ", ".join(names) or "none")
             shown = names
         logs.look_after()
-        due = min(watch.habits.number("mcp_loop_sleep"), nursery.rest(names, time.monotonic()))
-        attention.wait(max(LEAST, due))
+        now = time.monotonic()
+        due = min(nursery.rest(names, now), launcher.rest(watch.paused, now))
+        attention.wait(max(LEAST, min(watch.habits.number("mcp_loop_sleep"), due)))
+    launcher.close()
     while nursery.running():
         nursery.tend((), time.monotonic())
         time.sleep(0.02)

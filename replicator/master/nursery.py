@@ -44,9 +44,9 @@ class Child:
 
 @dataclass
 class Nursery:
-    """The controllers. `launch` starts the one of a sync."""
+    """The controllers. `launch` starts the one of a sync at a time."""
 
-    launch: Callable[[str], subprocess.Popen[bytes]]
+    launch: Callable[[str, float], subprocess.Popen[bytes]]
     children: dict[str, Child] = field(default_factory=dict)
 
     def tend(self, names: Collection[str], now: float) -> None:
@@ -62,7 +62,7 @@ class Nursery:
     def _start(self, name: str, child: Child, now: float) -> None:
         child.started = now
         try:
-            child.process = self.launch(name)
+            child.process = self.launch(name, now)
         except OSError as error:
             log.error(
                 'the controller of sync "%s" cannot be started (%s); again in %.1f s', name, error, child.died(now)

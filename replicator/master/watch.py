@@ -21,7 +21,8 @@ FIRST_LOCK, LOCK_AGAIN = 10.0, 5.0
 
 
 class Watch:
-    """The catalog thread. wanted: the syncs that are to run, None before it is known. held: whether we are the master.
+    """The catalog thread. wanted: the syncs that are to run, None before it is known; paused: whether others may come
+    back. held: whether we are the master.
 
     habits: the settings of `bucardo_ctl`; targets: the databases that each sync writes to, its source left out.
 
@@ -31,6 +32,7 @@ class Watch:
 
     def __init__(self, connector: Connector, stop: Stop, attention: Alarm) -> None:
         self.wanted: tuple[str, ...] | None = None
+        self.paused = False
         self.habits = Habits()
         self.targets: dict[str, tuple[str, ...]] = {}
         self.held = threading.Event()
@@ -68,6 +70,7 @@ class Watch:
                 self.habits = Habits(catalog.bucardo_settings(), self._connector.config.run_dir)
                 self.targets = {s.name: tuple(d.name for d in topology.targets(s)) for s in topology.syncs.values()}
                 self.wanted = wanted(topology)
+                self.paused = len(self.wanted) < len(topology.syncs)
                 self._revision = revision
                 self._attention.set()
             catalog.wait(POLL, self._wake)

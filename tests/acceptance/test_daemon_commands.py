@@ -97,6 +97,23 @@ def test_a_paused_sync_rests_over_a_restart_and_a_resumed_one_catches_up(
     assert world("resume", "alpha").ok().out == "Sync alpha was not paused.\n"
 
 
+def test_a_resumed_sync_has_the_controller_that_was_in_reserve(world: World, source: Node, target: Node) -> None:
+    world.sync("alpha", "source", "target")
+    world("start").ok()
+    world.await_state("alpha", "target", "idle")
+    assert not world.reserve()
+    world("pause", "alpha").ok()
+    reserve = until(world.reserve, 10, "one is in reserve")
+    source.execute("insert into t values (1, 'x')")
+    world("resume", "alpha").ok()
+    await_equal(source, target)
+    assert world.controllers() == {"alpha": reserve}
+    world("pause", "alpha").ok()
+    until(lambda: not world.controllers(), 5, "it leaves as any other")
+    world("stop").ok()
+    assert world.alone()
+
+
 def test_pause_and_resume_without_a_daemon_say_what_they_did(world: World, source: Node, target: Node) -> None:
     world.sync("alpha", "source", "target")
     assert "stays off when the daemon, which is not running, is started" in world("pause", "alpha").ok().out

@@ -29,7 +29,7 @@ class Launcher:
     code: str = OBEDIENT
     launched: list[tuple[str, subprocess.Popen[bytes]]] = field(default_factory=list)
 
-    def __call__(self, name: str) -> subprocess.Popen[bytes]:
+    def __call__(self, name: str, _now: float = 0.0) -> subprocess.Popen[bytes]:
         process = subprocess.Popen([sys.executable, "-c", self.code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.launched.append((name, process))
         return process
@@ -147,7 +147,7 @@ def test_one_that_leaves_in_order_is_given_time_to_be_no_longer_wanted(launcher:
 def test_one_that_cannot_be_launched_is_tried_again_later() -> None:
     attempts: list[str] = []
 
-    def launch(name: str) -> subprocess.Popen[bytes]:
+    def launch(name: str, _now: float) -> subprocess.Popen[bytes]:
         attempts.append(name)
         raise OSError(11, "no more processes")
 
