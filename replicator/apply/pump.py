@@ -7,9 +7,9 @@ used again and again. What the bytes are, and where they go, the callers know: `
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator
 from io import BytesIO
+from typing import Protocol
 
 import psycopg
 from psycopg import errors, generators, sql
@@ -24,7 +24,7 @@ from replicator.postgres import Connection
 CHUNK = 128 * 1024
 """Bytes that are written at once: the most that psycopg hands to libpq in one piece."""
 
-FIRST, MOST = 2**20, 2**24
+FIRST, MOST = 2**19, 2**21
 """Bytes of the first portion, small so that the target begins early, and of any; they double in between."""
 
 HEADER, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
@@ -41,57 +41,67 @@ def pump(
 
     Raises the driver's errors of either side, as they are.
     """
-    out_of, copy_in = _statements(query, into, binary=binary)
-    with target.cursor() as writer:
-        with source.cursor() as reader, writer.copy(copy_in) as sink, reader.copy(out_of):
+    with target.cursor() as writer, source.cursor() as reader:
+        out_of, into_it = copy_out(query, binary=binary), copy_in(into, binary=binary)
+        with writer.copy(into_it) as sink, reader.copy(out_of):
             forward(source, sink, moved)
         return writer.rowcount
 
 
+class Rows(Protocol):
+    """What gives a statement's rows a portion at a time (`supply`)."""
+
+    def forward(self, sink: psycopg.Copy, moved: Moved, most: float) -> bool: ...  # noqa: D102
+
+
 def portions(
-    source: Connection, query: sql.Composed, target: Connection, into: sql.Composed, *, binary: bool, moved: Moved
+    source: Rows, target: Connection, into: sql.Composed, *, binary: bool, moved: Moved
 ) -> Generator[tuple[int, bool], None, None]:
     """As `pump`, but a portion of the rows at a time: how many they were, and whether there are more.
 
-    The target is free for other statements in between. The source goes on meanwhile: what it sends waits in the
-    connection's buffers, so that both ends work at once. To be closed; the source's query is cancelled then.
+    The target is free for other statements in between, while the source goes on.
     """
-    out_of, copy_in = _statements(query, into, binary=binary)
-    with source.cursor() as reader, reader.copy(out_of):
-        most, more, begun = FIRST, True, False
-        while more:
-            with target.cursor() as writer:
-                with writer.copy(copy_in) as sink:
-                    if binary and begun:
-                        sink.write(HEADER)
-                    more = forward(source, sink, moved, most)
-                    if binary and more:
-                        sink.write(TRAILER)
-                yield writer.rowcount, more
-            most, begun = min(2 * most, MOST), True
+    most, more, begun = FIRST, True, False
+    while more:
+        with target.cursor() as writer:
+            with writer.copy(copy_in(into, binary=binary)) as sink:
+                if binary and begun:
+                    sink.write(HEADER)
+                more = source.forward(sink, moved, most)
+                if binary and more:
+                    sink.write(TRAILER)
+            yield writer.rowcount, more
+        most, begun = min(2 * most, MOST), True
 
 
-def _statements(query: sql.Composed, into: sql.Composed, *, binary: bool) -> tuple[sql.Composed, sql.Composed]:
-    form = sql.SQL(" (format binary)" if binary else "")
-    return sql.SQL("copy ({}) to stdout{}").format(query, form), sql.SQL("copy {} from stdin{}").format(into, form)
+def copy_out(query: sql.Composed, *, binary: bool) -> sql.Composed:
+    """The statement that gives a query's rows."""
+    return sql.SQL("copy ({}) to stdout{}").format(query, _form(binary))
 
 
-def forward(source: Connection, sink: psycopg.Copy, moved: Moved, most: float = math.inf) -> bool:
-    """Move what is left of a COPY that the source is sending, or a little more than `most` bytes of it.
+def copy_in(into: sql.Composed, *, binary: bool) -> sql.Composed:
+    """The statement that takes rows into a table."""
+    return sql.SQL("copy {} from stdin{}").format(into, _form(binary))
 
-    Returns whether there may be more. Raises the source's error, as the driver has it.
-    """
-    buffer, total = BytesIO(), 0
-    while total < most:
-        size = source.wait(_fill(source.pgconn, buffer))
+
+def _form(binary: bool) -> sql.SQL:
+    return sql.SQL(" (format binary)" if binary else "")
+
+
+def forward(source: Connection, sink: psycopg.Copy, moved: Moved) -> None:
+    """Move what is left of a COPY that the source is sending. Raises the source's error, as the driver has it."""
+    buffer, size = BytesIO(), CHUNK
+    while size >= CHUNK:
+        size = take_rows(source, buffer)
         with buffer.getbuffer()[:size] as rows:
             sink.write(rows)
         moved(size)
-        total += size
-        if size < CHUNK:
-            all_read()
-            return False
-    return True
+    all_read()
+
+
+def take_rows(source: Connection, buffer: BytesIO) -> int:
+    """Take rows of a COPY that the source is sending; their bytes, less than CHUNK at its end."""
+    return source.wait(_fill(source.pgconn, buffer))
 
 
 def all_read() -> None:

@@ -8,8 +8,7 @@ table itself would refuse can be staged, and so be found and set aside. What is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,7 +16,7 @@ from psycopg import sql
 
 from replicator.apply import parcel
 from replicator.apply.parcel import Parcel
-from replicator.apply.pump import Moved, all_read, forward, portions, pump
+from replicator.apply.pump import Moved, Rows, all_read, forward, portions, pump
 from replicator.capture.read import MEETING
 from replicator.postgres import Connection
 from replicator.relations import Relation
@@ -204,18 +203,14 @@ class Stage:
             looked_at = [self.column(name) for name in self.relation.key] or [sql.Identifier("gone")]
             target.execute(sql.SQL("analyze {} ({})").format(self.table, sql.SQL(", ").join(looked_at)))
 
-    def portions(
-        self, source: Connection, query: sql.Composed, target: Connection, moved: Moved, *, binary: bool
-    ) -> Generator[int, None, None]:
-        """As `fill`, but with a portion of the rows at a time (`pump.portions`): how many they are. To be closed."""
-        binary = binary and self.relation.binary and not self.text
-        with closing(portions(source, query, target, self.into, binary=binary, moved=moved)) as found:
-            for rows, more in found:
-                if self.versioned:  # else rows are found by index, however many they are
-                    self._count(target, rows)
-                yield rows
-                if more:
-                    target.execute(sql.SQL("truncate {}").format(self.table))
+    def portions(self, source: Rows, target: Connection, moved: Moved, *, binary: bool) -> Iterator[int]:
+        """As `fill`, but with a portion of the rows at a time (`pump.portions`): how many they are."""
+        for rows, more in portions(source, target, self.into, binary=binary, moved=moved):
+            if self.versioned:  # else rows are found by index, however many they are
+                self._count(target, rows)
+            yield rows
+            if more:
+                target.execute(sql.SQL("truncate {}").format(self.table))
 
     @property
     def into(self) -> sql.Composed:

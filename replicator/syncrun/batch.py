@@ -8,10 +8,10 @@ tables stay behind is `holding`'s. This module puts them in order.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import groupby, islice
 
 import psycopg
 from psycopg import sql
@@ -21,6 +21,7 @@ from replicator import postgres, progress, relations, succession
 from replicator.apply import onward, park, swap, write
 from replicator.apply.arrival import Arrival, Third
 from replicator.apply.stage import ANYTHING, Holds, Stage
+from replicator.apply.supply import Supply
 from replicator.capture import Delta, Kind, bell, notes
 from replicator.capture.read import Opened, Probe, make_durable
 from replicator.change import Counts
@@ -238,13 +239,11 @@ class Batch:
         staging = Staging(self._job, ready, writing, self._careful, self._quick, self._asked)
         order = {name: place for place, name in enumerate(ready.pairs)}
         self._hooks(Moment.BEFORE_ROWS, changed)
-        for delta in sorted(changed, key=lambda delta: order[delta.relation.name]):
-            self._job.stop.raise_if_set()
-            self._current = delta.relation.name
-            failpoint("apply.before-table")
-            self._written[self._current] = written = self._write_table(delta, staging)
-            if self._job.hooks:
-                self._hooks(Moment.AFTER_TABLE_SYNC, [delta], written())
+        for large, deltas in groupby(sorted(changed, key=lambda delta: order[delta.relation.name]), self._large):
+            run = list(deltas)
+            with staging.supply(run) if large else nullcontext() as supply:
+                for delta in run:
+                    self._write_changes(delta, staging, supply)
         filling = dict(ready.filling)
         for name in ready.filling:
             self._current = name
@@ -284,7 +283,15 @@ class Batch:
             make_durable(self._ready.flusher(self._job))
             failpoint("commit.after-durable")
 
-    def _write_table(self, delta: Delta, staging: Staging) -> Answer[Counts]:
+    def _write_changes(self, delta: Delta, staging: Staging, supply: Supply | None) -> None:
+        self._job.stop.raise_if_set()
+        self._current = delta.relation.name
+        failpoint("apply.before-table")
+        self._written[self._current] = written = self._write_table(delta, staging, supply)
+        if self._job.hooks:
+            self._hooks(Moment.AFTER_TABLE_SYNC, [delta], written())
+
+    def _write_table(self, delta: Delta, staging: Staging, supply: Supply | None) -> Answer[Counts]:
         pair = self._ready.pairs[delta.relation.name]
         if self._job.kind is Kind.TOUCH:
             return _known(fullcopy.copy_whole(self._job, self._ready, pair, careful=self._careful))
@@ -293,8 +300,8 @@ class Batch:
             # Care deletes rows and inserts them again: what only the target has in them would be gone.
             raise TableRefused(pair.name, "rows were refused while it has columns on the target only")
         deleted = self._empty(pair) if delta.truncated else 0
-        if self._large(pair) and not waiting:
-            return _known(self._write_portions(pair, delta, staging) + Counts(deleted=deleted))
+        if supply:
+            return _known(self._write_portions(pair, delta, staging, supply) + Counts(deleted=deleted))
         retry = waiting.retry if waiting else ()
         stage, holds = staging.stage(pair, delta, retry)
         held = park.hold_back(target, self._link, stage, retry) if waiting and not delta.truncated else 0
@@ -306,17 +313,20 @@ class Batch:
             park.forget_retried(target, self._link, pair.name, retry)
         return cache(lambda: counts() + Counts(deleted=deleted, parked=held))
 
-    def _large(self, pair: Pair) -> bool:
+    def _large(self, delta: Delta) -> bool:
         """Whether a table is written a portion at a time: nothing is to be looked at that may be in another one."""
-        if self._few or self._careful or not pair.source.key or Stage(pair.target).replaces:
+        pair = self._ready.pairs[delta.relation.name]
+        if self._few or self._careful or self._job.kind is Kind.TOUCH or pair.name in self._waiting:
+            return False
+        if not pair.source.key or Stage(pair.target).replaces:
             return False
         # Between masters the table may have to be locked, which where applications stand in the way comes first.
         return not self._job.swap or not (pair.captured.counters or pair.name in self._ready.blocked)
 
-    def _write_portions(self, pair: Pair, delta: Delta, staging: Staging) -> Counts:
+    def _write_portions(self, pair: Pair, delta: Delta, staging: Staging, supply: Supply) -> Counts:
         """Write a portion of a table's changes while the source gets the next ones ready."""
         counts, truncated = Counts(), delta.truncated
-        with staging.portions(pair, delta) as portions:
+        with staging.portions(pair, supply) as portions:
             for stage in portions:
                 counts += self._write_staged(pair, staging, stage, ANYTHING, truncated=truncated)()
                 truncated = False

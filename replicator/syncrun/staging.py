@@ -6,17 +6,20 @@ What is read is `capture.read`'s, how it gets over `apply.stage`'s and `apply.pa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import psycopg
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from replicator import postgres
 from replicator.apply import parcel
 from replicator.apply.parcel import Parcel
+from replicator.apply.pump import copy_out
 from replicator.apply.stage import ANYTHING, Holds, Stage
+from replicator.apply.supply import Supply
 from replicator.capture import Delta
 from replicator.failpoint import failpoint
 from replicator.model import TableName
@@ -59,18 +62,27 @@ class Staging:
             return self._fill(pair, delta, replace(stage, text=True), retry)
 
     @contextmanager
-    def portions(self, pair: Pair, delta: Delta) -> Iterator[Iterator[Stage]]:
-        """A large table's changes, staged a portion at a time in the order of their keys."""
-        source, target = self.ready.source, self.ready.target
-        stage = Stage(pair.target, versioned=self.job.swap)
+    def supply(self, deltas: Sequence[Delta]) -> Iterator[Supply]:
+        """The rows of large tables, read ahead table after table. Until all are taken nothing else asks the source."""
+        source = self.ready.source
         self.writing.leave()
-        self._make(stage)
-        query, binary = source.rows(delta, stage.names), pair.source.binary
         with ExitStack() as stack:
-            for end in () if self.job.swap else (source.connection, target):
-                stack.enter_context(postgres.by_index(end))
-            found = stage.portions(source.connection, query, target, self.job.moved, binary=binary)
-            portions = stack.enter_context(closing(found))
+            if not self.job.swap:
+                stack.enter_context(postgres.by_index(source.connection))
+            yield stack.enter_context(Supply(source.connection, [self._copy_out(delta) for delta in deltas]))
+
+    def _copy_out(self, delta: Delta) -> sql.Composed:
+        pair = self.ready.pairs[delta.relation.name]
+        return copy_out(self.ready.source.rows(delta, Stage(pair.target).names), binary=_binary(pair))
+
+    @contextmanager
+    def portions(self, pair: Pair, supply: Supply) -> Iterator[Iterator[Stage]]:
+        """A large table's changes, staged a portion at a time in the order of their keys."""
+        target = self.ready.target
+        stage = Stage(pair.target, versioned=self.job.swap)
+        self._make(stage)
+        with nullcontext() if self.job.swap else postgres.by_index(target):
+            portions = stage.portions(supply, target, self.job.moved, binary=_binary(pair))
             yield (self._filled(stage) for _ in portions)
 
     def _make(self, stage: Stage) -> None:
@@ -111,3 +123,8 @@ class Staging:
         if found.rows <= parcel.FEW:
             self.few.append(pair.name)
         return Holds(found.gone, found.kept)
+
+
+def _binary(pair: Pair) -> bool:
+    """Whether a table's rows may travel in binary form."""
+    return pair.source.binary and pair.target.binary

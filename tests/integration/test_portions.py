@@ -13,6 +13,7 @@ from replicator.errors import ConnectionLost
 from replicator.model import SyncType
 from tests.fixtures.lab import Build, rows
 from tests.fixtures.nodes import NodeFactory, Pair
+from tests.fixtures.wait import until
 
 TABLE = "create table t (id int primary key, number int not null, mood {type} not null, filler text)"
 FILL = "insert into t select i, i, 'well', repeat('x', 300) from generate_series(1, 4000) i"
@@ -128,6 +129,25 @@ def test_nothing_of_it_is_there_when_a_late_portion_fails(
     assert pair.source.value(busy) == 0, "the source goes on for nobody"
     assert made.run() == Counts(updated=4000)
     assert rows(pair.target) == rows(pair.source)
+
+
+def test_the_next_table_is_read_while_this_one_is_written(
+    node_factory: NodeFactory, lab: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = node_factory.pair(schema=BINARY + ";" + BINARY.replace("table t", "table u"))
+    made = lab(list(pair), tables=("t", "u"))
+    made.settle()
+    for table in "tu":
+        pair.source.execute(FILL.replace("into t", f"into {table}"))
+    original, asked = write.write, "select count(*) from pg_stat_activity where query like 'copy (with%\"u\"%'"
+
+    def watched(*args: object, **options: object) -> object:
+        until(lambda: pair.source.value(asked), 10, "the source has been asked for the other table's rows")
+        return original(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(write, "write", watched)
+    assert made.run().inserted == 8000
+    assert rows(pair.target, "u") == rows(pair.source, "u")
 
 
 def test_masters_meet_in_portions(node_factory: NodeFactory, lab: Build, written: list[int]) -> None:
