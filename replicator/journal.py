@@ -86,13 +86,14 @@ class Journal:
         self._standing = Standing("starting", now())
         self._news = News()
 
-    def stand(self, state: str, detail: str = "") -> None:
-        """The link is in this state from now on."""
+    def stand(self, state: str, detail: str = "", *, soon: bool = True) -> None:
+        """The link is in this state from now on. soon: whoever reads the journal is to look at once."""
         with self._lock:
             old = self._standing
             since = old.since if old.state == state else now()
             self._standing = Standing(state, since, detail)
-        self._alarm.set()
+        if soon:
+            self._alarm.set()
 
     def detail(self, text: str) -> None:
         """What is being done just now, the state being what it is."""

@@ -29,7 +29,7 @@ Answer = Callable[[], T]
 """Reads the answer to a question that has been sent. In a `Transaction` it is waited for then, and no sooner."""
 
 OLDEST = 100000
-JIT_SINCE = 110000
+JIT_SINCE, PLANS_SINCE = 110000, 120000
 NEVER = 2**31
 
 SETTINGS = {
@@ -298,6 +298,15 @@ def expect_many_rows(connection: Connection) -> None:
     )
     if connection.info.server_version >= JIT_SINCE:
         connection.execute("set jit = off")
+
+
+def plan_once(connection: Connection) -> None:
+    """Have what this session prepares planned once, whatever its parameters are: for a link's fixed questions.
+
+    The planner would try five times first, and compare; of some it plans each again and again.
+    """
+    if connection.info.server_version >= PLANS_SINCE:
+        connection.execute("set plan_cache_mode = force_generic_plan")
 
 
 def patiently(work: Callable[[], T], *, attempts: int = 50, pause: float = 0.05) -> T:

@@ -258,7 +258,7 @@ class Worker:
         began, clock = now(), time.monotonic()
         with self._lock:
             asked = self._pace.began(clock)
-        self.journal.stand("running")
+        self.journal.stand("running", soon=False)
         result = self._runner.run(kicked=bool(asked))
         with self._lock:
             kick = self._pace.ran(result.empty, time.monotonic() - clock, time.monotonic())

@@ -100,18 +100,19 @@ class Batch:
         """Read and write it. Raises the drivers' errors; then nothing of it has happened."""
         ready, hooks = self._ready, self._job.hooks
         with ExitStack() as stack:
+            reading, opened = stack.enter_context(ready.source.batch())
             # Hooks that come before the target's transaction have one of their own.
             early = None if hooks else stack.enter_context(Transaction(ready.target))
-            waiting = cache(park.waiting(ready.target, self._link))
-            likely = ready.vain < VAIN
-            position = self._ask_position(few=True) if likely and early and self._job.apart else None
-            reading, opened = stack.enter_context(ready.source.batch())
             if hooks:
                 opened()
                 hooks.at(Moment.BEFORE_CHECK_ROWS, ready.target)
+            likely = ready.vain < VAIN
             changed, others = self._contents.ask(), self._ask_others()
             fingerprint = relations.fingerprint(ready.source.connection, self._link.tables)
             self._asked = self._contents.ask_rows() if likely and self._plain else {}
+            # What the source answers is awaited first, so it is asked first.
+            waiting = cache(park.waiting(ready.target, self._link))
+            position = self._ask_position(few=True) if likely and early and self._job.apart else None
             try:
                 reading.leave()
             except psycopg.errors.FeatureNotSupported as error:  # of a cached plan: its result would have other types

@@ -20,7 +20,7 @@ from replicator.change import Counts
 from replicator.columns import Known
 from replicator.failpoint import failpoint
 from replicator.model import Link, Numbers, TableName
-from replicator.postgres import Connection, expect_many_rows
+from replicator.postgres import Connection, expect_many_rows, plan_once
 from replicator.progress import Origin, TablePosition, TableState
 from replicator.sequences.masters import End, keep_apart
 from replicator.sequences.shares import share
@@ -140,6 +140,8 @@ def _make_ready(
     job: Job, source: Connection, target: Connection, overwrite: bool, refused: Mapping[TableName, str]
 ) -> tuple[Ready, Counts, tuple[str, ...]]:
     link = job.link
+    plan_once(source)
+    plan_once(target)
     job.report("comparing tables")
     create_schema(target, link.install)
     take_over(job, source, target)
