@@ -23,6 +23,9 @@ MOST = 128 * 1024
 FEW = 32
 """Rows that come as an answer, which is in memory before it can be looked at."""
 
+LITTLE = 16 * 1024
+"""Bytes of a parcel that is given to each statement that writes it, rather than staged once."""
+
 BY_SERVER = frozenset({"money", '"char"', "xml"})
 """Types whose text depends on a server's version or settings."""
 

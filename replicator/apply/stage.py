@@ -9,10 +9,11 @@ table itself would refuse can be staged, and so be found and set aside. What is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from psycopg import sql
+from psycopg import Cursor, RawCursor, sql
+from psycopg.rows import TupleRow
 
 from replicator.apply import parcel
 from replicator.apply.parcel import Parcel
@@ -54,7 +55,7 @@ class Stage:
 
     text: holds every value in its text form. versioned: with what another master judges by; gains: and by how much
     these counters changed. name: another table of the same columns. few: it never holds more than some hundred rows,
-    so what is asked of it is planned once.
+    so what is asked of it is planned once. given: there is no such table, each statement brings the rows, a parcel.
     """
 
     relation: Relation
@@ -63,6 +64,8 @@ class Stage:
     name: str = ""
     gains: tuple[str, ...] = ()
     few: bool = False
+    given: bool = False
+    parcel: Parcel | None = field(default=None, compare=False)
 
     @property
     def local_name(self) -> str:
@@ -74,6 +77,29 @@ class Stage:
     def table(self) -> sql.Identifier:
         """The staging table."""
         return sql.Identifier("pg_temp", self.local_name)
+
+    @property
+    def rows(self) -> sql.Composable:
+        """What to put after FROM to read what is staged."""
+        return self._unpacked if self.given else self.table
+
+    @property
+    def _unpacked(self) -> sql.Composed:
+        """A parcel's rows; a parameter for each column."""
+        columns = self.arriving
+        kinds = enumerate((parcel.array_type(kind) for _, kind in columns), 1)
+        return sql.SQL("(select {} from unnest({}) x({}))").format(
+            sql.SQL(", ").join(sql.SQL("x.{0}::{1} as {0}").format(name, sql.SQL(kind)) for name, kind in columns),
+            sql.SQL(", ").join(sql.SQL("${}::{}").format(sql.SQL(str(n)), sql.SQL(kind)) for n, kind in kinds),
+            sql.SQL(", ").join(name for name, _ in columns),
+        )
+
+    def ask(self, connection: Connection, query: bytes) -> Cursor[TupleRow]:
+        """Send a statement that reads `rows`."""
+        if not self.parcel:
+            return connection.execute(query, prepare=self.few)
+        cursor = RawCursor(connection)
+        return cursor.execute(query, self.parcel.arrays, prepare=True)
 
     @property
     def names(self) -> list[str]:
@@ -169,7 +195,7 @@ class Stage:
             self.relation.identifier,
             sql.SQL(", ").join(sql.Identifier(name) for name in self.names),
             sql.SQL(", ").join(self.value(name) for name in self.names),
-            self.table,
+            self.rows,
         )
 
     def create(self, connection: Connection) -> None:
@@ -218,47 +244,31 @@ class Stage:
         return sql.SQL("{} ({})").format(self.table, sql.SQL(", ").join(name for name, _ in self.arriving))
 
     def fill_few(
-        self, source: Connection, query: sql.Composed, target: Connection, moved: Moved, leave: Callable[[], None]
+        self, source: Connection, query: sql.Composed, target: Connection, moved: Moved, make: Callable[[], None]
     ) -> Parcel | None:
-        """As `fill`, of a table that `parcel.fits`: in one statement, which takes no round trip in a pipeline.
+        """The rows of a table that `parcel.fits`, to be carried or given. If they are too large, as `fill`, and None.
 
-        leave: leaves the target's pipeline, for rows that are too large. Returns what was staged, if that was not so.
+        make: leaves the target's pipeline, and sees that there is a staging table.
         """
         with source.cursor() as reader, reader.copy(sql.SQL("copy ({}) to stdout").format(query)) as stream:
             found = parcel.read(stream)
             if isinstance(found, bytes):
-                leave()
+                make()
                 with target.cursor() as writer, writer.copy(sql.SQL("copy {} from stdin").format(self.into)) as sink:
                     sink.write(found)
                     moved(len(found))
                     forward(source, sink, moved)
                 return None
         all_read()
-        self.carry(found, target, moved)
         return found
 
-    def carry(self, found: Parcel, target: Connection, moved: Moved) -> None:
-        """Stage a parcel."""
+    def carry(self, found: Parcel, target: Connection) -> None:
+        """Stage a parcel: in one statement, which takes no round trip in a pipeline."""
         if found.arrays:
-            moved(found.size)
-            target.execute(carry_query(self), found.arrays, prepare=True)
+            replace(self, parcel=found).ask(target, carry_query(self))
 
 
 @lru_cache(maxsize=256)
-def carry_query(stage: Stage) -> str:
-    """The statement that takes a parcel into a staging table; a parameter for each column."""
-    columns = stage.arriving
-    types = [type_.replace("%", "%%") for _, type_ in columns]
-    return (
-        sql.SQL("insert into {} select {} from unnest({}) x({})")
-        .format(
-            stage.into,
-            sql.SQL(", ").join(
-                sql.SQL("x.{}::{}").format(name, sql.SQL(type_))
-                for (name, _), type_ in zip(columns, types, strict=True)
-            ),
-            sql.SQL(", ").join(sql.SQL("%s::{}").format(sql.SQL(parcel.array_type(type_))) for type_ in types),
-            sql.SQL(", ").join(name for name, _ in columns),
-        )
-        .as_string()
-    )
+def carry_query(stage: Stage) -> bytes:
+    """The statement that takes a parcel into a staging table."""
+    return sql.SQL("insert into {} select * from {} x").format(stage.into, replace(stage, given=True).rows).as_bytes()

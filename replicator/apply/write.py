@@ -77,20 +77,20 @@ def staged(connection: Connection, stage: Stage) -> tuple[int, int]:
 
 def delete_gone(connection: Connection, stage: Stage, also: LiteralString = "") -> Answer[int]:
     """Delete the target's rows of gone keys."""
-    asked = connection.execute(_delete_query(stage, also), prepare=stage.few)
+    asked = stage.ask(connection, _delete_query(stage, also))
     return lambda: affected(asked)
 
 
 def update_matched(connection: Connection, stage: Stage, also: LiteralString = "") -> Answer[int]:
     """Update the target's rows that are staged; where nothing can be assigned, count them."""
-    asked = connection.execute(_update_query(stage, also), prepare=stage.few)
+    asked = stage.ask(connection, _update_query(stage, also))
     if not stage.assigned:
         return lambda: int(asked.fetchall()[0][0])
     return lambda: affected(asked)
 
 
 def _insert_missing(connection: Connection, stage: Stage) -> Answer[int]:
-    asked = connection.execute(_insert_query(stage), prepare=stage.few)
+    asked = stage.ask(connection, _insert_query(stage))
     return lambda: affected(asked)
 
 
@@ -101,7 +101,7 @@ KEPT = 256
 @lru_cache(maxsize=KEPT)
 def _delete_query(stage: Stage, also: LiteralString) -> bytes:
     query = sql.SQL("delete from {} t using {} s where s.gone and {}{}")
-    return query.format(stage.relation.rows, stage.table, stage.match, sql.SQL(also)).as_bytes()
+    return query.format(stage.relation.rows, stage.rows, stage.match, sql.SQL(also)).as_bytes()
 
 
 @lru_cache(maxsize=KEPT)
@@ -109,10 +109,10 @@ def _update_query(stage: Stage, also: LiteralString) -> bytes:
     condition = sql.SQL("not s.gone and {}{}").format(stage.match, sql.SQL(also))
     if not stage.assigned:
         query = sql.SQL("select count(*) from {} t join {} s on {}")
-        return query.format(stage.relation.rows, stage.table, condition).as_bytes()
+        return query.format(stage.relation.rows, stage.rows, condition).as_bytes()
     assignments = [sql.SQL("{} = {}").format(sql.Identifier(n), stage.value(n)) for n in stage.assigned]
     query = sql.SQL("update {} t set {} from {} s where {}")
-    return query.format(stage.relation.rows, sql.SQL(", ").join(assignments), stage.table, condition).as_bytes()
+    return query.format(stage.relation.rows, sql.SQL(", ").join(assignments), stage.rows, condition).as_bytes()
 
 
 @lru_cache(maxsize=KEPT)

@@ -304,7 +304,8 @@ class Batch:
         if supply:
             return _known(self._write_portions(pair, delta, staging, supply) + Counts(deleted=deleted))
         retry = waiting.retry if waiting else ()
-        stage, holds = staging.stage(pair, delta, retry)
+        given = not (waiting or self._job.swap or self._link.onward)
+        stage, holds = staging.stage(pair, delta, retry, given=given)
         held = park.hold_back(target, self._link, stage, retry) if waiting and not delta.truncated else 0
         if stage.gains and delta.had:
             log = self._ready.target_logs[pair.name, Kind.ROWS].log

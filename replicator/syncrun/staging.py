@@ -47,19 +47,22 @@ class Staging:
     created: set[str] = field(default_factory=set)
     few: list[TableName] = field(default_factory=list)
 
-    def stage(self, pair: Pair, delta: Delta, retry: Sequence[str]) -> tuple[Stage, Holds]:
-        """Stage the changes of a table, and say what they are. retry: further keys. Raises the drivers' errors."""
+    def stage(self, pair: Pair, delta: Delta, retry: Sequence[str], *, given: bool) -> tuple[Stage, Holds]:
+        """Stage the changes of a table, and say what they are. retry: further keys. Raises the drivers' errors.
+
+        given: they are only written, so few rows may be given to each statement instead.
+        """
         gains = pair.captured.counters if self.job.swap else ()
         stage = Stage(pair.target, versioned=self.job.swap, gains=gains, few=self.quick)
         try:
             with self.ready.target.transaction() if self.careful else nullcontext():
-                return self._fill(pair, delta, stage, retry)
+                return self._fill(pair, delta, stage, retry, given=given)
         except psycopg.errors.DataError:
             unreadable = self.ready.source.connection.info.transaction_status is TransactionStatus.INERROR
             if unreadable or not self.careful:
                 raise
             # A value that the target's types cannot even hold: staged as text it can be found and set aside.
-            return self._fill(pair, delta, replace(stage, text=True), retry)
+            return self._fill(pair, delta, replace(stage, text=True), retry, given=False)
 
     @contextmanager
     def supply(self, deltas: Sequence[Delta]) -> Iterator[Supply]:
@@ -81,6 +84,7 @@ class Staging:
         target = self.ready.target
         stage = Stage(pair.target, versioned=self.job.swap)
         self._make(stage)
+        failpoint("stage.before-fill")
         with nullcontext() if self.job.swap else postgres.by_index(target):
             portions = stage.portions(supply, target, self.job.moved, binary=_binary(pair))
             yield (self._filled(stage) for _ in portions)
@@ -90,39 +94,54 @@ class Staging:
             stage.create(self.ready.target)
             if not self.careful:  # with care, a savepoint may take it back
                 self.created.add(stage.local_name)
-        failpoint("stage.before-fill")
 
     @staticmethod
     def _filled(stage: Stage) -> Stage:
         failpoint("stage.after-fill")
         return stage
 
-    def _fill(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str]) -> tuple[Stage, Holds]:
-        self._make(stage)
+    def _fill(
+        self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str], *, given: bool
+    ) -> tuple[Stage, Holds]:
+        failpoint("stage.before-fill")
         if self.quick and parcel.fits(pair.source) and parcel.fits(pair.target):
-            holds = self._fill_few(pair, delta, stage, retry)
+            stage, holds = self._fill_few(pair, delta, stage, retry, given=given)
             return self._filled(stage), holds
         source, target, moved = self.ready.source, self.ready.target, self.job.moved
         query = source.rows(delta, stage.names, retry, text=stage.text)
+        self._make(stage)
         self.writing.leave()
         stage.fill(source.connection, query, target, moved, binary=pair.source.binary)
         return self._filled(stage), ANYTHING
 
-    def _fill_few(self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str]) -> Holds:
+    def _fill_few(
+        self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str], *, given: bool
+    ) -> tuple[Stage, Holds]:
         target, moved = self.ready.target, self.job.moved
+
+        def make() -> None:
+            self._make(stage)
+            self.writing.leave()
+
         found: Parcel | None
         asked = self.asked.get(pair.name)
         if asked and not retry and (rows := asked()).ntuples <= parcel.FEW:
-            stage.carry(found := parcel.answered(rows), target, moved)
+            found = parcel.answered(rows)
         else:
             source = self.ready.source
-            query = source.rows(delta, stage.names, retry)
-            found = stage.fill_few(source.connection, query, target, moved, self.writing.leave)
+            found = stage.fill_few(source.connection, source.rows(delta, stage.names, retry), target, moved, make)
         if found is None:
-            return ANYTHING
+            return stage, ANYTHING
+        moved(found.size)
         if found.rows <= parcel.FEW:
             self.few.append(pair.name)
-        return Holds(found.gone, found.kept)
+        # At each commit the server empties every temporary table of a session whose transaction has touched one.
+        if given and found.rows <= parcel.FEW and found.size <= parcel.LITTLE and not stage.replaces:
+            stage = replace(stage, given=True, parcel=found)
+        else:
+            self._make(stage)
+            stage.carry(found, target)
+        return stage, Holds(found.gone, found.kept)
 
 
 def _binary(pair: Pair) -> bool:
