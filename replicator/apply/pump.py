@@ -24,7 +24,7 @@ from replicator.postgres import Connection
 CHUNK = 128 * 1024
 """Bytes that are written at once: the most that psycopg hands to libpq in one piece."""
 
-FIRST, MOST = 2**19, 2**21
+FIRST, MOST = 2**20, 2**22
 """Bytes of the first portion, small so that the target begins early, and of any; they double in between."""
 
 HEADER, TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"

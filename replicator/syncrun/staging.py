@@ -84,7 +84,7 @@ class Staging:
         target = self.ready.target
         stage = Stage(pair.target, versioned=self.job.swap)
         self._make(stage)
-        failpoint("stage.before-fill")
+        self._before_fill()
         with nullcontext() if self.job.swap else postgres.by_index(target):
             portions = stage.portions(supply, target, self.job.moved, binary=_binary(pair))
             yield (self._filled(stage) for _ in portions)
@@ -96,6 +96,10 @@ class Staging:
                 self.created.add(stage.local_name)
 
     @staticmethod
+    def _before_fill() -> None:
+        failpoint("stage.before-fill")
+
+    @staticmethod
     def _filled(stage: Stage) -> Stage:
         failpoint("stage.after-fill")
         return stage
@@ -103,7 +107,7 @@ class Staging:
     def _fill(
         self, pair: Pair, delta: Delta, stage: Stage, retry: Sequence[str], *, given: bool
     ) -> tuple[Stage, Holds]:
-        failpoint("stage.before-fill")
+        self._before_fill()
         if self.quick and parcel.fits(pair.source) and parcel.fits(pair.target):
             stage, holds = self._fill_few(pair, delta, stage, retry, given=given)
             return self._filled(stage), holds
