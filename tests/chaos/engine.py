@@ -10,6 +10,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -40,7 +41,7 @@ def _be(settings_file: Path, role: str, armed: str, bug: str) -> None:
         while not stop.wait(PURGE_EVERY):
             purger.once()
     else:
-        controller.run(connector, role, stop, LinkRunner)
+        sys.exit(controller.run(connector, role, stop, LinkRunner))
 
 
 def _leave_with_parent() -> None:
