@@ -7,6 +7,7 @@ is done in `tests/fixtures`; here are only the names that tests ask for.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,7 +67,9 @@ class Servers:
 
 
 def pytest_configure() -> None:
-    """Refuse a wish that cannot be read before anything runs."""
+    """Refuse a wish that cannot be read before anything runs; let commands be interrupted as on a terminal."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, whose children inherit that
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         versions.requested()
     except ValueError as error:
