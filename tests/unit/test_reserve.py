@@ -76,7 +76,8 @@ def test_where_it_has_died_a_controller_is_started_as_ever(launcher: Launcher) -
     until(lambda: not processes.title(reserve.pid), 5, "it is dead")
     given = launcher.launch("a", 1)
     assert given is not reserve
-    assert ended(given) == ConfigError.exit_code
+    assert given.wait(10) == ConfigError.exit_code
+    ended(given)
 
 
 def test_it_ends_with_the_master(launcher: Launcher) -> None:
