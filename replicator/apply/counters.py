@@ -36,10 +36,7 @@ def add_up(arrival: Arrival, *, everywhere: bool) -> None:
 def _make_whole(arrival: Arrival, present: sql.Composable) -> None:
     """To rows that came before what their makers had counted on them add that, whatever becomes of other columns."""
     stage = arrival.stage
-    own = [
-        sql.SQL("{0} = coalesce(s.{0}, {1} - s.{2})").format(stage.gain(name), stage.value(name), stage.of_others(name))
-        for name in stage.gains
-    ]
+    own = [sql.SQL("{0} = coalesce(s.{0}, {1})").format(stage.gain(name), stage.own_part(name)) for name in stage.gains]
     arrival.execute(
         "update {stage} s set part = false, {own} from (select distinct on (s.ctid) s.ctid as id, l.part"
         " from {stage} s join {log} l on {of_log} where l.part is not null or l.op in ('I', 'D')"
@@ -91,8 +88,7 @@ def _leave_out_others(arrival: Arrival) -> None:
     arrival.execute(
         "update {stage} s set {own} where s.{first} is null and s.{of_others} is not null and s.present is null",
         own=sql.SQL(", ").join(
-            sql.SQL("{} = {} - s.{}").format(stage.column(name), stage.value(name), stage.of_others(name))
-            for name in stage.gains
+            sql.SQL("{} = {}").format(stage.column(name), stage.own_part(name)) for name in stage.gains
         ),
         first=stage.gain(stage.gains[0]),
         of_others=stage.of_others(stage.gains[0]),

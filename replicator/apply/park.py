@@ -177,8 +177,8 @@ def _deleted(stage: Stage, log: sql.Identifier) -> sql.Composed:
 def _own_json(stage: Stage) -> sql.Composed:
     """What is held of staged row `s`: what its counters gained, or of a row that was made anew its maker's part."""
     pairs = [
-        sql.SQL("({}, to_jsonb(coalesce({}, {} - s.{})))").format(
-            sql.Literal(name), stage.gain_value(name), stage.value(name), stage.of_others(name)
+        sql.SQL("({}, to_jsonb(coalesce({}, {})))").format(
+            sql.Literal(name), stage.gain_value(name), stage.own_part(name)
         )
         for name in stage.gains
     ]

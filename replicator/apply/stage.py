@@ -173,6 +173,10 @@ class Stage:
         """What a counter of staged row `s` gained; null where all are as on the source."""
         return sql.SQL("s.{}").format(self.gain(name))
 
+    def own_part(self, name: str) -> sql.Composed:
+        """Of a counter of staged row `s`, that its source made anew: what the source has counted itself."""
+        return sql.SQL("{} - s.{}").format(self.value(name), self.of_others(name))
+
     @property
     def assigned(self) -> list[str]:
         """The columns that an update of a matched row sets."""

@@ -250,9 +250,10 @@ class Source:
         if gains:
             at = f"case when k.versioned and k.own then {at} end"
         words: list[sql.Composable] = [sql.SQL(at), *(sql.Identifier("k", name) for name in MEETING[1:])]
-        if gains:  # of a part that its maker sends though another has changed the row since: when it was made
+        if gains:
+            # Of a part that its maker sends though another has changed the row since: when it was made.
             words[3] = sql.SQL("case when k.own then k.xid else k.made_in end")
-        if gains:  # whatever was done to it since, the target sees it made
+            # Whatever was done to it since, the target sees it made.
             words[1] = sql.SQL("case when k.g1 is null and k.op <> 'D' then 'I' else {} end").format(words[1])
         if again:
             words[1] = sql.SQL("coalesce({}, 'U')").format(words[1])
