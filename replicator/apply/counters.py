@@ -2,7 +2,8 @@
 
 A staged row brings its counters' gains since the last batch; they are added to what is there, also where the row's
 other columns lose, or did not change at all. A row that was made anew on the source, or is not here, brings its
-counters as they are there; what was gained here without the source's knowing is added to these.
+counters as they are there; what was gained here without the source's knowing is added to these. A row that comes before
+what its maker has counted on it brings what its sender has counted, and is made whole later.
 """
 
 from __future__ import annotations

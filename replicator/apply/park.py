@@ -66,14 +66,14 @@ def waiting(connection: Connection, link: Link) -> Answer[dict[TableName, Waitin
 def unmet(connection: Connection, link: Link) -> Answer[dict[TableName, dict[str, list[str]]]]:
     """What a link's source has parked of other masters' changes: keys (JSON text), by table and where they came from.
 
-    It has seen these changes, and does not have them. What only counters gained (`hold_early`) is no version of a row.
+    It has seen these changes, and does not have them. What was only counted (`hold_early`) is no version of a row.
     """
     query = in_schema(
         "select schema_name, table_name, source, array_agg(key::text) from {0}.parked"
-        " where sync = %s and sqlstate not in ('02000', '02001') group by 1, 2, 3",
+        " where sync = %s and sqlstate not in (%s, %s) group by 1, 2, 3",
         link.install.schema,
     )
-    asked = connection.execute(query, [link.sync.name], prepare=True)
+    asked = connection.execute(query, [link.sync.name, EARLY, PART], prepare=True)
 
     def answer() -> dict[TableName, dict[str, list[str]]]:
         found: dict[TableName, dict[str, list[str]]] = {}
