@@ -25,7 +25,7 @@ LEAVE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Started:
-    """The daemon's process id; already: it was running before."""
+    """The daemon's process id; already: another start than this one began it."""
 
     pid: int
     already: bool = False
@@ -59,6 +59,8 @@ def start(settings: Config, seconds: float = START_SECONDS) -> Started:
         _give_up(settings, seconds)
     elif word.error:
         _await_end(word.pid)
+        if word.outrun and (pid := running(settings)):  # by one that was started, and not seen yet, when this looked
+            return Started(pid, already=True)
         failure = ReplicatorError(word.error)
         failure.exit_code = word.exit_code
         raise failure

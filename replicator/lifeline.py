@@ -17,9 +17,9 @@ import signal
 import socket
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from replicator.errors import ReplicatorError
+from replicator.errors import AlreadyRunning, ReplicatorError
 
 PR_SET_PDEATHSIG = 1
 ORPHANED = 3
@@ -81,18 +81,22 @@ def tell_system() -> None:
 
 @dataclass(frozen=True)
 class Word:
-    """What a starting process says to its starter. error: why it did not start; empty when it did."""
+    """What a starting process says to its starter. error: why it did not start; empty when it did.
+
+    outrun: another one was there first.
+    """
 
     pid: int
     error: str = ""
     exit_code: int = 0
+    outrun: bool = False
 
 
 def tell_starter(fd: int, error: ReplicatorError | None = None) -> None:
     """Say how the start went. A starter that has lost patience and gone is no reason to fail."""
-    word = {"pid": os.getpid(), "error": str(error or ""), "exit_code": error.exit_code if error else 0}
+    word = Word(os.getpid(), str(error or ""), error.exit_code if error else 0, isinstance(error, AlreadyRunning))
     with contextlib.suppress(OSError), os.fdopen(fd, "w") as pipe:
-        pipe.write(json.dumps(word) + "\n")
+        pipe.write(json.dumps(asdict(word)) + "\n")
 
 
 def hear_from_started(fd: int, seconds: float) -> Word | None:

@@ -80,6 +80,17 @@ def test_another_daemon_of_the_same_install_is_refused(world: World, tmp_path: P
     assert world.status()["daemon"] == {"running": True, "pid": world.master()}
 
 
+def test_started_twice_at_once_there_is_one_and_both_starts_say_so(
+    world: World, program: Program, tmp_path: Path
+) -> None:
+    logs = [tmp_path / "first.out", tmp_path / "second.out"]
+    starts = [program.start("replicator", "start", log=log) for log in logs]
+    assert [start.wait(30) for start in starts] == [0, 0]
+    said = sorted(log.read_text() for log in logs)
+    pid = world.master()
+    assert said == [f"Started the daemon (pid {pid}).\n", f"The daemon is already running (pid {pid}).\n"]
+
+
 def test_ps_shows_who_does_what(world: World, source: Node, target: Node) -> None:
     for node in (source, target):
         node.execute("create table u (id int primary key, v text)")
