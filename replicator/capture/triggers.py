@@ -18,8 +18,13 @@ from replicator.postgres import Connection
 from replicator.relations import Relation, identifier
 from replicator.sql import queries
 
-SHAPE = 5
+SHAPE = 6
 """Which columns and functions a log has. One that was made before is brought up to it."""
+
+NO_OLD_ROW = 110000
+"""Since then `old` is null where a trigger has no old row. Before, it may not be spoken of: that needs `IS_UPDATE`."""
+
+IS_UPDATE = "tg_op operator(pg_catalog.=) 'UPDATE' and"
 
 NAME_LIMIT = 63 - len("_truncate")
 
@@ -186,7 +191,9 @@ def create_functions(connection: Connection, spec: LogSpec) -> None:
     ]
     connection.execute(
         sql.SQL(named[_row_function(spec)]).format(
-            now=_now(spec),
+            at=sql.SQL(", changed_at" if spec.versions else ""),
+            now=sql.SQL(", ({})").format(_now(spec)) if spec.versions else sql.SQL(""),
+            updated=sql.SQL("" if connection.info.server_version >= NO_OLD_ROW else IS_UPDATE),
             function=function,
             log=spec.log,
             keys=spec.columns,
@@ -194,7 +201,9 @@ def create_functions(connection: Connection, spec: LogSpec) -> None:
             new=sql.SQL(", ").join(sql.SQL("new.{}").format(column) for column in columns),
             same=sql.SQL(" and ").join(same),
             gains=sql.SQL(", ").join(spec.gains),
-            gained=sql.SQL(", ").join(sql.SQL("new.{0} - old.{0}").format(sql.Identifier(n)) for n in spec.counters),
+            gained=sql.SQL(", ").join(
+                sql.SQL("new.{0} operator(pg_catalog.-) old.{0}").format(sql.Identifier(n)) for n in spec.counters
+            ),
             counted=_counted(spec),
             **_bell(spec),
         )
@@ -215,9 +224,7 @@ def _now(spec: LogSpec) -> sql.Composed:
 def _row_function(spec: LogSpec) -> str:
     if spec.keyless:
         return "keyless_row_function"
-    if not spec.versions:
-        return "row_function"
-    return "counting_row_function" if spec.counters else "versioned_row_function"
+    return "counting_row_function" if spec.versions and spec.counters else "row_function"
 
 
 def _counted(spec: LogSpec) -> sql.Composable:

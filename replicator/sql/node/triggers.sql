@@ -1,87 +1,60 @@
 -- row_function --
 -- Logs the key of a changed row, and the old key too when it changed. Runs with the log owner's rights, so that the
--- application's role needs none on the log.
-create or replace function {function}() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+-- application's role needs none on the log. Every change of an application waits for it: so it has few expressions
+-- (each is prepared anew in every transaction) and no search_path of its own, which would be set and set back at each
+-- call. Therefore every name in it has its schema, operators too: it must find the same things whatever path the
+-- application has.
+create or replace function {function}() returns trigger language plpgsql security definer as
 $$
 begin
-    if not pg_try_advisory_xact_lock_shared({bell}) then
-        perform pg_notify({channel}, '');
+    if not pg_catalog.pg_try_advisory_xact_lock_shared({bell}) then
+        perform pg_catalog.pg_notify({channel}, '');
     end if;
-    if tg_op = 'DELETE' then
-        insert into {log} ({keys}, op) values ({old}, 'D');
+    if {updated} {same} then
+        insert into {log} ({keys}, op {at}) values ({new}, 'U' {now});
         return null;
     end if;
-    if tg_op = 'UPDATE' and not ({same}) then
-        insert into {log} ({keys}, op) values ({old}, 'D');
-        insert into {log} ({keys}, op) values ({new}, 'I');
-        return null;
+    if tg_op operator(pg_catalog.<>) 'INSERT' then
+        insert into {log} ({keys}, op {at}) values ({old}, 'D' {now});
     end if;
-    insert into {log} ({keys}, op) values ({new}, left(tg_op, 1)::"char");
+    if tg_op operator(pg_catalog.<>) 'DELETE' then
+        insert into {log} ({keys}, op {at}) values ({new}, 'I' {now});
+    end if;
     return null;
 end
 $$
 
 -- now --
-select greatest(clock_timestamp(), timestamptz 'epoch' + (last_value + 1) * interval '1 microsecond')
+select greatest(pg_catalog.clock_timestamp(),
+                pg_catalog.to_timestamp(0) operator(pg_catalog.+)
+                ((last_value operator(pg_catalog.+) 1) operator(pg_catalog.*) interval '1 microsecond'))
 from {schema}.floor
-
--- versioned_row_function --
--- The same for a table of a swap, where the time of a change decides.
-create or replace function {function}() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as
-$$
-declare
-    at timestamptz := ({now});
-begin
-    if not pg_try_advisory_xact_lock_shared({bell}) then
-        perform pg_notify({channel}, '');
-    end if;
-    if tg_op = 'DELETE' then
-        insert into {log} ({keys}, op, changed_at) values ({old}, 'D', at);
-        return null;
-    end if;
-    if tg_op = 'UPDATE' and not ({same}) then
-        insert into {log} ({keys}, op, changed_at) values ({old}, 'D', at);
-        insert into {log} ({keys}, op, changed_at) values ({new}, 'I', at);
-        return null;
-    end if;
-    insert into {log} ({keys}, op, changed_at) values ({new}, left(tg_op, 1)::"char", at);
-    return null;
-end
-$$
 
 -- counting_row_function --
 -- The same for a table with counters: an update also notes by how much they changed. One that changes nothing else is
 -- no version of the row (op +), so it has no rivals. Rows are compared whole, byte by byte, so that a column which is
 -- added counts at once.
-create or replace function {function}() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+create or replace function {function}() returns trigger language plpgsql security definer as
 $$
 declare
-    at timestamptz := ({now});
     same_but record;
 begin
-    if not pg_try_advisory_xact_lock_shared({bell}) then
-        perform pg_notify({channel}, '');
+    if not pg_catalog.pg_try_advisory_xact_lock_shared({bell}) then
+        perform pg_catalog.pg_notify({channel}, '');
     end if;
-    if tg_op = 'DELETE' then
-        insert into {log} ({keys}, op, changed_at) values ({old}, 'D', at);
+    if {updated} {same} then
+        same_but := old;
+        {counted}
+        insert into {log} ({keys}, op {at}, {gains})
+        values ({new}, case when same_but operator(pg_catalog.*=) new then '+' else 'U' end {now}, {gained});
         return null;
     end if;
-    if tg_op = 'INSERT' then
-        insert into {log} ({keys}, op, changed_at) values ({new}, 'I', at);
-        return null;
+    if tg_op operator(pg_catalog.<>) 'INSERT' then
+        insert into {log} ({keys}, op {at}) values ({old}, 'D' {now});
     end if;
-    if not ({same}) then
-        insert into {log} ({keys}, op, changed_at) values ({old}, 'D', at);
-        insert into {log} ({keys}, op, changed_at) values ({new}, 'I', at);
-        return null;
+    if tg_op operator(pg_catalog.<>) 'DELETE' then
+        insert into {log} ({keys}, op {at}) values ({new}, 'I' {now});
     end if;
-    same_but := old;
-    {counted}
-    insert into {log} ({keys}, op, changed_at, {gains})
-    values ({new}, case when same_but operator(pg_catalog.*=) new then '+' else 'U' end, at, {gained});
     return null;
 end
 $$
@@ -89,16 +62,15 @@ $$
 -- keyless_row_function --
 -- Logs whole rows of a table without a key, in which rows can only be inserted: nothing tells which of two equal rows
 -- another node should change.
-create or replace function {function}() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+create or replace function {function}() returns trigger language plpgsql security definer as
 $$
 begin
-    if not pg_try_advisory_xact_lock_shared({bell}) then
-        perform pg_notify({channel}, '');
+    if not pg_catalog.pg_try_advisory_xact_lock_shared({bell}) then
+        perform pg_catalog.pg_notify({channel}, '');
     end if;
-    if tg_op <> 'INSERT' then
+    if tg_op operator(pg_catalog.<>) 'INSERT' then
         raise exception 'cannot % a row of %: it has no key, and is replicated between masters',
-            lower(tg_op), tg_relid::regclass
+            pg_catalog.lower(tg_op), tg_relid::pg_catalog.regclass
             using errcode = 'object_not_in_prerequisite_state',
                   hint = 'Rows can only be inserted. To change them, add a primary key.';
     end if;
@@ -134,12 +106,11 @@ $$
 
 -- touch_function --
 -- Logs that a statement changed the table, not which rows.
-create or replace function {function}() returns trigger
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as
+create or replace function {function}() returns trigger language plpgsql security definer as
 $$
 begin
-    if not pg_try_advisory_xact_lock_shared({bell}) then
-        perform pg_notify({channel}, '');
+    if not pg_catalog.pg_try_advisory_xact_lock_shared({bell}) then
+        perform pg_catalog.pg_notify({channel}, '');
     end if;
     insert into {log} default values;
     return null;
