@@ -1,4 +1,4 @@
-"""What idle syncs cost, and wide ones: processor time of ten idle syncs, a tick over a thousand tables, memory.
+"""What idle syncs cost, and large ones: ten idle syncs, ten targets, a tick over a thousand tables, a long backlog.
 
 Counts our own processes and the backends that serve them, not the catalog's commands. pgherd alone: its peers do not
 have the numbers to compare.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
+from bench import traffic
 from bench.contenders.pgherd import Herding
 from bench.figures import OURS, Sample, Target
 from bench.grounds import TABLES
@@ -20,8 +22,15 @@ from replicator.model import OneTimeCopy, SyncType
 from replicator.postgres import Connector
 from replicator.syncrun import AT_REST, LATELY
 from tests.fixtures import lab, processes
+from tests.fixtures.nodes import Node
+from tests.fixtures.wait import until
 
 SYNCS, SECONDS, WIDE, TICKS = 10, 15, 1000, 50
+
+TARGETS, CHANGES = 10, 20
+
+CHANGED = 10
+"""How often each row of the backlog changes: the default of 200,000 rows makes two million log rows, -n 1000000 ten."""
 
 MANY = "".join(
     f"create table t{number} (id int primary key, v text); insert into t{number} values (1, 'x');"
@@ -35,6 +44,7 @@ def _run(race: Race) -> Iterator[Sample]:
         race.say(f"round {number + 1} of {race.rounds}")
         yield from _idle(race, number)
         yield from _wide(race, number)
+        yield from _broad(race, number)
         yield from _backlog(race, number)
 
 
@@ -80,23 +90,58 @@ def _wide(race: Race, number: int) -> Iterator[Sample]:
     yield Sample("idle", f"batch of one row, {WIDE} tables", OURS, one * 1000, "ms", round=number)
 
 
+def _broad(race: Race, number: int) -> Iterator[Sample]:
+    """One source, ten targets: what their links cost at rest, and how soon a change is on all of them."""
+    servers = [race.grounds.source, *[race.grounds.target] * TARGETS]
+    with race.grounds.databases(TEN, servers) as nodes:
+        herding = Herding(race.grounds, nodes, [[f"t{table}" for table in range(TARGETS)]])
+        try:
+            nodes[0].execute("insert into t0 select i, 'x' from generate_series(1, 10000) i")
+            _await_row(nodes, "t0", 10000)
+            times = []
+            for key in range(1, CHANGES + 1):
+                began = time.monotonic()
+                nodes[0].execute("insert into t1 values (%s, 'x')", [key])
+                _await_row(nodes, "t1", key)
+                times.append(time.monotonic() - began)
+            time.sleep(LATELY + AT_REST)
+            before = of_processes(herding.controllers())
+            time.sleep(SECONDS)
+            share = (of_processes(herding.controllers()) - before) / SECONDS
+        finally:
+            herding.close()
+    yield Sample("idle", f"processor, {TARGETS} targets: controller", OURS, 100 * share, "% of a core", round=number)
+    yield Sample("idle", f"a change on {TARGETS} targets", OURS, 1000 * median(times), "ms", round=number)
+
+
+def _await_row(nodes: list[Node], table: str, key: int) -> None:
+    """Wait until the targets have a row."""
+    query = f"select from {table} where id = {key}"
+    until(lambda: all(node.execute(query) for node in nodes[1:]), 60, "all targets have it", every=0.001)
+
+
 def _backlog(race: Race, number: int) -> Iterator[Sample]:
-    """Memory after a backlog of as many changed rows as there are transactions, five times over."""
+    """A sync is paused while ten times as many changes are logged as there are transactions: a few rows' or many's."""
+    changes = CHANGED * race.transactions
     with race.grounds.databases() as nodes:
         herding = Herding(race.grounds, nodes, [TABLES])
         try:
-            for _ in range(5):
+            herding.pause()
+            for _ in range(CHANGED):
                 nodes[0].execute(
                     "update pgbench_accounts set abalance = abalance + 1 where aid <= %s", [race.transactions]
                 )
-            nodes[0].execute("insert into bench_marker (id) values (1)")
-            target = nodes[1]
-            while not target.value("select count(*) from bench_marker"):
-                time.sleep(0.1)
+            traffic.mark(nodes[0])
+            began = time.monotonic()
+            herding.resume()
+            traffic.await_mark(nodes[1:])
+            seconds = time.monotonic() - began
             (pid,) = herding.controllers()
             most = _peak(pid)
+            traffic.check_equal(nodes, TABLES)
         finally:
             herding.close()
+    yield Sample("idle", f"a backlog of {changes:,} changes", OURS, seconds, "s", round=number)
     yield Sample("idle", "controller's memory after a backlog", OURS, most / 2**20, "MB", round=number)
 
 
@@ -118,7 +163,7 @@ def _backends(race: Race) -> float:
 
 WORKLOAD = Workload(
     "idle",
-    "what ten idle syncs, a sync of a thousand tables and a backlog cost the machine of the controllers",
+    "what ten idle syncs, ten targets, a thousand tables and a backlog cost the machine of the controllers",
     _run,
     (
         Target("idle", f"processor, {SYNCS} syncs: controllers", "", 1.0),

@@ -25,12 +25,15 @@ class Verdict:
     parked: int
 
 
-def judge(masters: Sequence[Node], slave: Node, written: Written, pushed: Sequence[str]) -> Verdict:
+def judge(
+    masters: Sequence[Node], left: Sequence[Node], slave: Node, written: Written, pushed: Sequence[str]
+) -> Verdict:
     """Look at nodes at which everything has arrived, and on which nobody writes.
 
-    pushed: the tables that the slave has by change.
+    left: who was a master before; what it decided is in its ledger alone. pushed: the tables that the slave has by
+    change.
     """
-    ledger = [note for master in masters for note in _ledger(master)]
+    ledger = [note for master in (*masters, *left) for note in _ledger(master)]
     parked = slave.execute("select table_name, key ->> 'id', new_row ->> 'v' from pgherd.parked")
     problems = [
         *_unequal(masters),

@@ -263,7 +263,9 @@ class Scene:
             self.await_arrival()
         self.kick()
         self.await_answer()
-        return judge(self.members, self.slave, self.written, self._pushed)
+        members = self.members
+        left = [node for node in self.joined if node not in members]
+        return judge(members, left, self.slave, self.written, self._pushed)
 
     def close(self) -> None:
         """End the engine."""
