@@ -100,6 +100,7 @@ Name = Literal[
     "leave.after-step",  # it is in the sync no more, and has not been asked for the last time
     "leave.before-release",  # it has, and has sent all; nothing may be cleaned up yet
     "leave.after-release",
+    "clean.after-ledger",  # another master has its notes, and it has them too
     "clean.after-node",  # a node is clean, the note of it still stands
     # the purge
     "purge.after-survey",

@@ -1,14 +1,15 @@
 """The conflict ledger: what `apply.swap` notes on the master that decides a conflict; read, counted, acted on.
 
-`reading` finds entries, `weighing` counts them, `trying` tries other strategies on them, `restoring`
-brings a loser back, `retention` forgets the old ones. Who wins, and what is noted, is
-decided elsewhere: `conflict`, `apply.swap`.
+`reading` finds entries, `weighing` counts them, `trying` tries other strategies on them, `restoring` brings a loser
+back, `retention` forgets the old ones, `moving` takes over those of a master that leaves. Who wins, and what is noted,
+is decided elsewhere: `conflict`, `apply.swap`.
 """
 
 from __future__ import annotations
 
 from replicator.ledger.entry import Conflict, Side
-from replicator.ledger.reading import Filters, Found, find, show
+from replicator.ledger.moving import take_over
+from replicator.ledger.reading import Filters, Found, exists, find, show
 from replicator.ledger.restoring import Restored, restore
 from replicator.ledger.retention import KEPT, prune, prune_all
 from replicator.ledger.trying import Simulated, simulate
@@ -24,6 +25,7 @@ __all__ = [
     "Side",
     "Simulated",
     "Stats",
+    "exists",
     "find",
     "prune",
     "prune_all",
@@ -31,4 +33,5 @@ __all__ = [
     "show",
     "simulate",
     "stats",
+    "take_over",
 ]

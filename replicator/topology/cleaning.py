@@ -1,4 +1,4 @@
-"""Takes back what removed syncs and tables left on nodes: triggers, change logs, positions.
+"""Takes back what removed syncs and tables left on nodes: triggers, change logs, positions. A ledger is handed on.
 
 Only once no controller works by the old topology any more, since it would put them there again. What cannot be cleaned
 because a node is down stays noted in the catalog.
@@ -7,14 +7,15 @@ because a node is down stays noted in the catalog.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from replicator import progress, validate
+from replicator import ledger, progress, validate
 from replicator.capture import Need, needs, release
+from replicator.capture.schema import create_schema
 from replicator.catalog import Catalog, Leftover
 from replicator.errors import ReplicatorError
 from replicator.failpoint import failpoint
-from replicator.model import Database, TableName, Topology
+from replicator.model import Database, SyncType, TableName, Topology
 from replicator.postgres import Connection, Connector, translated
 
 PATIENCE = 30.0
@@ -35,7 +36,7 @@ def clean(catalog: Catalog, connector: Connector, report: Report = lambda _: Non
         try:
             if name not in failed:
                 wait_until_unused(catalog, leftover.sync, name, deadline)
-                _clean(catalog, connector, leftover)
+                _clean(catalog, connector, leftover, report)
                 report(f"cleaned up after sync {leftover.sync} on {name}")
         except ReplicatorError as error:
             failed[name] = str(error)
@@ -67,16 +68,17 @@ def _still_using(catalog: Catalog, sync_of_old: str, node: str) -> str:
 
 def _members(topology: Topology, database: str) -> set[str]:
     """The syncs that a database takes part in."""
-    return {sync.name for sync in topology.syncs.values() if database in {d.name for d in topology.members(sync)}}
+    return {sync.name for sync in topology.syncs.values() if database in _names(topology.members(sync))}
 
 
-def _clean(catalog: Catalog, connector: Connector, leftover: Leftover) -> None:
+def _clean(catalog: Catalog, connector: Connector, leftover: Leftover, report: Report) -> None:
     install = connector.config.install
     with (
         connector.open(leftover.database, "clean up", autocommit=True) as connection,
         translated(str(leftover.database)),
     ):
         topology = catalog.topology()
+        _hand_on_ledger(topology, connector, leftover, connection, report)
         if leftover.source:
             with connection.transaction():
                 progress.forget(connection, install, leftover.sync, leftover.source, leftover.tables)
@@ -84,6 +86,31 @@ def _clean(catalog: Catalog, connector: Connector, leftover: Leftover) -> None:
             release(connection, install, _kept(topology, connector, leftover.database, connection))
     failpoint("clean.after-node")
     catalog.remove_leftover(leftover.id)
+
+
+def _hand_on_ledger(
+    topology: Topology, connector: Connector, leftover: Leftover, connection: Connection, report: Report
+) -> None:
+    """Give what a master that has left its swap had decided to the swap's first master."""
+    install, database, sync = connector.config.install, leftover.database, topology.syncs.get(leftover.sync)
+    if not sync or sync.type is not SyncType.SWAP or database.name in _names(topology.members(sync)):
+        return
+    keeper = topology.masters(sync)[0]
+    if not ledger.exists(connection, install):
+        return
+    with connector.open(keeper, "clean up", autocommit=True) as kept, translated(str(keeper)):
+        if validate.identity(kept) == validate.identity(connection):  # one database by two names
+            return
+        for each in (connection, kept):
+            create_schema(each, install)
+        if taken := ledger.take_over(connection, kept, install, sync.name, database.name):
+            report(
+                f"{taken} notes of conflicts that {database.name} had decided are in the ledger of {keeper.name} now"
+            )
+
+
+def _names(databases: Iterable[Database]) -> set[str]:
+    return {database.name for database in databases}
 
 
 def _kept(topology: Topology, connector: Connector, node: Database, connection: Connection) -> dict[TableName, Need]:

@@ -11,6 +11,7 @@ import pytest
 from replicator import topology
 from replicator.catalog import Catalog
 from replicator.errors import UnsentChanges
+from replicator.ledger import Conflict, Filters, find, moving, show
 from replicator.model import SyncType, Topology
 from replicator.postgres import Connector
 from replicator.purge import purge_once
@@ -120,6 +121,59 @@ def test_by_force_a_dead_one_goes_and_lets_the_logs_go(
         swap.run()
         purge_once(swap.topology, swap.install, connector, state, stop=Stop())  # type: ignore[arg-type]
     assert [node.value("select count(*) from pgherd.delta_public_t") for node in nodes[:2]] == [0, 0]
+
+
+class Broken(Exception):
+    """The process has died."""
+
+
+def test_what_it_alone_had_decided_stays_known(
+    catalog: Catalog,
+    connector: Connector,
+    node_factory: NodeFactory,
+    lab: Build,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    schema = "create table t (id int primary key, code int unique, v text)"
+    a, b, c = [node_factory(name, schema=schema) for name in ("a", "b", "c")]
+    made = lab([a, b, c], SyncType.SWAP)
+    declare(catalog, connector, made.topology)
+    made.topology = catalog.topology()
+    made.settle()
+    ways = {(runner.link.source.name, runner.link.target.name): runner for runner in made.sync()}
+    for _ in range(2):
+        a.execute("insert into t values (%s, %s, 'of a')", [len(rows(a)) + 1, len(rows(a))])
+        b.execute("insert into t values (%s, %s, 'of b')", [len(rows(b)) + 11, len(rows(b))])
+        for way in (("a", "c"), ("b", "c"), ("c", "a"), ("c", "b")):
+            ways[way].run(False)
+        made.settle()
+
+    def known() -> list[Conflict]:
+        return list(find(catalog.topology(), connector.config.install, connector, Filters()).conflicts)
+
+    before = known()
+    assert {conflict.node for conflict in before} == {"c"} and len(before) == 2
+    less = without_node(made.topology, "s", "c")
+
+    def die(name: str) -> None:
+        if name == "clean.after-ledger":
+            raise Broken
+
+    with monkeypatch.context() as patch:
+        patch.setattr(moving, "failpoint", die)
+        with pytest.raises(Broken):
+            declare(catalog, connector, less)
+    said: list[str] = []
+    topology.clean(catalog, connector, said.append)
+    assert catalog.leftovers() == []
+    after = known()
+    assert [replace(conflict, node="", number=0) for conflict in after] == [
+        replace(conflict, node="", number=0) for conflict in before
+    ]
+    assert {conflict.node for conflict in after} == {"a"}
+    image = show(catalog.topology(), connector.config.install, connector, after[0].name)
+    assert image.losers[0].row and image.losers[0].row["v"] in ("of a", "of b")
+    assert c.execute("select from pg_namespace where nspname = 'pgherd'") == []
 
 
 def test_the_herds_own_database_may_leave(swap: Lab, catalog: Catalog, connector: Connector, nodes: list[Node]) -> None:
