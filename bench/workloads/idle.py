@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
+from typing import Any, LiteralString
+
+from psycopg import Connection
 
 from bench import traffic
 from bench.contenders.pgherd import Herding
@@ -22,12 +26,11 @@ from replicator.model import OneTimeCopy, SyncType
 from replicator.postgres import Connector
 from replicator.syncrun import AT_REST, LATELY
 from tests.fixtures import lab, processes
-from tests.fixtures.nodes import Node
 from tests.fixtures.wait import until
 
 SYNCS, SECONDS, WIDE, TICKS = 10, 15, 1000, 50
 
-TARGETS, CHANGES = 10, 20
+TARGETS, CHANGES, PAUSE = 10, 20, 0.3
 
 CHANGED = 10
 """How often each row of the backlog changes: the default of 200,000 rows makes two million log rows, -n 1000000 ten."""
@@ -96,14 +99,17 @@ def _broad(race: Race, number: int) -> Iterator[Sample]:
     with race.grounds.databases(TEN, servers) as nodes:
         herding = Herding(race.grounds, nodes, [[f"t{table}" for table in range(TARGETS)]])
         try:
-            nodes[0].execute("insert into t0 select i, 'x' from generate_series(1, 10000) i")
-            _await_row(nodes, "t0", 10000)
-            times = []
-            for key in range(1, CHANGES + 1):
-                began = time.monotonic()
-                nodes[0].execute("insert into t1 values (%s, 'x')", [key])
-                _await_row(nodes, "t1", key)
-                times.append(time.monotonic() - began)
+            with ExitStack() as stack:
+                source, *targets = [stack.enter_context(node.connect()) for node in nodes]
+                source.execute("insert into t0 select i, 'x' from generate_series(1, 10000) i")
+                _await_row(targets, "t0", 10000)
+                times = []
+                for key in range(1, CHANGES + 1):
+                    began = time.monotonic()
+                    source.execute("insert into t1 values (%s, 'x')", [key])
+                    _await_row(targets, "t1", key)
+                    times.append(time.monotonic() - began)
+                    time.sleep(PAUSE)
             time.sleep(LATELY + AT_REST)
             before = of_processes(herding.controllers())
             time.sleep(SECONDS)
@@ -114,10 +120,10 @@ def _broad(race: Race, number: int) -> Iterator[Sample]:
     yield Sample("idle", f"a change on {TARGETS} targets", OURS, 1000 * median(times), "ms", round=number)
 
 
-def _await_row(nodes: list[Node], table: str, key: int) -> None:
+def _await_row(targets: list[Connection[Any]], table: str, key: int) -> None:
     """Wait until the targets have a row."""
-    query = f"select from {table} where id = {key}"
-    until(lambda: all(node.execute(query) for node in nodes[1:]), 60, "all targets have it", every=0.001)
+    query: LiteralString = f"select from {table} where id = {key}"
+    until(lambda: all(target.execute(query).rowcount for target in targets), 60, "all targets have it", every=0.001)
 
 
 def _backlog(race: Race, number: int) -> Iterator[Sample]:
