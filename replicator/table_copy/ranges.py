@@ -50,10 +50,12 @@ def cut(connection: Connection, relation: Relation) -> Bounds:
     query = sql.SQL(
         "select {texts} from (select distinct on (piece) * from (select {columns}, ntile({pieces}) over"
         " (order by {columns}) as piece from {table} tablesample system ({percent})) s order by piece, {columns}) b"
-        " where piece > 1 order by {columns}"
+        " where piece > 1 order by {ordered}"
     ).format(
         texts=sql.SQL(", ").join(sql.SQL("{}::text").format(key) for key in keys),
         columns=columns,
+        # Without b they would be the texts, of which 1000 comes before 999.
+        ordered=sql.SQL(", ").join(sql.SQL("b.{}").format(key) for key in keys),
         pieces=sql.Literal(pieces),
         table=relation.identifier,
         percent=sql.Literal(percent),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 
 import pytest
+from psycopg import sql
 
 from replicator import syncrun
 from replicator.change import Counts
 from replicator.errors import Interrupted, SourceReplaced
-from replicator.model import OneTimeCopy, SyncType
+from replicator.model import OneTimeCopy, SyncType, TableName
+from replicator.postgres import fetch_one
+from replicator.relations import describe
 from replicator.table_copy import copy, ranges
 from tests.fixtures.lab import Build, rows
 from tests.fixtures.nodes import NodeFactory, Pair
@@ -34,6 +37,23 @@ def filled(pair: Pair, count: int) -> None:
         node.execute(TABLE)
     pair.source.execute("insert into t select i, repeat('x', 50) from generate_series(1, %s) i", [count])
     pair.source.execute("analyze t")
+
+
+@pytest.mark.usefixtures("small_ranges")
+def test_a_table_is_cut_in_the_order_of_its_key(pair: Pair) -> None:
+    """Not of its text, where 10000 is before 9000: ranges would overlap, and all but one be compared row by row."""
+    filled(pair, 20000)
+    with pair.source.connect() as connection:
+        relation = describe(connection, [TableName.parse("t")])[TableName.parse("public.t")]
+        bounds = ranges.cut(connection, relation)
+        query = sql.SQL("select count(*) from t where {}")
+        parts = [
+            fetch_one(connection, query.format(ranges.condition(relation, bounds, number)))[0]
+            for number in range(len(bounds) + 1)
+        ]
+    keys = [int(key) for (key,) in bounds]
+    assert len(keys) > 5 and keys == sorted(keys)
+    assert sum(parts) == 20000 and max(parts) < 3 * 20000 / len(parts)
 
 
 @pytest.mark.usefixtures("small_ranges")
