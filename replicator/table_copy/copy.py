@@ -9,6 +9,7 @@ On a master, where applications write while it is filled, `meanwhile` compares.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -38,7 +39,9 @@ from replicator.table_copy import meanwhile, ranges
 from replicator.table_copy.meanwhile import Own
 from replicator.table_copy.meter import Meter, Report
 
-WORKERS = 3
+WORKERS = 3 if (os.cpu_count() or 1) > 2 else 2
+"""Ranges at a time. On a machine of two cores, which may have a server too, a third one costs an eighth of the rate."""
+
 ATTEMPTS = 20
 
 
