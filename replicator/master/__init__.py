@@ -71,6 +71,7 @@ def run(settings: Config, *, echo: bool, ready: Callable[[], None] = lambda: Non
         raise AlreadyRunning(f"the daemon was not started: {stop.reason}.")
     customs.begin()
     log.info('begins: install "%s", pid %d', settings.install.name, os.getpid())
+    setproctitle(customs.title(title(settings, ()), ()))  # before a start says so: whoever looks then finds it
     ready()
     threading.Thread(
         target=keep_writing, args=(connector, stop, lambda: watch.habits), name="post", daemon=True
@@ -98,7 +99,6 @@ def _mind(
     """Keep the children as declared until the stop is requested; then send them away, and wait until they are gone."""
     nursery, launcher = children
     shown: tuple[str, ...] | None = None
-    setproctitle(customs.title(title(settings, ()), ()))
     while not stop.is_set():
         names = watch.wanted or ()
         nursery.tend(names, time.monotonic())

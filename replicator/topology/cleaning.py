@@ -7,13 +7,13 @@ because a node is down stays noted in the catalog.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from replicator import ledger, progress, validate
 from replicator.capture import Need, needs, release
 from replicator.capture.schema import create_schema
 from replicator.catalog import Catalog, Leftover
-from replicator.errors import ReplicatorError
+from replicator.errors import ReplicatorError, Unreachable
 from replicator.failpoint import failpoint
 from replicator.model import Database, SyncType, TableName, Topology
 from replicator.postgres import Connection, Connector, translated
@@ -91,14 +91,14 @@ def _clean(catalog: Catalog, connector: Connector, leftover: Leftover, report: R
 def _hand_on_ledger(
     topology: Topology, connector: Connector, leftover: Leftover, connection: Connection, report: Report
 ) -> None:
-    """Give what a master that has left its swap had decided to the swap's first master."""
+    """Give what a master that has left its swap had decided to the first of the others that answers."""
     install, database, sync = connector.config.install, leftover.database, topology.syncs.get(leftover.sync)
     if not sync or sync.type is not SyncType.SWAP or database.name in _names(topology.members(sync)):
         return
-    keeper = topology.masters(sync)[0]
     if not ledger.exists(connection, install):
         return
-    with connector.open(keeper, "clean up", autocommit=True) as kept, translated(str(keeper)):
+    keeper, opened = _first(connector, topology.masters(sync))
+    with opened as kept, translated(str(keeper)):
         if validate.identity(kept) == validate.identity(connection):  # one database by two names
             return
         for each in (connection, kept):
@@ -107,6 +107,17 @@ def _hand_on_ledger(
             report(
                 f"{taken} notes of conflicts that {database.name} had decided are in the ledger of {keeper.name} now"
             )
+
+
+def _first(connector: Connector, masters: Sequence[Database]) -> tuple[Database, Connection]:
+    """The first master that answers, and a connection to it. Raises Unreachable when none does."""
+    for number, master in enumerate(masters, 1):
+        try:
+            return master, connector.open(master, "clean up", autocommit=True)
+        except Unreachable:
+            if number == len(masters):
+                raise
+    raise AssertionError
 
 
 def _names(databases: Iterable[Database]) -> set[str]:

@@ -127,13 +127,16 @@ class Broken(Exception):
     """The process has died."""
 
 
+@pytest.mark.parametrize("keeper", ["a", "b"])
 def test_what_it_alone_had_decided_stays_known(
     catalog: Catalog,
     connector: Connector,
     node_factory: NodeFactory,
     lab: Build,
     monkeypatch: pytest.MonkeyPatch,
+    keeper: str,
 ) -> None:
+    """By the first of the others that answers."""
     schema = "create table t (id int primary key, code int unique, v text)"
     a, b, c = [node_factory(name, schema=schema) for name in ("a", "b", "c")]
     made = lab([a, b, c], SyncType.SWAP)
@@ -153,7 +156,9 @@ def test_what_it_alone_had_decided_stays_known(
 
     before = known()
     assert {conflict.node for conflict in before} == {"c"} and len(before) == 2
-    less = without_node(made.topology, "s", "c")
+    if keeper == "b":
+        catalog.update_database(replace(a.database, port=free_port()))
+    less = without_node(catalog.topology(), "s", "c")
 
     def die(name: str) -> None:
         if name == "clean.after-ledger":
@@ -162,15 +167,15 @@ def test_what_it_alone_had_decided_stays_known(
     with monkeypatch.context() as patch:
         patch.setattr(moving, "failpoint", die)
         with pytest.raises(Broken):
-            declare(catalog, connector, less)
-    said: list[str] = []
-    topology.clean(catalog, connector, said.append)
-    assert catalog.leftovers() == []
+            declare(catalog, connector, less, force=keeper == "b")
+    topology.clean(catalog, connector)
+    assert {leftover.database.name for leftover in catalog.leftovers()} == ({"a"} if keeper == "b" else set())
+    catalog.update_database(a.database)
     after = known()
     assert [replace(conflict, node="", number=0) for conflict in after] == [
         replace(conflict, node="", number=0) for conflict in before
     ]
-    assert {conflict.node for conflict in after} == {"a"}
+    assert {conflict.node for conflict in after} == {keeper}
     image = show(catalog.topology(), connector.config.install, connector, after[0].name)
     assert image.losers[0].row and image.losers[0].row["v"] in ("of a", "of b")
     assert c.execute("select from pg_namespace where nspname = 'pgherd'") == []
