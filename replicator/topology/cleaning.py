@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from replicator import ledger, progress, validate
 from replicator.capture import Need, needs, release
@@ -111,13 +112,11 @@ def _hand_on_ledger(
 
 def _first(connector: Connector, masters: Sequence[Database]) -> tuple[Database, Connection]:
     """The first master that answers, and a connection to it. Raises Unreachable when none does."""
-    for number, master in enumerate(masters, 1):
-        try:
+    *others, last = masters
+    for master in others:
+        with suppress(Unreachable):
             return master, connector.open(master, "clean up", autocommit=True)
-        except Unreachable:
-            if number == len(masters):
-                raise
-    raise AssertionError
+    return last, connector.open(last, "clean up", autocommit=True)
 
 
 def _names(databases: Iterable[Database]) -> set[str]:

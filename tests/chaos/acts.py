@@ -79,14 +79,8 @@ STEPS: dict[str, tuple[Name, ...]] = {
     "share": ("share.before-change", "share.between-commits", "share.after-commits"),
     "handover": ("handover.before-commit", "handover.after-commit"),
     "leave": (
-        *(
-            "leave.before-step",
-            "leave.after-step",
-            "leave.before-release",
-            "leave.after-release",
-            "clean.after-ledger",
-            "clean.after-node",
-        ),
+        *("leave.before-step", "leave.after-step", "leave.before-release", "leave.after-release"),
+        *("clean.after-ledger", "clean.after-node"),
     ),
 }
 """What is done once, to a small swap of its own each: `test_steps`. In the order in which it is met."""
