@@ -105,7 +105,10 @@ def update_db(
     capture: Captured = None,
     check: Check = True,
 ) -> None:
-    """Change where a database is, who connects and how its changes are captured. An option that is set to nothing (KEY=) is removed."""
+    """Change where a database is, who connects and how its changes are captured.
+
+    An option that is set to nothing (KEY=) is removed.
+    """
     session: Session = context.obj
     refuse_password(password)
     current = session.catalog.topology()
