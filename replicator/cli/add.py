@@ -48,9 +48,7 @@ Forbidden = Annotated[str | None, typer.Option("--password", hidden=True)]
 Active = Annotated[bool | None, typer.Option("--active/--no-active", help="Whether syncs use it.")]
 Captured = Annotated[
     Capture | None,
-    typer.Option(
-        "--capture", help="How the changes of its tables are captured, where syncs read it: triggers unless told."
-    ),
+    typer.Option("--capture", help="How changes of its tables are captured, where syncs read it."),
 ]
 Check = Annotated[bool, typer.Option("--check/--no-check", help="Whether to connect to it first.")]
 InHerd = Annotated[str, typer.Option("--herd", help="The herd to add to.")]
@@ -144,7 +142,8 @@ def add_db(
 ) -> None:
     """Add a database under the nickname NAME, once it has answered.
 
-    Unless told otherwise its name is NAME, on the local socket, port 5432, and the role is bucardo.
+    Unless told otherwise its name is NAME, on the local socket, port 5432, the role is bucardo, and changes of its
+    tables are captured by triggers.
     """
     session: Session = context.obj
     refuse_password(password)

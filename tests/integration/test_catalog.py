@@ -467,7 +467,9 @@ def test_a_lock_key_with_its_high_bit_set_is_seen(catalog: Catalog):
 
 
 def test_leftovers_come_back_as_they_were(catalog: Catalog):
-    one = Leftover(database=replace(MASTER, id=0, capture=Capture.TRIGGERS), sync="push", source="slave", tables=ALPHA.tables)
+    one = Leftover(
+        database=replace(MASTER, id=0, capture=Capture.TRIGGERS), sync="push", source="slave", tables=ALPHA.tables
+    )
     catalog.note_leftover(one)
     catalog.note_leftover(Leftover(database=SLAVE, sync="push"))
     first, second = catalog.leftovers()
