@@ -1,6 +1,6 @@
 """What validation has to know of a database whose changes are to be decoded from its WAL. Judging it is `published`'s.
 
-The functions that read a slot, and TRUNCATE among what they tell, are asked of servers from PostgreSQL 11 on.
+Before PostgreSQL 11 a TRUNCATE is not decoded, so older servers are not asked.
 """
 
 from __future__ import annotations
