@@ -68,7 +68,7 @@ def ensure(
     Raises SchemaMismatch for a table whose changes cannot be logged in that way, LockedOut when one stays locked.
     """
     create_schema(connection, install)
-    decodes = capture is Capture.WAL and any(Kind.ROWS in wanted[name].kinds for name in relations)
+    decodes = capture is Capture.WAL and any(Kind.ROWS in need.kinds for need in wanted.values())
     if decodes and slot.ensure(connection, install):
         _drop_decoded(connection, install)
     present = logs(connection, install)
@@ -82,11 +82,19 @@ def ensure(
             if captured is None or shapes[captured.log] < SHAPE or not _complete(connection, spec, captured):
                 postgres.patiently(partial(_build, connection, spec))
     found = logs(connection, install)
+    if not decodes:
+        _stop_decoding(connection, install, found)
     silent = [name for name in relations if (log := found.get((name, Kind.ROWS))) and not log.notes]
     if lacking := [name for name in silent if wanted[name].notes]:
         notes.begin(connection, install, lacking)
         return logs(connection, install)
     return found
+
+
+def _stop_decoding(connection: Connection, install: Install, found: Mapping[tuple[TableName, Kind], Captured]) -> None:
+    """Let the server keep no WAL for a slot that feeds no log."""
+    if not any(captured.decoded for captured in found.values()) and slot.exists(connection, install):
+        slot.drop(connection, install)
 
 
 def _drop_decoded(connection: Connection, install: Install) -> None:
@@ -317,8 +325,7 @@ def release(
     released = [captured for captured in logs(connection, install).values() if not _kept(captured, keep)]
     for captured in released:
         postgres.patiently(partial(_drop_one, connection, install, captured))
-    if not any(captured.decoded for captured in logs(connection, install).values()):
-        slot.drop(connection, install)
+    _stop_decoding(connection, install, logs(connection, install))
     drop_schema_if_empty(connection, install)
     return [captured.table for captured in released]
 

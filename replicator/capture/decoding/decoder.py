@@ -8,7 +8,7 @@ transaction of its own, after which the slot goes on. Whoever does either has th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -48,6 +48,23 @@ select pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()::text,
        pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn(),
        (select confirmed_flush_lsn::text from pg_replication_slots where slot_name = %s)
 """
+
+WAITING = """
+with found as materialized (
+    select get_byte(data, 0) as kind, xid::text as xid, data
+    from pg_logical_slot_peek_binary_changes(%(slot)s, null, %(most)s, 'proto_version', '1', 'publication_names',
+         %(publication)s)
+), mine as (
+    select xid from found where kind = 84 or kind in (68, 73, 85) and
+    (get_byte(data, 1)::bigint << 24 | get_byte(data, 2) << 16 | get_byte(data, 3) << 8 | get_byte(data, 4))
+    = any(%(tables)s::bigint[])
+)
+select (select count(*) from mine), (select count(*) from found) >= %(most)s,
+       (select extract(epoch from clock_timestamp() - timestamptz '2000-01-01 00:00:00+00')::float8
+               - min(('x' || encode(substring(data from 10 for 8), 'hex'))::bit(64)::bigint) / 1e6
+        from found where kind = 66 and xid in (select xid from mine))
+"""
+"""Of a transaction's beginning (B) the time of its commit follows its place: microseconds since 2000."""
 
 FIRST = 8
 """Where the columns of a message's first row begin: of what was inserted, deleted, or was there before an update."""
@@ -147,6 +164,19 @@ class Decoder:
         for stretch in self._stretches[captured.relid]:
             parts += self._keys(captured, stretch)
         return sql.SQL(" union all ").join(parts)
+
+    def with_log(
+        self, captured: Captured, log: sql.Composable, condition: sql.Composable | None = None
+    ) -> sql.Composed:
+        """A log with what was decoded of it, in parentheses: k1, k2 ..., xid, onward.
+
+        condition: which of the decoded changes `l` count.
+        """
+        names = (sql.Identifier(f"k{i + 1}") for i in range(len(captured.key)))
+        keys = sql.SQL("").join(sql.SQL("l.{}, ").format(name) for name in names)
+        return sql.SQL(
+            "(select {0}l.xid, l.onward from {1} l union all select {0}l.xid, true from ({2}) l where {3})"
+        ).format(keys, log, self.changes(captured), condition or sql.SQL("true"))
 
     def emptied(self, unseen: sql.Composable) -> dict[int, bool]:
         """Of the tables with changes `l` that meet a condition, whether they were truncated; by oid."""
@@ -319,6 +349,34 @@ class Decoder:
             ).format(schema, DECODED),
             [captured.table.schema, captured.table.name, captured.relid],
         )
+
+
+def drain(connection: Connection, install: Install) -> int:
+    """Move what was committed into the logs that are fed from the WAL, if there are any; how many changes there were.
+
+    For whoever has no batch to decode for. The connection is in autocommit.
+    """
+    if not any(captured.decoded for captured in logs(connection, install).values()):
+        return 0
+    return Decoder(connection, install).drain()
+
+
+def waiting(connection: Connection, install: Install, tables: Collection[int], most: int) -> tuple[int, bool, float]:
+    """How many changes of those tables (by oid) no log has yet, of so many at the most; whether there are more messages
+    than that; and how many seconds ago the first of them was committed.
+    """
+    with slot.locked(connection, install):
+        if not slot.exists(connection, install):
+            return 0, False, 0.0
+        values = {
+            "slot": slot.name(connection, install),
+            "publication": f'"{slot.publication(install)}"',
+            "most": most,
+            "tables": list(tables),
+        }
+        row = connection.execute(WAITING, values).fetchone()
+        count, more, seconds = row or (0, False, None)
+        return int(count), bool(more), max(0.0, float(seconds or 0.0))
 
 
 def seen_by(snapshot: Snapshot) -> sql.Composed:

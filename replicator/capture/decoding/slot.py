@@ -8,7 +8,6 @@ whose REPLICA IDENTITY has the key are.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,6 +20,9 @@ from replicator.relations import Relation, identifier
 
 LOCK = "decoding"
 """The part of an advisory lock's name (`Install.lock_key`): who holds it, on a node, may use the slot."""
+
+LONGEST = 40
+"""Characters of an install's schema in a slot's name, which has letters of one case only, and 63 at the most."""
 
 KEEPS_LIMIT = 130000
 """Since then a slot may fall so far behind that it is given up."""
@@ -35,9 +37,10 @@ from pg_class c where c.oid = %s
 
 
 def name(connection: Connection, install: Install) -> str:
-    """The slot's name: of this install and database, for slots are the server's."""
-    digest = hashlib.sha256(install.name.encode()).hexdigest()[:8]
-    own = install.schema if re.fullmatch(r"[a-z0-9_]{1,40}", install.schema) else f"pgherd_{digest}"
+    """The slot's name, which begins as the install's schema: of this database too, for slots are the server's."""
+    own = install.schema.lower()
+    if own != install.schema or len(own) > LONGEST:
+        own = f"{own[:LONGEST]}_{hashlib.sha256(install.name.encode()).hexdigest()[:8]}"
     oid = fetch_one(connection, "select oid::bigint from pg_database where datname = current_database()")[0]
     return f"{own}_{oid}"
 
@@ -83,6 +86,15 @@ def _usable(connection: Connection, slot: str) -> bool:
         " and s.database = current_database() and not ({})"
     ).format(sql.SQL(lost))
     return _exists(connection, query, slot)
+
+
+def exists(connection: Connection, install: Install) -> bool:
+    """Whether there is one of the two."""
+    query = (
+        "select where exists (select from pg_publication where pubname = %s)"
+        " or exists (select from pg_replication_slots where slot_name = %s)"
+    )
+    return _exists(connection, query, publication(install), name(connection, install))
 
 
 def drop(connection: Connection, install: Install) -> None:

@@ -110,7 +110,4 @@ class DecodingSource(Source):
         log = super()._log(captured)
         if captured.relid not in self._decoder.changed:
             return log
-        keys = sql.SQL("").join(sql.SQL("l.{}, ").format(sql.Identifier(f"k{i + 1}")) for i in range(len(captured.key)))
-        return sql.SQL(
-            "(select {0}l.xid, l.onward from {1} l union all select {0}l.xid, true from ({2}) l where {3})"
-        ).format(keys, log, self._decoder.changes(captured), seen_by(self._snapshot))
+        return self._decoder.with_log(captured, log, seen_by(self._snapshot))
