@@ -104,7 +104,7 @@ class Decoder:
         self._paired: frozenset[int] = frozenset()
         self._from = self._until = ""
         self._locked = self._clean = False
-        self.rows = 0
+        self.rows = 0  # changes that were decoded
         self.seconds = 0.0
         connection.execute(CREATE)
 
@@ -234,6 +234,7 @@ class Decoder:
         query = sql.SQL("select n, xid, kind::text, message from {} where kind in ('R', 'T') order by n")
         for n, xid, kind, message in self._connection.execute(query.format(DECODED)).fetchall():
             if kind == "R":
+                self.rows -= 1
                 layout = messages.layout(message)
                 former = self._stretches.setdefault(layout.relid, [])
                 if former:
@@ -310,6 +311,7 @@ class Decoder:
     def _move(self, *, careful: bool) -> None:
         with Transaction(self._connection, "begin isolation level read committed") as moving:
             moving.leave()
+            self._connection.execute("set local synchronous_commit = local")  # decoding waits for no standby
             found = [one for one in logs(self._connection, self._install).values() if one.decoded]
             for captured in found:
                 if captured.relid in self._stretches:
@@ -328,6 +330,8 @@ class Decoder:
             elif legible:
                 self._insert(captured)
         except REFUSED:
+            if not careful:
+                raise
             legible = False
         if not legible:
             log.warning("the changes of %s cannot be read from the WAL: its log is begun anew", captured.table)
