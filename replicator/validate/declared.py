@@ -167,12 +167,7 @@ def _bad_conflicts(topology: Topology) -> Iterator[str]:
 
 
 def _bad_captures(topology: Topology) -> Iterator[str]:
-    """Databases whose changes are captured from the WAL and that syncs do more with than read.
-
-    A fullcopy reads them by triggers all the same, so one that no pushdelta reads is none of them.
-    """
-    pushdeltas = [sync for sync in topology.syncs.values() if sync.type is SyncType.PUSHDELTA]
-    read = {database.name for sync in pushdeltas for database in topology.masters(sync)}
+    """Databases whose changes are captured from the WAL and that syncs do more with than read."""
     for sync in topology.syncs.values():
         swap = sync.type is SyncType.SWAP
         for database in topology.masters(sync) if swap else ():
@@ -182,7 +177,7 @@ def _bad_captures(topology: Topology) -> Iterator[str]:
                     " write versions and counters; capture it by triggers, or make the sync a pushdelta"
                 )
         for name in topology.slaves(sync):
-            if name in read and topology.databases[name].capture is Capture.WAL:
+            if topology.databases[name].capture is Capture.WAL:
                 yield (
                     f"sync {sync.name}: it writes to {name}, which is captured from its WAL, and what it writes there"
                     " would be captured too; capture it by triggers"
