@@ -16,7 +16,7 @@ FIRST_VERSION = 110000
 
 # An install's slot is called after its schema. Slots' names are in lower case.
 SERVER = """
-select current_setting('wal_level'), r.rolsuper or r.rolreplication,
+select current_setting('wal_level'), getdatabaseencoding()::text, r.rolsuper or r.rolreplication,
        has_database_privilege(current_database(), 'CREATE'),
        current_setting('max_replication_slots')::int,
        (select count(*) from pg_replication_slots) < current_setting('max_replication_slots')::int
@@ -82,12 +82,14 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """replicates: the role may read slots; publishes: it may make publications. slots: as many as there may be.
+    """encoding: the database's. replicates: the role may read slots; publishes: it may make publications.
 
-    free: one more may be made, or the install has its own already. tables: the ordinary ones of those wanted.
+    slots: as many as there may be. free: one more may be made, or the install has its own already. tables: the
+    ordinary ones of those wanted.
     """
 
     level: str
+    encoding: str
     replicates: bool
     publishes: bool
     slots: int
@@ -99,10 +101,11 @@ def decoding(connection: Connection, schema: str, names: Sequence[TableName]) ->
     """Look at a server and those tables; None where it is too old to be asked. schema: the install's."""
     if connection.info.server_version < FIRST_VERSION:
         return None
-    level, replicates, publishes, slots, free = fetch_one(connection, SERVER, [schema])
+    level, encoding, replicates, publishes, slots, free = fetch_one(connection, SERVER, [schema])
     rows = connection.execute(TABLES, [[name.schema for name in names], [name.name for name in names]])
     return Decoding(
         level=level,
+        encoding=encoding,
         replicates=replicates,
         publishes=publishes,
         slots=slots,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
-from replicator.capture import needs
+from replicator.capture import Kind, needs
 from replicator.differences import differences
 from replicator.model import Capture, CopyMethod, Database, Herd, Sync, SyncType, TableName, Topology
 from replicator.relations import Relation
@@ -28,7 +28,9 @@ def judge(topology: Topology, sync: Sync, found: Mapping[str, Facts]) -> list[st
 
 
 def _decoded(topology: Topology, sync: Sync) -> list[str]:
-    """The databases that a sync reads whose changes come from the WAL."""
+    """The databases of which a sync reads changes that come from the WAL."""
+    if sync.type is not SyncType.PUSHDELTA:
+        return []
     return [database.name for database in topology.masters(sync) if database.capture is Capture.WAL]
 
 
@@ -131,7 +133,8 @@ def _bad_rights(topology: Topology, sync: Sync, facts: Facts) -> Iterator[str]:
         if rights is None:
             continue
         if name in captured and not rights.owns:
-            act = "publish it" if facts.database.capture is Capture.WAL else "put triggers on it"
+            decoded = facts.database.capture is Capture.WAL and Kind.ROWS in captured[name].kinds
+            act = "publish it" if decoded else "put triggers on it"
             yield (
                 f"{facts.database}: role {facts.role} does not own {name}, so it cannot {act};"
                 f' grant it the owner\'s role, or run `alter table {name} owner to "{facts.role}"`'

@@ -1,4 +1,7 @@
-"""Whether a database's changes can be decoded from its WAL for a sync, a sentence for each thing in the way. Pure."""
+"""Whether a database's changes can be decoded from its WAL for a sync, a sentence for each thing in the way. Pure.
+
+A pushdelta's: a fullcopy asks only whether a table has changed, and goes by triggers.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,11 @@ def undecodable(sync: Sync, herd: Herd, facts: Facts) -> Iterator[str]:
 
 
 def _bad_server(facts: Facts, found: Decoding) -> Iterator[str]:
+    if found.encoding == "SQL_ASCII":
+        yield (
+            f"{facts.database}: its encoding is SQL_ASCII, and text that is no valid UTF-8, in whatever column, would"
+            f" stop the decoding of its WAL; {BY_TRIGGERS}"
+        )
     if found.level != "logical":
         yield (
             f"{facts.database}: wal_level is {found.level}, so its WAL cannot be decoded;"
@@ -62,16 +70,16 @@ def _bad_table(sync: Sync, facts: Facts, relation: Relation, found: Published | 
             f"{facts.database}: {table} is unlogged, so its changes are not in the WAL;"
             f" run {_quoted('alter table {} set logged', table)}, or {BY_TRIGGERS}"
         )
-    if not found.whole and not (found.identifying and found.identifying >= set(relation.key)):
-        key = f" that holds its key ({', '.join(relation.key)})" if relation.key else ""
+    if relation.key and not found.whole and not found.identifying >= set(relation.key):
         yield (
-            f"sync {sync.name}: {table} has no replica identity{key} on {facts.database.name}, and the server refuses"
-            f" updates and deletes of a table that is published without; run {_remedy(relation, found)}"
+            f"sync {sync.name}: {table} has no replica identity that holds its key ({', '.join(relation.key)}) on"
+            f" {facts.database.name}, and the server refuses updates and deletes of a table that is published without;"
+            f" run {_remedy(relation, found)}"
         )
 
 
 def _remedy(relation: Relation, found: Published) -> str:
-    for index in found.indexes if relation.key else ():
+    for index in found.indexes:
         if index.strict and index.columns >= set(relation.key):
             if index.primary:
                 return _quoted("alter table {} replica identity default", relation.name)
