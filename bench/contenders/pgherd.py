@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bench.grounds import Grounds
 from replicator.catalog import Catalog
@@ -26,7 +27,7 @@ class PgHerd:
         """Nothing: it is what this environment is for."""
         return ""
 
-    def start(self, grounds: Grounds, nodes: Sequence[Node], tables: Sequence[str], **options: object) -> Herding:
+    def start(self, grounds: Grounds, nodes: Sequence[Node], tables: Sequence[str], **options: Any) -> Herding:
         """Declare one sync, start the daemon, and wait until its links are idle. options: of the sync."""
         return Herding(grounds, nodes, [tables], **options)
 
@@ -36,7 +37,7 @@ class PgHerdWal(PgHerd):
 
     name = "pgherd-wal"
 
-    def start(self, grounds: Grounds, nodes: Sequence[Node], tables: Sequence[str], **options: object) -> Herding:
+    def start(self, grounds: Grounds, nodes: Sequence[Node], tables: Sequence[str], **options: Any) -> Herding:
         """As PgHerd's."""
         return Herding(grounds, nodes, [tables], capture=Capture.WAL, **options)
 
@@ -54,7 +55,7 @@ class Herding:
         herds: Sequence[Sequence[str]],
         *,
         capture: Capture = Capture.TRIGGERS,
-        **options: object,
+        **options: Any,
     ) -> None:
         self._server = nodes[0].server
         self._folder = tempfile.TemporaryDirectory(prefix="daemon-", dir=grounds.folder)
@@ -67,7 +68,7 @@ class Herding:
         self.syncs = [f"s{number}" for number in range(1, len(herds) + 1)]
         given = {"type": SyncType.PUSHDELTA, "onetimecopy": OneTimeCopy.OFF, **options}
         for name, tables in zip(self.syncs, herds, strict=True):
-            self.world.sync(name, *(node.name for node in nodes), tables=tables, **given)  # type: ignore[arg-type]
+            self.world.sync(name, *(node.name for node in nodes), tables=tables, **given)
         self._given = given
         self.world("start").ok()
         self._await_idle()

@@ -153,6 +153,27 @@ def test_a_slot_that_is_lost_costs_a_copy_and_no_change(nodes: Pair, lab: Build)
     assert log_id(nodes.source) != known
 
 
+def test_a_slot_that_has_fallen_too_far_behind_costs_a_copy(
+    private_server: Callable[..., Server], node_factory: NodeFactory, lab: Build
+) -> None:
+    server = private_server(max_slot_wal_keep_size="1MB", max_wal_size="32MB", min_wal_size="32MB")
+    source, target = node_factory("source", server=server, schema=TABLE), node_factory("target", schema=TABLE)
+    made = lab([source, target])
+    made.settle()
+    source.execute("insert into t values (1, 'held back')")
+    for _ in range(4):
+        source.execute(
+            "create table filler as select repeat('x', 1000) from generate_series(1, 20000); drop table filler"
+        )
+        source.execute("checkpoint")
+    assert source.value("select wal_status from pg_replication_slots") == "lost"
+    with pytest.raises(Transient, match="is gone"):
+        made.run()
+    made.sync()[0].close()
+    made.settle()
+    assert rows(target) == rows(source)
+
+
 def test_the_slot_moves_on_where_a_target_is_away(node_factory: NodeFactory, connector: Connector) -> None:
     source, near, away = (node_factory(name, schema=TABLE) for name in ("source", "near", "away"))
     declared = topology([source, near, away], names("t"), capture=Capture.WAL)
@@ -331,6 +352,25 @@ def test_what_has_rolled_back_or_goes_on_is_not_there(nodes: Pair, lab: Build) -
         connection.commit()
     assert made.run() == Counts(inserted=1)
     assert rows(nodes.target) == rows(nodes.source)
+
+
+def test_what_is_committed_after_the_snapshot_is_of_the_next_batch(
+    nodes: Pair, lab: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch decodes up to a later moment than that which it shows."""
+    made = settled(nodes, lab, TABLE)
+    nodes.source.execute("insert into t values (1, 'x')")
+    made.settle()
+    decode = Decoder.decode
+
+    def decode_late(self: Decoder, upcoming: int) -> None:
+        nodes.source.execute("truncate t")
+        decode(self, upcoming)
+
+    monkeypatch.setattr(Decoder, "decode", decode_late)
+    assert made.run() == Counts()
+    monkeypatch.undo()
+    assert made.run() == Counts(deleted=1)
 
 
 def test_two_phases(nodes: Pair, lab: Build) -> None:

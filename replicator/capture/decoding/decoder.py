@@ -138,7 +138,7 @@ class Decoder:
         began = time.monotonic()
         _, flushed, durable, self._from = self._standing()
         if self._from is None:
-            raise Transient(f"replication slot {self._slot} is gone: the logs that it fed are begun anew.")
+            raise self._lost()
         if not durable:
             self._flush()
             flushed = self._standing()[1]
@@ -223,9 +223,15 @@ class Decoder:
             until=sql.Literal(until),
             publication=sql.Literal(f'"{slot.publication(self._install)}"'),
         )
-        self.rows = affected(self._connection.execute(query))
+        try:
+            self.rows = affected(self._connection.execute(query))
+        except psycopg.errors.ObjectNotInPrerequisiteState as error:  # the server has given it up
+            raise self._lost() from error
         if self.rows:
             self._read_marks()
+
+    def _lost(self) -> Transient:
+        return Transient(f"replication slot {self._slot} is gone: the logs that it fed are begun anew.")
 
     def _read_marks(self) -> None:
         """Read the layouts, and give each table that was truncated a row of its own."""
