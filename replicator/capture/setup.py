@@ -24,6 +24,7 @@ from replicator.capture.needs import Kind, Need
 from replicator.capture.schema import create_schema, drop_schema_if_empty, has_schema
 from replicator.capture.triggers import SHAPE, LogSpec
 from replicator.errors import SchemaMismatch
+from replicator.failpoint import failpoint
 from replicator.logs import log
 from replicator.model import Capture, Install, TableName
 from replicator.postgres import Connection
@@ -69,8 +70,8 @@ def ensure(
     """
     create_schema(connection, install)
     decodes = capture is Capture.WAL and any(Kind.ROWS in need.kinds for need in wanted.values())
-    if decodes and slot.ensure(connection, install):
-        _drop_decoded(connection, install)
+    if decodes:
+        _have_slot(connection, install)
     present = logs(connection, install)
     shapes = _shapes(connection, install)
     for relation in relations.values():
@@ -97,12 +98,18 @@ def _stop_decoding(connection: Connection, install: Install, found: Mapping[tupl
         slot.drop(connection, install)
 
 
-def _drop_decoded(connection: Connection, install: Install) -> None:
-    """Drop the logs that a slot fed which is gone: they have missed changes."""
-    for captured in logs(connection, install).values():
-        if captured.decoded:
-            log.warning("%s: what was to be decoded is gone, its log is begun anew", captured.table)
-            postgres.patiently(partial(_drop_one, connection, install, captured))
+def _have_slot(connection: Connection, install: Install) -> None:
+    """Have a slot that can be read from. Logs that one fed which is gone have missed changes, so they go before."""
+    with slot.locked(connection, install):
+        if slot.usable(connection, install):
+            return
+        for captured in logs(connection, install).values():
+            if captured.decoded:
+                log.warning("%s: the slot that fed its log is gone, so the log is begun anew", captured.table)
+                postgres.patiently(partial(_drop_one, connection, install, captured))
+        failpoint("decode.before-slot")
+        slot.create(connection, install)
+        failpoint("decode.after-slot")
 
 
 def _spec(install: Install, relation: Relation, kind: Kind, need: Need, *, decoded: bool) -> LogSpec:

@@ -47,6 +47,11 @@ def _bad_server(facts: Facts, found: Decoding) -> Iterator[str]:
             f"{facts.database}: role {facts.role} may not read a replication slot;"
             f' run `alter role "{facts.role}" replication`'
         )
+    if not facts.stages:
+        yield (
+            f"{facts.database}: role {facts.role} cannot make temporary tables, into which the WAL is decoded;"
+            f' run `grant temporary on database "{facts.database.dbname}" to "{facts.role}"`'
+        )
     if not found.publishes:
         yield (
             f"{facts.database}: role {facts.role} cannot make a publication there;"

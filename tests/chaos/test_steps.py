@@ -134,6 +134,11 @@ def test_columns_that_are_filled_in(world: Callable[..., World]) -> None:
     assert_all_there(other, *writers)
 
 
+DROP_SLOT = (
+    "select pg_drop_replication_slot(slot_name) from pg_replication_slots"
+    " where database = current_database() and not active"
+)
+
 FLOWING: tuple[failpoint.Name, ...] = (
     *("prepare.after-capture", "read.after-snapshot", "read.before-write", "apply.before-table"),
     *("save.after-position", "commit.before", "commit.after"),
@@ -161,6 +166,22 @@ def test_changes_that_are_decoded(world: Callable[..., World]) -> None:
     for target in targets:
         assert_all_there(target, writer)
     assert not source.value("select count(*) from pg_trigger where tgrelid = 't'::regclass and not tgisinternal")
+
+
+def test_a_slot_that_is_lost(world: Callable[..., World]) -> None:
+    made = world("a", "b", kind=SyncType.PUSHDELTA, capture=Capture.WAL)
+    made.begin()
+    source, target = made.nodes.values()
+    with writing([source]) as (writer,):
+        made.engine.kill("s")
+        until(lambda: source.execute(DROP_SLOT), SECONDS, "its slot is dropped")
+        for name in STEPS["slot"]:
+            source.execute("insert into t (id, v) select -i, 'seen by no slot' from generate_series(1, 100) i")
+            made.kill_at(name)
+            source.execute("delete from t where id < 0")
+        made.recover()
+    made.await_equal()
+    assert_all_there(target, writer)
 
 
 def test_numbers_that_masters_share(world: Callable[..., World]) -> None:

@@ -27,9 +27,10 @@ from replicator.snapshot import Snapshot
 DECODED = sql.Identifier("pg_temp", "pgherd_decoded")
 
 CREATE = """
-create temp table if not exists pgherd_decoded (n bigint, xid bigint, kind "char", relid oid, message bytea);
+create temp table pgherd_decoded (n bigint, xid bigint, kind "char", relid oid, message bytea);
 alter table pgherd_decoded alter message set storage external
 """
+"""Long messages are not compressed: they are read once."""
 
 PEEK = """
 insert into {decoded} (n, xid, kind, relid, message)
@@ -106,7 +107,8 @@ class Decoder:
         self._locked = self._clean = False
         self.rows = 0  # changes that were decoded
         self.seconds = 0.0
-        connection.execute(CREATE)
+        if not fetch_one(connection, "select to_regclass('pg_temp.pgherd_decoded') is not null")[0]:
+            connection.execute(CREATE)
 
     @property
     def changed(self) -> frozenset[int]:

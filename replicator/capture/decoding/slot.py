@@ -62,22 +62,10 @@ def locked(connection: Connection, install: Install) -> Iterator[None]:
             connection.execute("select pg_advisory_unlock(%s)", [key])
 
 
-def ensure(connection: Connection, install: Install) -> bool:
-    """Have a publication and a slot that can be read from; whether the slot is new, and what came before is missed.
-
-    The connection is in autocommit. Making a slot waits for the transactions that have begun to end.
-    """
-    with locked(connection, install):
-        if not _exists(connection, "select from pg_publication where pubname = %s", publication(install)):
-            connection.execute(sql.SQL("create publication {}").format(sql.Identifier(publication(install))))
-        if _usable(connection, name(connection, install)):
-            return False
-        _drop_slot(connection, name(connection, install))
-        connection.execute("select pg_create_logical_replication_slot(%s, 'pgoutput')", [name(connection, install)])
-        return True
-
-
-def _usable(connection: Connection, slot: str) -> bool:
+def usable(connection: Connection, install: Install) -> bool:
+    """Whether both are there, and the server has not given the slot up."""
+    if not _exists(connection, "select from pg_publication where pubname = %s", publication(install)):
+        return False
     lost = "s.restart_lsn is null"
     if connection.info.server_version >= KEEPS_LIMIT:
         lost = "coalesce(s.wal_status, '') in ('', 'lost')"
@@ -85,7 +73,18 @@ def _usable(connection: Connection, slot: str) -> bool:
         "select from pg_replication_slots s where s.slot_name = %s and s.plugin = 'pgoutput'"
         " and s.database = current_database() and not ({})"
     ).format(sql.SQL(lost))
-    return _exists(connection, query, slot)
+    return _exists(connection, query, name(connection, install))
+
+
+def create(connection: Connection, install: Install) -> None:
+    """Make both, in place of a slot that cannot be read from; with the slot locked, in autocommit.
+
+    It waits for the transactions that have begun to end.
+    """
+    if not _exists(connection, "select from pg_publication where pubname = %s", publication(install)):
+        connection.execute(sql.SQL("create publication {}").format(sql.Identifier(publication(install))))
+    _drop_slot(connection, name(connection, install))
+    connection.execute("select pg_create_logical_replication_slot(%s, 'pgoutput')", [name(connection, install)])
 
 
 def exists(connection: Connection, install: Install) -> bool:
