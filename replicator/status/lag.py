@@ -15,7 +15,7 @@ from psycopg import sql
 
 from replicator import columns, progress
 from replicator.capture import Captured, Kind
-from replicator.capture.decoding.decoder import waiting
+from replicator.capture.decoding.waiting import waiting
 from replicator.capture.read import carried, unseen
 from replicator.capture.setup import logs
 from replicator.errors import ReplicatorError

@@ -11,6 +11,6 @@ a message and a system call for each change, and Python as much again: ten times
 begins where the oldest transaction was at the last record of running ones, which the server writes every 15 seconds;
 so a source with much to decode is asked the less often (`source`).
 
-`slot` makes and drops slot and publication, `messages` reads the messages that describe others, `decoder` decodes and
-fills the logs, `source` is the reading side of a link.
+`slot` makes and drops slot and publication, `messages` reads the messages that describe others and `keys` finds the
+keys in those of rows, `decoder` decodes and fills the logs, `source` is the reading side of a link, `waiting` counts.
 """

@@ -8,14 +8,13 @@ transaction of its own, after which the slot goes on. Whoever does either has th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import psycopg
 from psycopg import sql
 
 from replicator.capture.decoding import messages, slot
-from replicator.capture.decoding.messages import Layout
+from replicator.capture.decoding.keys import DECODED, HAS_OLD, Keys, Stretch
 from replicator.capture.setup import Captured, drop_log, logs
 from replicator.errors import Transient
 from replicator.failpoint import failpoint
@@ -23,8 +22,6 @@ from replicator.logs import log
 from replicator.model import Install
 from replicator.postgres import Connection, Transaction, affected, fetch_one
 from replicator.snapshot import Snapshot
-
-DECODED = sql.Identifier("pg_temp", "pgherd_decoded")
 
 CREATE = """
 create temp table pgherd_decoded (n bigint, xid bigint, kind "char", relid oid, message bytea);
@@ -50,45 +47,10 @@ select pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()::text,
        (select confirmed_flush_lsn::text from pg_replication_slots where slot_name = %s)
 """
 
-WAITING = """
-with found as materialized (
-    select get_byte(data, 0) as kind, xid::text as xid, data
-    from pg_logical_slot_peek_binary_changes(%(slot)s, null, %(most)s, 'proto_version', '1', 'publication_names',
-         %(publication)s)
-), mine as (
-    select xid from found where kind = 84 or kind in (68, 73, 85) and
-    (get_byte(data, 1)::bigint << 24 | get_byte(data, 2) << 16 | get_byte(data, 3) << 8 | get_byte(data, 4))
-    = any(%(tables)s::bigint[])
-)
-select (select count(*) from mine), (select count(*) from found) >= %(most)s,
-       (select extract(epoch from clock_timestamp() - timestamptz '2000-01-01 00:00:00+00')::float8
-               - min(('x' || encode(substring(data from 10 for 8), 'hex'))::bit(64)::bigint) / 1e6
-        from found where kind = 66 and xid in (select xid from mine))
-"""
-"""Of a transaction's beginning (B) the time of its commit follows its place: microseconds since 2000."""
-
-FIRST = 8
-"""Where the columns of a message's first row begin: of what was inserted, deleted, or was there before an update."""
-
 FAR = 2**20
 """Bytes of WAL without a change of ours after which the slot goes on all the same."""
 
-HAS_OLD = "kind = 'U' and get_byte(message, 5) <> ascii('N')"
-"""Of a message that has a row before the update, and then the one after it."""
-
-TEXT = 116
-"""The byte by which a message says that a column has a value."""
-
 REFUSED = (psycopg.errors.NotNullViolation, psycopg.errors.DataError)
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """A part of the stream in which a table's rows have one layout: from after message `first` to before `last`."""
-
-    layout: Layout
-    first: int
-    last: int | None = None
 
 
 class Decoder:
@@ -101,8 +63,7 @@ class Decoder:
         self._connection, self._install = connection, install
         self._slot = slot.name(connection, install)
         self._flush = flush or self._await_flushed
-        self._stretches: dict[int, list[Stretch]] = {}
-        self._paired: frozenset[int] = frozenset()
+        self._keys = Keys(install.schema)
         self._from = self._until = ""
         self._locked = self._clean = False
         self.rows = 0  # changes that were decoded
@@ -113,7 +74,7 @@ class Decoder:
     @property
     def changed(self) -> frozenset[int]:
         """The oids of the tables of which something was decoded."""
-        return frozenset(self._stretches)
+        return frozenset(self._keys.stretches)
 
     @property
     def until(self) -> str:
@@ -154,18 +115,7 @@ class Decoder:
         """Drop what was decoded."""
         if self.rows:
             self._connection.execute(sql.SQL("delete from {}").format(DECODED))
-        self.rows, self._stretches = 0, {}
-
-    def changes(self, captured: Captured) -> sql.Composed:
-        """The query of a table's decoded changes: k1, k2 ..., xid."""
-        nothing = [
-            sql.SQL("null::{} as {}").format(sql.SQL(kind), sql.Identifier(f"k{i}"))
-            for i, kind in enumerate(captured.types, 1)
-        ]
-        parts = [sql.SQL("select {}, null::bigint as xid where false").format(sql.SQL(", ").join(nothing))]
-        for stretch in self._stretches[captured.relid]:
-            parts += self._keys(captured, stretch)
-        return sql.SQL(" union all ").join(parts)
+        self.rows, self._keys = 0, Keys(self._install.schema)
 
     def with_log(
         self, captured: Captured, log: sql.Composable, condition: sql.Composable | None = None
@@ -178,7 +128,7 @@ class Decoder:
         keys = sql.SQL("").join(sql.SQL("l.{}, ").format(name) for name in names)
         return sql.SQL(
             "(select {0}l.xid, l.onward from {1} l union all select {0}l.xid, true from ({2}) l where {3})"
-        ).format(keys, log, self.changes(captured), condition or sql.SQL("true"))
+        ).format(keys, log, self._keys.changes(captured), condition or sql.SQL("true"))
 
     def emptied(self, unseen: sql.Composable) -> dict[int, bool]:
         """Of the tables with changes `l` that meet a condition, whether they were truncated; by oid."""
@@ -238,67 +188,25 @@ class Decoder:
     def _read_marks(self) -> None:
         """Read the layouts, and give each table that was truncated a row of its own."""
         paired = sql.SQL("select distinct relid::bigint from {} where {}").format(DECODED, sql.SQL(HAS_OLD))
-        self._paired = frozenset(int(relid) for (relid,) in self._connection.execute(paired))
+        pairs = frozenset(int(relid) for (relid,) in self._connection.execute(paired))
+        stretches: dict[int, list[Stretch]] = {}
         query = sql.SQL("select n, xid, kind::text, message from {} where kind in ('R', 'T') order by n")
         for n, xid, kind, message in self._connection.execute(query.format(DECODED)).fetchall():
             if kind == "R":
                 self.rows -= 1
                 layout = messages.layout(message)
-                former = self._stretches.setdefault(layout.relid, [])
+                former = stretches.setdefault(layout.relid, [])
                 if former:
                     former[-1] = Stretch(former[-1].layout, former[-1].first, n)
                 former.append(Stretch(layout, n))
                 continue
             for relid in messages.truncated(message):
-                self._stretches.setdefault(relid, [])
+                stretches.setdefault(relid, [])
                 self._connection.execute(
                     sql.SQL("insert into {} (n, xid, kind, relid) values (%s, %s, 'E', %s)").format(DECODED),
                     [n, xid, relid],
                 )
-
-    def _keys(self, captured: Captured, stretch: Stretch) -> list[sql.Composed]:
-        """The keys of one stretch: of the rows that come first in their messages, and of those after them."""
-        places = stretch.layout.places(captured.key)
-        if places is None:
-            return []
-        where = sql.SQL("relid = {} and n > {}").format(sql.Literal(captured.relid), sql.Literal(stretch.first))
-        if stretch.last is not None:
-            where = sql.SQL("{} and n < {}").format(where, sql.Literal(stretch.last))
-        changed = sql.SQL("kind in ('D', 'I', 'U') and {}").format(where)
-        first = self._values(captured, places, sql.Literal(FIRST), changed)
-        if captured.relid not in self._paired:
-            return [first]
-        # Between the two are a byte, that another row comes, and how many columns it has.
-        second = sql.SQL("{} + 3").format(self._after(sql.Literal(FIRST), len(stretch.layout.columns)))
-        after = self._values(captured, places, second, sql.SQL("{} and {}").format(sql.SQL(HAS_OLD), where))
-        keys = [sql.SQL("{} is not null").format(sql.Identifier(f"k{i + 1}")) for i in range(len(places))]
-        return [first, sql.SQL("select * from ({}) x where {}").format(after, sql.SQL(" and ").join(keys))]
-
-    def _values(
-        self, captured: Captured, places: Sequence[int], start: sql.Composable, where: sql.Composable
-    ) -> sql.Composed:
-        """The key and the transaction of each message, of the row that starts there."""
-        begins = [
-            sql.SQL("{} as s{}").format(self._after(start, place), sql.Literal(i)) for i, place in enumerate(places, 1)
-        ]
-        values = [
-            sql.SQL(
-                "case when get_byte(message, s{0}) = {1} then convert_from(substring(message from s{0} + 6 for"
-                " get_byte(message, s{0} + 1) << 24 | get_byte(message, s{0} + 2) << 16"
-                " | get_byte(message, s{0} + 3) << 8 | get_byte(message, s{0} + 4)), 'UTF8') end::{2} as {3}"
-            ).format(sql.Literal(i), sql.Literal(TEXT), sql.SQL(kind), sql.Identifier(f"k{i}"))
-            for i, kind in enumerate(captured.types, 1)
-        ]
-        return sql.SQL("select {}, xid from (select message, xid, {} from {} where {}) m").format(
-            sql.SQL(", ").join(values), sql.SQL(", ").join(begins), DECODED, where
-        )
-
-    def _after(self, start: sql.Composable, columns: int) -> sql.Composable:
-        """The place after so many columns that begin at `start`."""
-        if not columns:
-            return start
-        function = sql.Identifier(self._install.schema, "after_columns")
-        return sql.SQL("{}(message, {}, {})").format(function, start, sql.Literal(columns))
+        self._keys = Keys(self._install.schema, stretches, pairs)
 
     # --- moving it into the logs --------------------------------------------------------------------------------
 
@@ -322,15 +230,15 @@ class Decoder:
             self._connection.execute("set local synchronous_commit = local")  # decoding waits for no standby
             found = [one for one in logs(self._connection, self._install).values() if one.decoded]
             for captured in found:
-                if captured.relid in self._stretches:
+                if captured.relid in self._keys.stretches:
                     self._move_table(captured, careful=careful)
             failpoint("decode.before-commit")
             self._connection.execute(sql.SQL("truncate {}").format(DECODED))
-        self.rows, self._stretches, self._clean = 0, {}, True
+        self.rows, self._keys, self._clean = 0, Keys(self._install.schema), True
 
     def _move_table(self, captured: Captured, *, careful: bool) -> None:
         """Move a table's changes. A log in which some of them cannot be is given up: targets copy the table anew."""
-        legible = all(s.layout.places(captured.key) is not None for s in self._stretches[captured.relid])
+        legible = self._keys.legible(captured)
         try:
             if legible and careful:
                 with self._connection.transaction():
@@ -351,7 +259,7 @@ class Decoder:
         columns = sql.SQL(", ").join([*names, sql.Identifier("xid")])
         self._connection.execute(
             sql.SQL("insert into {}.{} ({}) {}").format(
-                schema, sql.Identifier(captured.log), columns, self.changes(captured)
+                schema, sql.Identifier(captured.log), columns, self._keys.changes(captured)
             )
         )
         self._connection.execute(
@@ -371,24 +279,6 @@ def drain(connection: Connection, install: Install) -> int:
     if not any(captured.decoded for captured in logs(connection, install).values()):
         return 0
     return Decoder(connection, install).drain()
-
-
-def waiting(connection: Connection, install: Install, tables: Collection[int], most: int) -> tuple[int, bool, float]:
-    """How many changes of those tables (by oid) no log has yet, of so many at the most; whether there are more messages
-    than that; and how many seconds ago the first of them was committed.
-    """
-    with slot.locked(connection, install):
-        if not slot.exists(connection, install):
-            return 0, False, 0.0
-        values = {
-            "slot": slot.name(connection, install),
-            "publication": f'"{slot.publication(install)}"',
-            "most": most,
-            "tables": list(tables),
-        }
-        row = connection.execute(WAITING, values).fetchone()
-        count, more, seconds = row or (0, False, None)
-        return int(count), bool(more), max(0.0, float(seconds or 0.0))
 
 
 def seen_by(snapshot: Snapshot) -> sql.Composed:
