@@ -41,8 +41,8 @@ create sequence {schema}.seq as bigint cache 1;
 -- from the past, and has missed changes too. settled: below this id nobody needs rows, as far as the purge has found;
 -- settled_on: the server and database in which that is so. whole_from: what was made of the table after this transaction
 -- (its log was begun, or the table was filled from another master) is all in the log. notes: what arrives from another
--- master is noted in the log, whatever the row (replicator/capture/needs.py); once it is, it stays so. decoded: it is fed from the
--- WAL, not by triggers (replicator/capture/decoding).
+-- master is noted in the log, whatever the row (replicator/capture/needs.py); once it is, it stays so. decoded: it is
+-- fed from the WAL, not by triggers (replicator/capture/decoding).
 create table {schema}.captured (
     schema_name text not null,
     table_name  text not null,
@@ -182,7 +182,8 @@ begin
 end
 $$;
 
--- Where in a message of pgoutput so many columns end that begin at `place` (from 0): null, unchanged, or a length and text.
+-- Where in a message of pgoutput so many columns end that begin at `place` (from 0). A column is null, unchanged, or a
+-- length and a text.
 create function {schema}.after_columns(message bytea, place int, columns int) returns int
     language plpgsql immutable strict set search_path = pg_catalog, pg_temp as
 $$

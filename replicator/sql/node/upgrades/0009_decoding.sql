@@ -2,7 +2,8 @@
 
 alter table {schema}.captured add column decoded boolean not null default false;
 
--- Where in a message of pgoutput so many columns end that begin at `place` (from 0): null, unchanged, or a length and text.
+-- Where in a message of pgoutput so many columns end that begin at `place` (from 0). A column is null, unchanged, or a
+-- length and a text.
 create function {schema}.after_columns(message bytea, place int, columns int) returns int
     language plpgsql immutable strict set search_path = pg_catalog, pg_temp as
 $$
