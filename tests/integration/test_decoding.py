@@ -16,6 +16,7 @@ from replicator.errors import SchemaMismatch, Transient
 from replicator.model import Capture, Install, SyncType
 from replicator.postgres import Connector
 from replicator.signals import Stop
+from replicator.status import lag
 from tests.fixtures.lab import Build, Lab, rows
 from tests.fixtures.links import linked, names, topology
 from tests.fixtures.nodes import Node, NodeFactory, Pair
@@ -133,6 +134,44 @@ def test_back_to_triggers_the_log_begins_anew(nodes: Pair, lab: Build) -> None:
 
 
 # --- the slot
+
+
+def test_the_servers_log_is_not_filled(
+    private_server: Callable[..., Server], node_factory: NodeFactory, connector: Connector
+) -> None:
+    """The server tells of each time that it begins to decode."""
+    server = private_server()
+    source, target = node_factory("source", server=server, schema=TABLE), node_factory("target", schema=TABLE)
+    with linked(topology([source, target], names("t"), capture=Capture.WAL), connector) as links:
+        source.execute(
+            "select pg_logical_slot_peek_binary_changes(slot_name, null, null, 'proto_version', '1',"
+            " 'publication_names', 'pgherd') from pg_replication_slots"
+        )
+        begun = server.log.read_text().count("logical decoding")
+        assert begun
+        for number in range(3):
+            source.execute("insert into t values (%s, 'x')", [number])
+            links.run()
+        (link,) = links.topology.links(Install(), links.sync)
+        assert lag.unsent(connector, link).rows == 0
+        assert server.log.read_text().count("logical decoding") == begun
+
+
+@pytest.mark.pg("14,16")
+def test_a_role_that_is_no_superuser(nodes: Pair, lab: Build) -> None:
+    everywhere(nodes, TABLE)
+    source, role = nodes.source, f"decodes_{nodes.source.database.dbname}"
+    source.execute(f"create role {role} login replication; alter table t owner to {role}")
+    source.execute(f"grant create, temporary on database {source.database.dbname} to {role}")
+    made = lab([Node(source.server, replace(source.database, user=role)), nodes.target])
+    made.settle()
+    source.execute("insert into t values (1, 'x')")
+    assert made.run() == Counts(inserted=1)
+    made.close()
+    with source.connect(user=role) as connection:
+        release(connection, Install(), [])
+    assert source.value(SLOTS) == 0
+    source.execute(f"drop owned by {role} cascade; drop role {role}")
 
 
 def test_a_slot_that_is_lost_costs_a_copy_and_no_change(nodes: Pair, lab: Build) -> None:

@@ -35,8 +35,9 @@ select n, {upcoming} + (xid::text::bigint - {upcoming} % 4294967296 + 6442450944
        chr(get_byte(data, 0))::"char",
        (get_byte(data, 1)::bigint << 24 | get_byte(data, 2) << 16 | get_byte(data, 3) << 8 | get_byte(data, 4))::oid,
        data
-from pg_logical_slot_peek_binary_changes({slot}, {until}, null, 'proto_version', '1', 'publication_names',
-     {publication}) with ordinality x(lsn, xid, data, n)
+from {quiet} cross join lateral pg_logical_slot_peek_binary_changes(
+    {slot}, {until}, nullif(word, word)::int, 'proto_version', '1', 'publication_names', {publication})
+    with ordinality x(lsn, xid, data, n)
 where get_byte(data, 0) in (68, 73, 82, 84, 85)
 """
 """Of deletes, inserts, relations, truncates and updates. An id has 32 bits there; it is the one nearest to the next."""
@@ -61,7 +62,7 @@ class Decoder:
 
     def __init__(self, connection: Connection, install: Install, flush: Callable[[], None] | None = None) -> None:
         self._connection, self._install = connection, install
-        self._slot = slot.name(connection, install)
+        self._slot, self._quiet = slot.name(connection, install), slot.quiet(connection)
         self._flush = flush or self._await_flushed
         self._keys = Keys(install.schema)
         self._from = self._until = ""
@@ -170,6 +171,7 @@ class Decoder:
     def _fill(self, upcoming: int, until: str) -> None:
         query = sql.SQL(PEEK).format(
             decoded=DECODED,
+            quiet=self._quiet,
             upcoming=sql.Literal(upcoming),
             slot=sql.Literal(self._slot),
             until=sql.Literal(until),
@@ -221,7 +223,8 @@ class Decoder:
             except REFUSED:
                 self._move(careful=True)
         failpoint("decode.before-advance")
-        self._connection.execute("select pg_replication_slot_advance(%s, %s::pg_lsn)", [self._slot, self._until])
+        advance = sql.SQL("select pg_replication_slot_advance(%s, %s::pg_lsn) from {}").format(self._quiet)
+        self._connection.execute(advance, [self._slot, self._until])
         failpoint("decode.after-advance")
 
     def _move(self, *, careful: bool) -> None:

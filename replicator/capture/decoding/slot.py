@@ -27,6 +27,9 @@ LONGEST = 40
 KEEPS_LIMIT = 130000
 """Since then a slot may fall so far behind that it is given up."""
 
+PARAMETERS_SINCE = 150000
+"""Since then a role may be granted to set what else only superusers may."""
+
 IDENTITY = """
 select c.relreplident, array(
     select a.attname::text from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attnum = any(i.indkey)
@@ -107,6 +110,19 @@ def _drop_slot(connection: Connection, slot: str) -> None:
     connection.execute(
         "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = %s", [slot]
     )
+
+
+def quiet(connection: Connection) -> sql.SQL:
+    """A row `quiet (word)`; before it comes, the server has been told to log nothing of this transaction.
+
+    It would log each time that it begins to decode. Where the role may not tell it so, the row alone.
+    """
+    may = "select rolsuper from pg_roles where rolname = current_user"
+    if connection.info.server_version >= PARAMETERS_SINCE:
+        may = "select has_parameter_privilege('log_min_messages', 'set')"
+    if fetch_one(connection, may)[0]:
+        return sql.SQL("(select set_config('log_min_messages', 'fatal', true) offset 0) quiet (word)")
+    return sql.SQL("(select '' offset 0) quiet (word)")
 
 
 def publish(connection: Connection, install: Install, relation: Relation) -> None:

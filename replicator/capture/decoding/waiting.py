@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from psycopg import sql
+
 from replicator.capture.decoding import slot
 from replicator.model import Install
 from replicator.postgres import Connection
@@ -11,8 +13,9 @@ from replicator.postgres import Connection
 WAITING = """
 with found as materialized (
     select get_byte(data, 0) as kind, xid::text as xid, data
-    from pg_logical_slot_peek_binary_changes(%(slot)s, null, %(most)s, 'proto_version', '1', 'publication_names',
-         %(publication)s)
+    from {quiet} cross join lateral pg_logical_slot_peek_binary_changes(
+        %(slot)s, null, coalesce(nullif(word, word)::int, %(most)s), 'proto_version', '1', 'publication_names',
+        %(publication)s)
 ), mine as (
     select xid from found where kind = 84 or kind in (68, 73, 85) and
     (get_byte(data, 1)::bigint << 24 | get_byte(data, 2) << 16 | get_byte(data, 3) << 8 | get_byte(data, 4))
@@ -39,6 +42,6 @@ def waiting(connection: Connection, install: Install, tables: Collection[int], m
             "most": most,
             "tables": list(tables),
         }
-        row = connection.execute(WAITING, values).fetchone()
+        row = connection.execute(sql.SQL(WAITING).format(quiet=slot.quiet(connection)), values).fetchone()
         count, more, seconds = row or (0, False, None)
         return int(count), bool(more), max(0.0, float(seconds or 0.0))
