@@ -213,6 +213,20 @@ def test_a_slot_that_has_fallen_too_far_behind_costs_a_copy(
     assert rows(target) == rows(source)
 
 
+@pytest.mark.pg(">=16")
+def test_little_is_read_again_where_the_server_can_be_told(node_factory: NodeFactory, lab: Build) -> None:
+    """Decoding begins at a record of running transactions, which the server writes every 15 seconds by itself."""
+    source, target = (node_factory(name, schema=TABLE) for name in ("source", "target"))
+    made = lab([source, target])
+    made.settle()
+    for number in range(6):
+        source.execute("insert into t select %s + i, repeat('x', 500) from generate_series(1, 5000) i", [number * 5000])
+        made.run()
+    again = "select pg_wal_lsn_diff(confirmed_flush_lsn, restart_lsn) from pg_replication_slots where database ="
+    written = 6 * 5000 * 500
+    assert source.value(f"{again} current_database()") < written / 2
+
+
 def test_the_slot_moves_on_where_a_target_is_away(node_factory: NodeFactory, connector: Connector) -> None:
     source, near, away = (node_factory(name, schema=TABLE) for name in ("source", "near", "away"))
     declared = topology([source, near, away], names("t"), capture=Capture.WAL)

@@ -49,7 +49,11 @@ select pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()::text,
 """
 
 FAR = 2**20
-"""Bytes of WAL without a change of ours after which the slot goes on all the same."""
+"""Bytes of WAL without a change of ours after which the slot goes on all the same, and of those that are read again."""
+
+MARKS_SINCE = 160000
+MAY_MARK = "select has_function_privilege('pg_log_standby_snapshot()', 'execute')"
+"""Since then a role may have a record of running transactions written; else the server writes one in its own time."""
 
 REFUSED = (psycopg.errors.NotNullViolation, psycopg.errors.DataError)
 
@@ -62,6 +66,7 @@ class Decoder:
 
     def __init__(self, connection: Connection, install: Install, flush: Callable[[], None] | None = None) -> None:
         self._connection, self._install = connection, install
+        self._may_mark = connection.info.server_version >= MARKS_SINCE and bool(fetch_one(connection, MAY_MARK)[0])
         self._slot, self._quiet = slot.name(connection, install), slot.quiet(connection)
         self._flush = flush or self._await_flushed
         self._keys = Keys(install.schema)
@@ -226,6 +231,16 @@ class Decoder:
         advance = sql.SQL("select pg_replication_slot_advance(%s, %s::pg_lsn) from {}").format(self._quiet)
         self._connection.execute(advance, [self._slot, self._until])
         failpoint("decode.after-advance")
+        self._begin_nearer()
+
+    def _begin_nearer(self) -> None:
+        """Have the server write a record of running transactions, so that decoding begins there one day soon."""
+        if self._may_mark:
+            query = (
+                "select pg_wal_lsn_diff(%s::pg_lsn, restart_lsn) > %s from pg_replication_slots where slot_name = %s"
+            )
+            if fetch_one(self._connection, query, [self._until, FAR, self._slot])[0]:
+                self._connection.execute("select pg_log_standby_snapshot()")
 
     def _move(self, *, careful: bool) -> None:
         with Transaction(self._connection, "begin isolation level read committed") as moving:
