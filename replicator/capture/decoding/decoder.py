@@ -105,9 +105,10 @@ class Decoder:
         Raises Transient when the slot is gone.
         """
         began = time.monotonic()
-        _, flushed, durable, self._from = self._standing()
-        if self._from is None:
+        _, flushed, durable, confirmed = self._standing()
+        if confirmed is None:
             raise self._lost()
+        self._from = confirmed
         if not durable:
             self._flush()
             flushed = self._standing()[1]
@@ -163,7 +164,8 @@ class Decoder:
 
     # --- decoding -----------------------------------------------------------------------------------------------
 
-    def _standing(self) -> tuple[str, str, bool, str]:
+    def _standing(self) -> tuple[str, str, bool, str | None]:
+        """Up to where the WAL is written and flushed, whether that is all the same, and where the slot is, if it is."""
         written, flushed, durable, confirmed = fetch_one(self._connection, STANDING, [self._slot], prepare=True)
         return written, flushed, durable, confirmed
 
