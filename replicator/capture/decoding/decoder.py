@@ -15,6 +15,7 @@ from psycopg import sql
 
 from replicator.capture.decoding import messages, slot
 from replicator.capture.decoding.keys import DECODED, HAS_OLD, Keys, Stretch
+from replicator.capture.schema import has_schema
 from replicator.capture.setup import Captured, drop_log, logs
 from replicator.errors import Transient
 from replicator.failpoint import failpoint
@@ -74,7 +75,9 @@ class Decoder:
         self._locked = self._clean = False
         self.rows = 0  # changes that were decoded
         self.seconds = 0.0
-        if not fetch_one(connection, "select to_regclass('pg_temp.pgherd_decoded') is not null")[0]:
+        if fetch_one(connection, "select to_regclass('pg_temp.pgherd_decoded') is not null")[0]:
+            connection.execute(sql.SQL("delete from {}").format(DECODED))  # what another one has left there
+        else:
             connection.execute(CREATE)
 
     @property
@@ -296,6 +299,8 @@ def drain(connection: Connection, install: Install) -> int:
 
     For whoever has no batch to decode for. The connection is in autocommit.
     """
+    if not has_schema(connection, install):
+        return 0
     if not any(captured.decoded for captured in logs(connection, install).values()):
         return 0
     return Decoder(connection, install).drain()

@@ -23,8 +23,8 @@ from replicator.postgres import Answer, Connection, Transaction
 from replicator.question import Question
 from replicator.snapshot import Snapshot
 
-REST = 4.0
-"""For how many times as long as decoding took the source is left alone."""
+REST, LONGEST_REST = 4.0, 10.0
+"""For how many times as long as decoding took the source is left alone; seconds at the most."""
 
 
 class DecodingSource(Source):
@@ -62,7 +62,7 @@ class DecodingSource(Source):
         finally:
             decoder.unlock()
         decoder.keep()
-        self._rests_until = time.monotonic() + REST * decoder.seconds
+        self._rests_until = time.monotonic() + min(REST * decoder.seconds, LONGEST_REST)
 
     def changed(self, deltas: Sequence[Delta]) -> Answer[list[Delta]]:
         """As `Source.changed`."""
