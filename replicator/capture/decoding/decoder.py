@@ -44,10 +44,11 @@ where get_byte(data, 0) in (68, 73, 82, 84, 85)
 """Of deletes, inserts, relations, truncates and updates. An id has 32 bits there; it is the one nearest to the next."""
 
 STANDING = """
-select pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()::text,
-       pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn(),
+select written::text, flushed::text, flushed >= written,
        (select confirmed_flush_lsn::text from pg_replication_slots where slot_name = %s)
+from (select pg_current_wal_insert_lsn() as written, pg_current_wal_flush_lsn() as flushed offset 0) x
 """
+"""Each place is asked for once: the WAL goes on between one look and the next."""
 
 FAR = 2**20
 """Bytes of WAL without a change of ours after which the slot goes on all the same, and of those that are read again."""
