@@ -23,10 +23,11 @@ from psycopg import IsolationLevel, sql
 from replicator import columns, progress
 from replicator.capture import housekeeping
 from replicator.capture.decoding.decoder import Decoder, drain
+from replicator.capture.flusher import Flusher
 from replicator.capture.needs import Kind
 from replicator.capture.read import carried, unseen
 from replicator.capture.setup import Captured, logs
-from replicator.model import Install, Link, SyncType, TableName
+from replicator.model import Capture, Install, Link, SyncType, TableName
 from replicator.postgres import Connection, fetch_one
 from replicator.relations import Relation, describe
 from replicator.snapshot import NOTHING, Snapshot
@@ -145,7 +146,10 @@ class Third:
 
 
 class Ends:
-    """The connections of one comparison, all in autocommit. `later`: the target again, for a swap's third snapshot."""
+    """The connections of one comparison, all in autocommit. `later`: the target again, for a swap's third snapshot.
+
+    flusher: of the source.
+    """
 
     def __init__(
         self,
@@ -155,7 +159,9 @@ class Ends:
         target: Connection,
         later: Connection,
         thirds: Sequence[Third] = (),
+        flusher: Flusher | None = None,
     ):
+        self._flush = flusher.flush if flusher else None
         self.link, self.back = link, back
         self.source, self.target, self.later = source, target, later
         self.thirds = thirds
@@ -200,7 +206,7 @@ class Ends:
         captured = _captured(self.source, self.link, relation.name)
         if captured is None or not captured.decoded:
             return _begin(stack, self.source, relation), None
-        decoder = Decoder(self.source, self.link.install)
+        decoder = Decoder(self.source, self.link.install, self._flush)
         decoder.lock()
         stack.callback(decoder.unlock)  # also where the snapshot cannot be taken
         at = _begin(stack, self.source, relation)
@@ -235,7 +241,10 @@ class Ends:
             ways += [(link, sender, to) for link, to in zip(third.links, self._receivers, strict=True)]
             if third.connection is None:
                 return False
-        drain(self.source, self.link.install)
+        if self.link.source.capture is Capture.WAL:
+            if self._flush:
+                self._flush()
+            drain(self.source, self.link.install)
         for (link, sender, receiver), before in zip(ways, seen, strict=True):
             now = _since(receiver, link, table)
             if not _direction(link, sender, now, table).arrived(before, now.snapshot):

@@ -63,14 +63,14 @@ REFUSED = (psycopg.errors.NotNullViolation, psycopg.errors.DataError)
 class Decoder:
     """What one session decodes of an install's logs. The connection is in autocommit.
 
-    flush: brings to disk what was committed; by default one waits until the server has.
+    flush: brings to disk what was committed; without, what is not there yet is left for later.
     """
 
     def __init__(self, connection: Connection, install: Install, flush: Callable[[], None] | None = None) -> None:
         self._connection, self._install = connection, install
         self._may_mark = connection.info.server_version >= MARKS_SINCE and bool(fetch_one(connection, MAY_MARK)[0])
         self._slot, self._quiet = slot.name(connection, install), slot.quiet(connection)
-        self._flush = flush or self._await_flushed
+        self._flush = flush
         self._keys = Keys(install.schema)
         self._from = self._until = ""
         self._locked = self._clean = False
@@ -113,7 +113,7 @@ class Decoder:
         if confirmed is None:
             raise self._lost()
         self._from = confirmed
-        if not durable:
+        if not durable and self._flush:
             self._flush()
             flushed = self._standing()[1]
         self.forget()
@@ -172,12 +172,6 @@ class Decoder:
         """Up to where the WAL is written and flushed, whether that is all the same, and where the slot is, if it is."""
         written, flushed, durable, confirmed = fetch_one(self._connection, STANDING, [self._slot], prepare=True)
         return written, flushed, durable, confirmed
-
-    def _await_flushed(self) -> None:
-        written = self._standing()[0]
-        query = "select pg_current_wal_flush_lsn() >= %s::pg_lsn"
-        while not fetch_one(self._connection, query, [written])[0]:
-            time.sleep(0.02)
 
     def _fill(self, upcoming: int, until: str) -> None:
         query = sql.SQL(PEEK).format(
