@@ -50,6 +50,13 @@ from (select pg_current_wal_insert_lsn() as written, pg_current_wal_flush_lsn() 
 """
 """Each place is asked for once: the WAL goes on between one look and the next."""
 
+UNTOLD = """
+with told as (select relid, min(n) as n from {0} where kind = 'R' group by relid)
+select exists (select from {0} change left join told using (relid)
+               where kind in ('D', 'I', 'U') and (told.n is null or change.n < told.n))
+"""
+"""A layout precedes the changes that have it; whatever the reason, one without must not be passed over in silence."""
+
 FAR = 2**20
 """Bytes of WAL without a change of ours after which the slot goes on all the same, and of those that are read again."""
 
@@ -76,9 +83,7 @@ class Decoder:
         self._locked = self._clean = False
         self.rows = 0  # changes that were decoded
         self.seconds = 0.0
-        if fetch_one(connection, "select to_regclass('pg_temp.pgherd_decoded') is not null")[0]:
-            connection.execute(sql.SQL("delete from {}").format(DECODED))  # what another one has left there
-        else:
+        if not fetch_one(connection, "select to_regclass('pg_temp.pgherd_decoded') is not null")[0]:
             connection.execute(CREATE)
 
     @property
@@ -123,9 +128,8 @@ class Decoder:
         self.seconds = time.monotonic() - began
 
     def forget(self) -> None:
-        """Drop what was decoded."""
-        if self.rows:
-            self._connection.execute(sql.SQL("delete from {}").format(DECODED))
+        """Drop what was decoded, whenever that was: where a transaction was rolled back, so was its forgetting."""
+        self._connection.execute(sql.SQL("delete from {}").format(DECODED))
         self.rows, self._keys = 0, Keys(self._install.schema)
 
     def with_log(
@@ -194,6 +198,8 @@ class Decoder:
 
     def _read_marks(self) -> None:
         """Read the layouts, and give each table that was truncated a row of its own."""
+        if fetch_one(self._connection, sql.SQL(UNTOLD).format(DECODED))[0]:
+            raise Transient("a change was decoded without the layout of its table; decoding anew by another session.")
         paired = sql.SQL("select distinct relid::bigint from {} where {}").format(DECODED, sql.SQL(HAS_OLD))
         pairs = frozenset(int(relid) for (relid,) in self._connection.execute(paired))
         stretches: dict[int, list[Stretch]] = {}
