@@ -41,13 +41,6 @@ class Role(StrEnum):
     TARGET = "target"
 
 
-class Capture(StrEnum):
-    """How the changes of a database's tables get into its change logs."""
-
-    TRIGGERS = "triggers"
-    WAL = "wal"
-
-
 class SyncType(StrEnum):
     """How a sync moves rows."""
 
@@ -175,15 +168,11 @@ class CatalogSettings(Section):
 
 
 class DatabaseSettings(Section):
-    """A database that takes part. dbname: None: the nickname; user: None: the replication role.
-
-    capture: how its changes are logged, where syncs read it.
-    """
+    """A database that takes part. dbname: None: the nickname; user: None: the replication role."""
 
     host: str
     dbname: Word | None = None
     user: Word | None = None
-    capture: Capture = Capture.TRIGGERS
     options: dict[str, str] = Field(default_factory=dict)
 
 

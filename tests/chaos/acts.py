@@ -82,7 +82,5 @@ STEPS: dict[str, tuple[Name, ...]] = {
         *("leave.before-step", "leave.after-step", "leave.before-release", "leave.after-release"),
         *("clean.after-ledger", "clean.after-node"),
     ),
-    "slot": ("decode.before-slot", "decode.after-slot"),
-    "decode": ("decode.before-commit", "decode.before-advance", "decode.after-advance"),
 }
-"""What small syncs of their own do: `test_steps`. In the order in which it is met."""
+"""What is done once, to a small swap of its own each: `test_steps`. In the order in which it is met."""
