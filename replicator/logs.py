@@ -148,21 +148,22 @@ def follow(path: Path, every: float = 0.2) -> Iterator[str]:
 
 
 def _follow(path: Path, file: TextIO, every: float) -> Iterator[str]:
-    part = ""
+    part, replaced = "", False
     try:
         while True:
-            part += file.readline()
+            read = file.readline()
+            part += read
             if part.endswith("\n"):
                 yield part
                 part = ""
-            elif _replaced(path, file.fileno()):
-                if rest := file.readline():  # written after we had read to the end, and before it was replaced
-                    part += rest
-                    continue
+            elif replaced and not read:
                 file.close()
                 file = path.open(errors="replace")
-            else:
-                time.sleep(every)
+                replaced = False
+            elif not replaced:
+                replaced = _replaced(path, file.fileno())  # if so, read on first: it may have grown until then
+                if not replaced:
+                    time.sleep(every)
     finally:
         file.close()
 

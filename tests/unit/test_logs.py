@@ -146,11 +146,11 @@ def test_following_reads_an_old_file_to_its_end(tmp_path: Path, monkeypatch: pyt
         """What may happen between reading to the end and this question."""
         monkeypatch.setattr(logs, "_replaced", replaced)
         with path.open("a") as file:
-            file.write("last\n")
+            file.write("last but one\nlast\n")
         path.rename(path.with_name("x.log.1"))
         path.write_text("first\n")
         return replaced(followed, fd)
 
     monkeypatch.setattr(logs, "_replaced", late)
-    assert list(itertools.islice(lines, 2)) == ["last\n", "first\n"]
+    assert list(itertools.islice(lines, 3)) == ["last but one\n", "last\n", "first\n"]
     lines.close()  # type: ignore[attr-defined]
