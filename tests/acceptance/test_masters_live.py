@@ -104,22 +104,36 @@ def test_a_master_comes_and_one_goes_while_all_write(world: World, nodes: list[N
     assert verified.count("  equal") == 3
 
 
-def test_abort_pauses_the_sync_until_told(world: World, nodes: list[Node]) -> None:
-    pair = nodes[:2]
-    start(world, pair, strategy="abort")
+def disagree(pair: list[Node]) -> None:
+    """Write the same row on both, each before it can have heard of the other."""
     with pair[0].connect() as one, pair[1].connect() as other:
         for connection, value in ((one, "a"), (other, "b")):
             connection.autocommit = False
             connection.execute("update t set v = %s where id = 1", [value])
         one.commit()
         other.commit()
+
+
+def test_abort_pauses_the_sync_until_told(world: World, nodes: list[Node]) -> None:
+    pair = nodes[:2]
+    start(world, pair, strategy="abort")
+    disagree(pair)
     until(lambda: _topology(world).syncs["s"].paused, 20, "the sync is paused")
     assert "the strategy is abort; see `replicator conflicts list`: pauses" in world.log()
-    assert "left so after a conflict" in world("verify", "s").exits(3).out
+    assert "id=1" in world("conflicts", "list").ok().out
+    assert [rows(node)[0][1] for node in pair] == ["a", "b"]
     pair[1].execute("update t set v = 'settled' where id = 1")
     world("resume", "s").ok()
     all_equal(pair)
     assert rows(pair[0])[0] == (1, "settled")
+
+
+def test_rows_that_a_strategy_leaves_different_are_named_so(world: World, nodes: list[Node]) -> None:
+    pair = nodes[:2]
+    start(world, pair, strategy="skip")
+    disagree(pair)
+    until(lambda: "id=1" in world("conflicts", "list").ok().out, 20, "they have met")
+    assert "id=1: v: a | b (left so after a conflict)" in world("verify", "s").exits(3).out
 
 
 def test_a_wrong_strategy_is_refused_in_one_sentence(world: World, nodes: list[Node]) -> None:
