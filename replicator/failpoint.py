@@ -102,6 +102,12 @@ Name = Literal[
     "leave.after-release",
     "clean.after-ledger",  # another master has its notes, and it has them too
     "clean.after-node",  # a node is clean, the note of it still stands
+    # changes that are decoded from the WAL (capture.decoding)
+    "decode.before-slot",  # the logs that a lost slot fed are gone, there is no other yet
+    "decode.after-slot",
+    "decode.before-commit",  # they are in the logs, not committed
+    "decode.before-advance",  # they are; the slot would give them again
+    "decode.after-advance",
     # the purge
     "purge.after-survey",
     "purge.before-note",  # rows are deleted, how far is not noted

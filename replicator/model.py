@@ -26,6 +26,13 @@ class SyncType(StrEnum):
     SWAP = "swap"  # changed rows both ways between masters
 
 
+class Capture(StrEnum):
+    """How the changes of a database's tables get into its change logs."""
+
+    TRIGGERS = "triggers"  # each statement logs what it changes, in its own transaction
+    WAL = "wal"  # decoded later, from what the server writes anyway
+
+
 class Role(StrEnum):
     """What a member of a dbgroup is to the syncs over it."""
 
@@ -131,6 +138,7 @@ class Database:
 
     id: the small number that stands for it in change logs as a row's origin; 0 until the catalog has given one.
     options: further libpq parameters (sslmode, passfile, service ...), never a password.
+    capture: how its changes are logged, where syncs read it.
     """
 
     name: str
@@ -140,6 +148,7 @@ class Database:
     user: str = "bucardo"
     options: Mapping[str, str] = field(default_factory=dict)
     active: bool = True
+    capture: Capture = Capture.TRIGGERS
     id: int = 0
 
     def __str__(self) -> str:

@@ -17,7 +17,7 @@ import hypothesis
 import pytest
 
 from replicator.config import Config
-from replicator.model import Database
+from replicator.model import Capture, Database
 from replicator.postgres import Connector
 from tests.fixtures import versions
 from tests.fixtures.binaries import Unavailable
@@ -77,13 +77,16 @@ def pytest_configure() -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test on the versions that its `pg` mark names."""
+    """Run each test on the versions that its `pg` mark names, and with both ways of capture if it is marked so."""
     mark = metafunc.definition.get_closest_marker("pg")
     wish = ",".join(str(argument) for argument in mark.args) if mark else None
     if "pair" in metafunc.fixturenames:
         metafunc.parametrize("pair_majors", versions.pairs(wish), ids=lambda pair: f"pg{pair[0]}-pg{pair[1]}")
     elif "server_major" in metafunc.fixturenames:
         metafunc.parametrize("server_major", versions.single(wish), ids=lambda major: f"pg{major}")
+    both = metafunc.definition.get_closest_marker("both_captures")
+    if both and both.args != (False,) and "capture" in metafunc.fixturenames:
+        metafunc.parametrize("capture", list(Capture), ids=str)
 
 
 @pytest.fixture(scope="session")
@@ -206,12 +209,18 @@ def ctl(catalog_node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
 
 
 @pytest.fixture
-def lab(connector: Connector) -> Iterator[Build]:
+def capture() -> Capture:
+    """How a lab's source is captured, unless a test says."""
+    return Capture.TRIGGERS
+
+
+@pytest.fixture
+def lab(connector: Connector, capture: Capture) -> Iterator[Build]:
     """Makes a lab of syncs run by hand: `lab([source, target], SyncType.SWAP, ("t",))`."""
     made: list[Lab] = []
 
     def make(*args: Any, **options: Any) -> Lab:
-        made.append(build(connector, *args, **options))
+        made.append(build(connector, *args, **{"capture": capture, **options}))
         return made[-1]
 
     yield make

@@ -42,7 +42,7 @@ def known() -> dict[str, Contender]:
     """All contenders by name."""
     from bench.contenders.bucardo import Bucardo  # noqa: PLC0415
     from bench.contenders.native import Native  # noqa: PLC0415
-    from bench.contenders.pgherd import PgHerd  # noqa: PLC0415
+    from bench.contenders.pgherd import PgHerd, PgHerdWal  # noqa: PLC0415
     from bench.contenders.pglogical import PgLogical  # noqa: PLC0415
 
-    return {contender.name: contender for contender in (PgHerd(), Native(), Bucardo(), PgLogical())}
+    return {contender.name: contender for contender in (PgHerd(), PgHerdWal(), Native(), Bucardo(), PgLogical())}

@@ -1,14 +1,16 @@
-"""pgherd itself: catalog, daemon and controllers as an operator runs them, capture by triggers."""
+"""pgherd itself: catalog, daemon and controllers as an operator runs them, with either way of capture."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bench.grounds import Grounds
 from replicator.catalog import Catalog
-from replicator.model import OneTimeCopy, SyncType
+from replicator.model import Capture, OneTimeCopy, SyncType
 from tests.fixtures.cli import Program
 from tests.fixtures.daemon import World
 from tests.fixtures.nodes import Node
@@ -25,16 +27,35 @@ class PgHerd:
         """Nothing: it is what this environment is for."""
         return ""
 
-    def start(self, grounds: Grounds, nodes: Sequence[Node], tables: Sequence[str], **options: object) -> Herding:
+    def start(self, grounds: Grounds, nodes: Sequence[Node], tables: Sequence[str], **options: Any) -> Herding:
         """Declare one sync, start the daemon, and wait until its links are idle. options: of the sync."""
         return Herding(grounds, nodes, [tables], **options)
 
 
+class PgHerdWal(PgHerd):
+    """pgherd where the source's changes are taken from its WAL."""
+
+    name = "pgherd-wal"
+
+    def start(self, grounds: Grounds, nodes: Sequence[Node], tables: Sequence[str], **options: Any) -> Herding:
+        """As PgHerd's."""
+        return Herding(grounds, nodes, [tables], capture=Capture.WAL, **options)
+
+
 class Herding:
-    """A daemon with a sync (or several, of which each has a list of tables) between databases."""
+    """A daemon with a sync (or several, of which each has a list of tables) between databases.
+
+    capture: of the source. options: of the syncs.
+    """
 
     def __init__(
-        self, grounds: Grounds, nodes: Sequence[Node], herds: Sequence[Sequence[str]], **options: object
+        self,
+        grounds: Grounds,
+        nodes: Sequence[Node],
+        herds: Sequence[Sequence[str]],
+        *,
+        capture: Capture = Capture.TRIGGERS,
+        **options: Any,
     ) -> None:
         self._server = nodes[0].server
         self._folder = tempfile.TemporaryDirectory(prefix="daemon-", dir=grounds.folder)
@@ -43,11 +64,11 @@ class Herding:
         self._server.create_database(self._catalog_name)
         catalog = Node(self._server, self._server.database(self._catalog_name))
         self.world = World(self._program, Path(self._folder.name), catalog)
-        self.world.databases(*(node.database for node in nodes))
+        self.world.databases(replace(nodes[0].database, capture=capture), *(node.database for node in nodes[1:]))
         self.syncs = [f"s{number}" for number in range(1, len(herds) + 1)]
         given = {"type": SyncType.PUSHDELTA, "onetimecopy": OneTimeCopy.OFF, **options}
         for name, tables in zip(self.syncs, herds, strict=True):
-            self.world.sync(name, *(node.name for node in nodes), tables=tables, **given)  # type: ignore[arg-type]
+            self.world.sync(name, *(node.name for node in nodes), tables=tables, **given)
         self._given = given
         self.world("start").ok()
         self._await_idle()

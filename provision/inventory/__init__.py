@@ -9,6 +9,7 @@ from provision.inventory.marks import Mark, Origin, SecretSource
 from provision.inventory.model import Become, ConnectionKind, Host, HostKeys, Inventory, Notice, Tls
 from provision.inventory.replication import (
     CONTROL,
+    Capture,
     CatalogSettings,
     CopyMethod,
     DatabaseSettings,
@@ -32,6 +33,7 @@ __all__ = [
     "AccessRule",
     "Auth",
     "Become",
+    "Capture",
     "CatalogSettings",
     "ConnectionKind",
     "CopyMethod",

@@ -41,6 +41,13 @@ class Role(StrEnum):
     TARGET = "target"
 
 
+class Capture(StrEnum):
+    """How the changes of a database's tables get into its change logs."""
+
+    TRIGGERS = "triggers"
+    WAL = "wal"
+
+
 class SyncType(StrEnum):
     """How a sync moves rows."""
 
@@ -168,11 +175,15 @@ class CatalogSettings(Section):
 
 
 class DatabaseSettings(Section):
-    """A database that takes part. dbname: None: the nickname; user: None: the replication role."""
+    """A database that takes part. dbname: None: the nickname; user: None: the replication role.
+
+    capture: how its changes are logged, where syncs read it.
+    """
 
     host: str
     dbname: Word | None = None
     user: Word | None = None
+    capture: Capture = Capture.TRIGGERS
     options: dict[str, str] = Field(default_factory=dict)
 
 

@@ -61,7 +61,7 @@ class Role:
     """A role that can log in.
 
     superuser_before: it is a superuser on servers of a major version below this (0: never); other servers let an
-    ordinary role do the work. member_of: roles whose rights it has as well.
+    ordinary role do the work. replication: it may read replication slots. member_of: roles whose rights it has as well.
     """
 
     server: Server
@@ -69,6 +69,7 @@ class Role:
     password: Secret | None = None
     superuser: bool = False
     superuser_before: int = 0
+    replication: bool = False
     member_of: tuple[str, ...] = ()
 
     @property
@@ -97,7 +98,8 @@ class Role:
         major = found.major or self.server.major or self.superuser_before
         superuser = self.superuser or major < self.superuser_before
         everything = dict.fromkeys(ATTRIBUTES, self.superuser)
-        return {**everything, "login": True, "inherit": True, "superuser": superuser}
+        replication = self.superuser or self.replication
+        return {**everything, "login": True, "inherit": True, "superuser": superuser, "replication": replication}
 
     def _statements(self, found: RoleFact) -> Iterable[str]:
         role = ident(self.role)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from provision.resources import ParameterGrant, Resource, Role
 from provision.tasks.node import OWNER, Node
 from provision.tasks.stage import task
+from provision.tasks.tuning import decodes
 
 PARAMETER = "session_replication_role"
 """Whoever may set it can write rows without firing triggers: all that a superuser was needed for."""
@@ -22,7 +23,13 @@ def roles(node: Node) -> list[Resource]:
     declared = node.site.inventory.replication
     if declared:
         wanted += [
-            Role(server=server, role=declared.role, password=node.site.role_password, superuser_before=15),
+            Role(
+                server=server,
+                role=declared.role,
+                password=node.site.role_password,
+                superuser_before=15,
+                replication=decodes(node),
+            ),
             ParameterGrant(server=server, role=declared.role, parameter=PARAMETER),
         ]
     return wanted

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from provision.inventory import SyncType
+from provision.inventory import Capture, SyncType
 from provision.tasks.node import Node
 from provision.tasks.starts import members
 from provision.tuning import Tuned, tuned
 
 CONNECTIONS = 100
 """As the template has it, unless `postgresql.settings` says otherwise."""
+SLOTS = 10
+"""As many as PostgreSQL has by default."""
 SMALL = (Tuned("shared_buffers", "128MB", "a quarter of the memory on a machine of its own"),)
 
 
@@ -31,11 +33,26 @@ def _syncs(node: Node) -> tuple[Tuned, ...]:
     found = [
         Tuned("wal_level", "replica", "enough for standbys and backups; the syncs' triggers need no more"),
         Tuned("max_wal_senders", 10, "for standbys and backups"),
-        Tuned("max_replication_slots", 10, "the same"),
+        Tuned("max_replication_slots", SLOTS, "the same"),
     ]
+    if decoded := _decoded(node):
+        found[0] = Tuned("wal_level", "logical", "syncs read the changes of a database here from the WAL")
+        found[2] = Tuned("max_replication_slots", SLOTS + decoded, "for standbys, backups, and a database's changes")
     if swaps(node):
         found.append(Tuned("track_commit_timestamp", True, "a swap is here: tells when a row was written last"))
     return tuple(found)
+
+
+def decodes(node: Node) -> bool:
+    """Whether the changes of a database of the host are captured from the WAL."""
+    return _decoded(node) > 0
+
+
+def _decoded(node: Node) -> int:
+    """How many databases these are; each takes a replication slot."""
+    declared = node.site.inventory.replication
+    here = [database for database in declared.databases.values() if database.host == node.name] if declared else []
+    return sum(database.capture is Capture.WAL for database in here)
 
 
 def swaps(node: Node) -> bool:

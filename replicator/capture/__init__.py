@@ -1,7 +1,8 @@
-"""Change logs by triggers: what each node logs, how logging is set up, and how a batch is read.
+"""Change logs, by triggers or from the WAL: what each node logs, how logging is set up, and how a batch is read.
 
 `needs` says what a topology wants logged where (pure), `schema` makes the schema that holds it, `setup` makes a node
-log it and takes that back, `read` is the reading side. Nothing here writes to a target.
+log it and takes that back, `read` is the reading side, `decoding` feeds logs from the WAL. Nothing here writes to a
+target.
 """
 
 from replicator.capture.needs import Kind, Need, needs

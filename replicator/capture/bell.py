@@ -46,16 +46,16 @@ def ring(connection: Connection, install: Install) -> None:
 
 
 class Bell:
-    """One link's hearing, on its connection to the source (in autocommit)."""
+    """One link's hearing, on its connection to the source (in autocommit). rings: writers ring it there."""
 
-    def __init__(self, connection: Connection, install: Install) -> None:
+    def __init__(self, connection: Connection, install: Install, *, rings: bool = True) -> None:
         self._connection, self._install = connection, install
         self._hearing = Hearing(connection, channel(install), own=False)
         self._armed = False
         self._relied_at: float | None = None
         # Two-phase commit refuses transactions that notify: applications may depend on it, so nothing rings there.
         query = "select current_setting('max_prepared_transactions') = '0'"
-        self._allowed = bool(fetch_one(connection, query)[0])
+        self._allowed = rings and bool(fetch_one(connection, query)[0])
 
     def arm(self) -> bool:
         """Listen, and see that writers ring from now on; look once more after it. False: it must be tried again.

@@ -138,13 +138,13 @@ class Source:
         self._carried = carried(link)
         look = sql.SQL(LOOK).format(schema=sql.Identifier(self._install.schema))
         self._look = Question(connection, look.as_string())
-        opened = sql.SQL(OPENED).format(
-            look=look,
-            durable=sql.SQL(DURABLE).format(newest=sql.SQL("txid_snapshot_xmax(s) - 1")),
-            ways=sql.Literal(list(WAYS)),
-        )
-        self._opened = opened.as_string()
+        newest = sql.SQL(DURABLE).format(newest=sql.SQL("txid_snapshot_xmax(s) - 1"))
+        self._opened = sql.SQL(OPENED).format(look=look, durable=newest, ways=sql.Literal(list(WAYS))).as_string()
         self._asking: dict[TableName, str] = {}
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self.connection.close()
 
     def probe(self) -> Probe:
         """Look whether anything was logged."""
@@ -156,11 +156,7 @@ class Source:
         with Transaction(self.connection, "begin isolation level repeatable read read only") as transaction:
             asked = self.connection.execute(self._opened, prepare=True)
 
-            def answer() -> Opened:
-                *look, durable, _ = asked.fetchall()[0]
-                return Opened(_probe(*look), durable)
-
-            yield transaction, cache(answer)
+            yield transaction, cache(lambda: opened(asked))
 
     def is_durable(self, snapshot: Snapshot) -> bool:
         """Whether a crash of the source cannot undo what a snapshot saw, nor hand out its transaction ids again.
@@ -199,15 +195,9 @@ class Source:
             self._asking[name] = sql.SQL("select * from ({}) x limit {}").format(rows, sql.Literal(most)).as_string()
         cursor = RawCursor(self.connection)
         cursor.execute(self._asking[name], delta.parameters, prepare=True)
+        return result_of(cursor)
 
-        def answer() -> PGresult:
-            affected(cursor)
-            assert cursor.pgresult
-            return cursor.pgresult
-
-        return answer
-
-    def _log(self, captured: Captured) -> sql.Identifier:
+    def _log(self, captured: Captured) -> sql.Composable:
         return sql.Identifier(self._install.schema, captured.log)
 
     def _in_batch(self, delta: Delta) -> sql.Composed:
@@ -381,6 +371,23 @@ class Source:
         )
 
 
+def opened(asked: Cursor[TupleRow]) -> Opened:
+    """The answer to `OPENED`."""
+    *look, durable, _ = asked.fetchall()[0]
+    return Opened(_probe(*look), durable)
+
+
+def result_of(cursor: Cursor[TupleRow]) -> Answer[PGresult]:
+    """What was asked, as the server sends it."""
+
+    def answer() -> PGresult:
+        affected(cursor)
+        assert cursor.pgresult
+        return cursor.pgresult
+
+    return answer
+
+
 def _probe(seq: str, text: str, age: str) -> Probe:
     snapshot = Snapshot.parse(text)
     return Probe(int(seq), snapshot, upcoming=snapshot.xmax + (int(age) + 3 - snapshot.xmax) % 2**32)
@@ -439,19 +446,6 @@ def _early(delta: Delta) -> sql.Composable:
         " (where l.part) over w > coalesce(max(l.seq) filter (where l.part is false or (l.part is null and"
         " l.op in ('I', 'D'))) over w, 0), false))"
     ).format(sql.SQL(" or ").join(made))
-
-
-def make_durable(connection: Connection) -> None:
-    """Bring everything that was committed so far to disk, by a commit with the newest transaction id of all.
-
-    The connection is one by `prepare_flusher`: its own commits are awaited on this server's disk, and on no other.
-    """
-    connection.execute("select pg_logical_emit_message(true, 'pgherd', '')")
-
-
-def prepare_flusher(connection: Connection) -> None:
-    """Make a connection in autocommit one for `make_durable`."""
-    connection.execute("set synchronous_commit = local")
 
 
 def unseen(column: LiteralString, since: Snapshot) -> sql.Composed:

@@ -19,11 +19,14 @@ from psycopg import sql
 
 from replicator import postgres
 from replicator.capture import notes, triggers
+from replicator.capture.decoding import slot
 from replicator.capture.needs import Kind, Need
 from replicator.capture.schema import create_schema, drop_schema_if_empty, has_schema
 from replicator.capture.triggers import SHAPE, LogSpec
 from replicator.errors import SchemaMismatch
-from replicator.model import Install, TableName
+from replicator.failpoint import failpoint
+from replicator.logs import log
+from replicator.model import Capture, Install, TableName
 from replicator.postgres import Connection
 from replicator.relations import Relation
 
@@ -36,6 +39,7 @@ class Captured:
 
     purged: rows of transactions below this id are gone. counters: columns of which it holds by how much they changed.
     whole_from: all that was made of the table after this transaction is in it, where it `notes` what arrives.
+    decoded: it is fed from the WAL.
     """
 
     table: TableName
@@ -50,27 +54,37 @@ class Captured:
     counters: tuple[str, ...] = ()
     whole_from: int = 0
     notes: bool = True
+    decoded: bool = False
 
 
 def ensure(
-    connection: Connection, install: Install, wanted: Mapping[TableName, Need], relations: Mapping[TableName, Relation]
+    connection: Connection,
+    install: Install,
+    wanted: Mapping[TableName, Need],
+    relations: Mapping[TableName, Relation],
+    capture: Capture = Capture.TRIGGERS,
 ) -> dict[tuple[TableName, Kind], Captured]:
     """Make the node (its connection in autocommit) log what is wanted of the relations; returns all its logs.
 
-    Raises SchemaMismatch for a keyless table that must log rows by key, LockedOut when a table stays locked.
+    Raises SchemaMismatch for a table whose changes cannot be logged in that way, LockedOut when one stays locked.
     """
     create_schema(connection, install)
+    decodes = capture is Capture.WAL and any(Kind.ROWS in need.kinds for need in wanted.values())
+    if decodes:
+        _have_slot(connection, install)
     present = logs(connection, install)
     shapes = _shapes(connection, install)
     for relation in relations.values():
         need = wanted[relation.name]
         for kind in sorted(need.kinds):
             _check_key(relation, kind, need)
-            spec = _spec(install, relation, kind, need)
+            spec = _spec(install, relation, kind, need, decoded=decodes and kind is Kind.ROWS)
             captured = present.get((relation.name, kind))
             if captured is None or shapes[captured.log] < SHAPE or not _complete(connection, spec, captured):
                 postgres.patiently(partial(_build, connection, spec))
     found = logs(connection, install)
+    if not decodes:
+        _stop_decoding(connection, install, found)
     silent = [name for name in relations if (log := found.get((name, Kind.ROWS))) and not log.notes]
     if lacking := [name for name in silent if wanted[name].notes]:
         notes.begin(connection, install, lacking)
@@ -78,12 +92,40 @@ def ensure(
     return found
 
 
-def _spec(install: Install, relation: Relation, kind: Kind, need: Need) -> LogSpec:
+def _stop_decoding(connection: Connection, install: Install, found: Mapping[tuple[TableName, Kind], Captured]) -> None:
+    """Let the server keep no WAL for a slot that feeds no log."""
+    if not any(captured.decoded for captured in found.values()) and slot.exists(connection, install):
+        slot.drop(connection, install)
+
+
+def _have_slot(connection: Connection, install: Install) -> None:
+    """Have a slot that can be read from. Logs that one fed which is gone have missed changes, so they go before."""
+    with slot.locked(connection, install):
+        if slot.usable(connection, install):
+            return
+        for captured in logs(connection, install).values():
+            if captured.decoded:
+                log.warning("%s: the slot that fed its log is gone, so the log is begun anew", captured.table)
+                postgres.patiently(partial(_drop_one, connection, install, captured))
+        failpoint("decode.before-slot")
+        slot.create(connection, install)
+        failpoint("decode.after-slot")
+
+
+def _spec(install: Install, relation: Relation, kind: Kind, need: Need, *, decoded: bool) -> LogSpec:
     versions = need.versions and kind is Kind.ROWS and bool(relation.key)
     names = {column.name for column in relation.written}
     counters = tuple(name for name in need.counters if name in names) if versions else ()
     notes = need.notes or not versions
-    return LogSpec(install=install, relation=relation, kind=kind, versions=versions, counters=counters, notes=notes)
+    return LogSpec(
+        install=install,
+        relation=relation,
+        kind=kind,
+        versions=versions,
+        counters=counters,
+        notes=notes,
+        decoded=decoded,
+    )
 
 
 def _shapes(connection: Connection, install: Install) -> dict[str, int]:
@@ -109,13 +151,25 @@ def logs(connection: Connection, install: Install) -> dict[tuple[TableName, Kind
     """The logs that the node keeps for this install."""
     query = sql.SQL(
         "select schema_name, table_name, kind, id, relid, log_name, key_columns, key_types, versions, purged,"
-        " counters, whole_from, notes from {}.captured"
+        " counters, whole_from, notes, decoded from {}.captured"
     ).format(sql.Identifier(install.schema))
     found = {}
-    for schema, name, kind, id_, relid, log, key, types, versions, purged, counters, *rest in connection.execute(query):
+    for schema, name, kind, id_, relid, log_name, key, types, versions, purged, counters, *rest in connection.execute(
+        query
+    ):
         table = TableName(schema, name)
         found[table, Kind(kind)] = Captured(
-            table, Kind(kind), id_, int(relid), log, tuple(key), tuple(types), versions, purged, tuple(counters), *rest
+            table,
+            Kind(kind),
+            id_,
+            int(relid),
+            log_name,
+            tuple(key),
+            tuple(types),
+            versions,
+            purged,
+            tuple(counters),
+            *rest,
         )
     return found
 
@@ -123,8 +177,10 @@ def logs(connection: Connection, install: Install) -> dict[tuple[TableName, Kind
 def _complete(connection: Connection, spec: LogSpec, captured: Captured | None) -> bool:
     if captured is None or not _same_table(spec, captured) or (spec.versions and not captured.versions):
         return False
-    if captured.counters != spec.counters:
+    if captured.counters != spec.counters or captured.decoded != spec.decoded:
         return False
+    if spec.decoded:
+        return slot.published(connection, spec.install, captured.relid)
     spec = replace(spec, versions=captured.versions)
     wanted = {(t.table, triggers.trigger_name(spec.install, t.event)) for t in spec.triggers}
     return wanted <= _present(connection, spec)
@@ -161,11 +217,12 @@ def _build(connection: Connection, spec: LogSpec) -> None:
         connection.execute("select pg_advisory_xact_lock(%s)", [spec.install.lock_key("capture")])
         captured = logs(connection, spec.install).get((spec.relation.name, spec.kind))
         present = _present(connection, spec)
-        if captured and _same_key(spec, captured) and _fed(spec, present) and _retyped(connection, spec, captured):
+        fed = captured and _same_key(spec, captured) and _fed(connection, spec, captured, present)
+        if captured and fed and _retyped(connection, spec, captured):
             _extend(connection, spec, captured, present)
         else:
             if captured:
-                _drop(connection, spec.install, captured)
+                drop_log(connection, spec.install, captured)
             _create(connection, spec)
 
 
@@ -192,8 +249,14 @@ def _retyped(connection: Connection, spec: LogSpec, captured: Captured) -> bool:
     return True
 
 
-def _fed(spec: LogSpec, present: Present) -> bool:
-    """Whether the root table's triggers were there all the time, so that the log has missed nothing."""
+def _fed(connection: Connection, spec: LogSpec, captured: Captured, present: Present) -> bool:
+    """Whether what feeds it was there all the time (the root table's triggers), so that the log has missed nothing.
+
+    One that was fed from the WAL and is to be by triggers may have: what has not been decoded yet never will be.
+    """
+    if captured.decoded:
+        return spec.decoded and slot.published(connection, spec.install, captured.relid)
+    spec = replace(spec, decoded=False)
     return all(
         (trigger.table, triggers.trigger_name(spec.install, trigger.event)) in present
         for trigger in spec.triggers
@@ -203,18 +266,21 @@ def _fed(spec: LogSpec, present: Present) -> bool:
 
 def _create(connection: Connection, spec: LogSpec) -> None:
     triggers.create_log(connection, spec)
-    triggers.create_functions(connection, spec)
+    if spec.decoded:
+        slot.publish(connection, spec.install, spec.relation)
+    else:
+        triggers.create_functions(connection, spec)
     for trigger in spec.triggers:
         triggers.create_trigger(connection, spec.install, trigger)
     connection.execute(
         sql.SQL(
             "insert into {}.captured (schema_name, table_name, kind, id, relid, log_name, key_columns, key_types,"
-            " versions, counters, notes, shape)"
-            " values (%s, %s, %s, md5(random()::text || clock_timestamp()::text)::uuid, %s, %s, %s, %s, %s, %s, %s, %s)"
+            " versions, counters, notes, shape, decoded) values"
+            " (%s, %s, %s, md5(random()::text || clock_timestamp()::text)::uuid, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
         ).format(sql.Identifier(spec.install.schema)),
         [
             *(spec.relation.name.schema, spec.relation.name.name, spec.kind, spec.relation.oid, spec.name),
-            *(list(spec.key), list(spec.types), spec.versions, list(spec.counters), spec.notes, SHAPE),
+            *(list(spec.key), list(spec.types), spec.versions, list(spec.counters), spec.notes, SHAPE, spec.decoded),
         ],
     )
 
@@ -232,6 +298,9 @@ def _extend(connection: Connection, spec: LogSpec, captured: Captured, present: 
         ),
         [spec.versions, list(spec.counters), SHAPE, captured.log],
     )
+    if spec.decoded:
+        _decode_on(connection, spec, captured)
+        return
     triggers.create_functions(connection, spec)
     for trigger in spec.triggers:
         missing = (trigger.table, triggers.trigger_name(spec.install, trigger.event)) not in present
@@ -239,6 +308,15 @@ def _extend(connection: Connection, spec: LogSpec, captured: Captured, present: 
             triggers.create_trigger(connection, spec.install, trigger)
         if missing and trigger.table != spec.relation.name:
             triggers.log_all(connection, spec, trigger.table)
+
+
+def _decode_on(connection: Connection, spec: LogSpec, captured: Captured) -> None:
+    """Go on feeding a log from the WAL. What triggers have logged is in it: those who fired them have ended."""
+    slot.publish(connection, spec.install, spec.relation)
+    if not captured.decoded:
+        _drop_triggers(connection, spec.install, captured)
+        query = sql.SQL("update {}.captured set decoded = true where log_name = %s")
+        connection.execute(query.format(sql.Identifier(spec.install.schema)), [captured.log])
 
 
 def release(
@@ -254,6 +332,7 @@ def release(
     released = [captured for captured in logs(connection, install).values() if not _kept(captured, keep)]
     for captured in released:
         postgres.patiently(partial(_drop_one, connection, install, captured))
+    _stop_decoding(connection, install, logs(connection, install))
     drop_schema_if_empty(connection, install)
     return [captured.table for captured in released]
 
@@ -268,19 +347,17 @@ def _kept(captured: Captured, keep: Collection[TableName] | Mapping[TableName, N
 def _drop_one(connection: Connection, install: Install, captured: Captured) -> None:
     with postgres.translated(str(captured.table)), connection.transaction():
         postgres.give_way(connection)
-        _drop(connection, install, captured)
+        drop_log(connection, install, captured)
 
 
-def _drop(connection: Connection, install: Install, captured: Captured) -> None:
+def drop_log(connection: Connection, install: Install, captured: Captured) -> None:
+    """Drop a log and what feeds it, in a transaction that gives way."""
     schema = sql.Identifier(install.schema)
-    for function in (captured.log, f"{captured.log}_truncate"):
-        # Takes the triggers with it, on every partition, whatever the table is called by now.
-        connection.execute(
-            sql.SQL("drop function if exists {}() cascade").format(sql.Identifier(install.schema, function))
-        )
+    if captured.decoded:
+        slot.withdraw(connection, install, captured.relid)
+    _drop_triggers(connection, install, captured)
     table = [captured.table.schema, captured.table.name]
     if captured.kind is Kind.ROWS:
-        _drop_note_trigger(connection, install, captured)
         connection.execute(
             sql.SQL("delete from {}.truncated where schema_name = %s and table_name = %s").format(schema), table
         )
@@ -289,6 +366,16 @@ def _drop(connection: Connection, install: Install, captured: Captured) -> None:
         sql.SQL("delete from {}.captured where schema_name = %s and table_name = %s and kind = %s").format(schema),
         [*table, captured.kind],
     )
+
+
+def _drop_triggers(connection: Connection, install: Install, captured: Captured) -> None:
+    for function in (captured.log, f"{captured.log}_truncate"):
+        # Takes the triggers with it, on every partition, whatever the table is called by now.
+        connection.execute(
+            sql.SQL("drop function if exists {}() cascade").format(sql.Identifier(install.schema, function))
+        )
+    if captured.kind is Kind.ROWS:
+        _drop_note_trigger(connection, install, captured)
 
 
 def _drop_note_trigger(connection: Connection, install: Install, captured: Captured) -> None:

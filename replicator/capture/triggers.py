@@ -48,7 +48,8 @@ class Trigger:
 class LogSpec:
     """A log as it should be. versions: with an index by key, and times that heed the floor.
 
-    counters: the columns of which it holds by how much they changed. notes: as `needs.Need` has it.
+    counters: the columns of which it holds by how much they changed. notes: as `needs.Need` has it. decoded: fed from
+    the WAL, by no trigger.
     """
 
     install: Install
@@ -57,6 +58,7 @@ class LogSpec:
     versions: bool
     counters: tuple[str, ...] = ()
     notes: bool = True
+    decoded: bool = False
 
     @property
     def name(self) -> str:
@@ -113,6 +115,8 @@ class LogSpec:
 
     def _triggers(self) -> Iterator[Trigger]:
         table, leaves = self.relation.name, self.relation.leaves
+        if self.decoded:
+            return
         if self.kind is Kind.TOUCH:
             for each in (table, *leaves):
                 yield Trigger(each, "touch", self.name)

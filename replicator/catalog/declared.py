@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from replicator.errors import AlreadyExists, InvalidTopology, ReplicatorError
 from replicator.hook import Hook, Moment
 from replicator.model import (
+    Capture,
     CopyMethod,
     Database,
     DbGroup,
@@ -73,11 +74,15 @@ def topology(
 ) -> Topology:
     """The topology that a row of the query `topology` holds."""
     return Topology(
-        databases={row["name"]: Database(**row) for row in databases},
+        databases={row["name"]: _database(row) for row in databases},
         dbgroups={row["name"]: _dbgroup(row) for row in dbgroups},
         herds={row["name"]: _herd(row) for row in herds},
         syncs={row["name"]: _sync(row) for row in syncs},
     )
+
+
+def _database(row: Mapping[str, Any]) -> Database:
+    return Database(**{**row, "capture": Capture(row["capture"])})
 
 
 def _dbgroup(row: Mapping[str, Any]) -> DbGroup:

@@ -15,6 +15,7 @@ from replicator.cli.values import duration, members, names, own_strategies, pair
 from replicator.cli.words import Nouns, Words
 from replicator.errors import UsageError
 from replicator.model import (
+    Capture,
     CopyMethod,
     Database,
     DbGroup,
@@ -45,6 +46,10 @@ Password = Annotated[
 PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 Forbidden = Annotated[str | None, typer.Option("--password", hidden=True)]
 Active = Annotated[bool | None, typer.Option("--active/--no-active", help="Whether syncs use it.")]
+Captured = Annotated[
+    Capture | None,
+    typer.Option("--capture", help="How changes of its tables are captured, where syncs read it."),
+]
 Check = Annotated[bool, typer.Option("--check/--no-check", help="Whether to connect to it first.")]
 InHerd = Annotated[str, typer.Option("--herd", help="The herd to add to.")]
 Relations = Annotated[
@@ -131,16 +136,18 @@ def add_db(
     password_prompt: Password = False,
     password_stdin: PasswordStdin = False,
     active: Active = None,
+    capture: Captured = None,
     check: Check = True,
     nickname: Annotated[str | None, typer.Option("--name", hidden=True)] = None,
 ) -> None:
     """Add a database under the nickname NAME, once it has answered.
 
-    Unless told otherwise its name is NAME, on the local socket, port 5432, and the role is bucardo.
+    Unless told otherwise its name is NAME, on the local socket, port 5432, the role is bucardo, and changes of its
+    tables are captured by triggers.
     """
     session: Session = context.obj
     refuse_password(password)
-    fields = given(host=host, port=port, user=user, active=active)
+    fields = given(host=host, port=port, user=user, active=active, capture=capture)
     database = Database(name=nickname or name, dbname=dbname or name, options=pairs(option or ()), **fields)
     desired = with_new(session.catalog.topology(), database)
     secret = ask_password(database, prompt=password_prompt, stdin=password_stdin)

@@ -65,6 +65,7 @@ def list_dbs(context: typer.Context, patterns: Patterns = None, json: Json = Fal
             "port": database.port,
             "user": database.user,
             "active": database.active,
+            "capture": database.capture,
             "options": dict(database.options),
             "dbgroups": [group.name for group in topology.dbgroups.values() if database.name in group.members],
             "syncs": [sync.name for sync in topology.syncs.values() if database in topology.members(sync)],
@@ -72,7 +73,7 @@ def list_dbs(context: typer.Context, patterns: Patterns = None, json: Json = Fal
         }
         for database in matching(topology.databases.values(), patterns, _by_name)
     ]
-    columns = ("Name", "Database", "Host", "Port", "User", "Active", "Options", "Dbgroups", "Syncs")
+    columns = ("Name", "Database", "Host", "Port", "User", "Active", "Capture", "Options", "Dbgroups", "Syncs")
     _show(json, columns, rows, _empty("databases", patterns))
 
 

@@ -13,6 +13,7 @@ from replicator import validate
 from replicator.cli import hooks, passwords
 from replicator.cli.add import (
     Active,
+    Captured,
     Check,
     Databases,
     Dbname,
@@ -101,9 +102,13 @@ def update_db(
     password_prompt: Password = False,
     password_stdin: PasswordStdin = False,
     active: Active = None,
+    capture: Captured = None,
     check: Check = True,
 ) -> None:
-    """Change where a database is and who connects. An option that is set to nothing (KEY=) is removed."""
+    """Change where a database is, who connects and how its changes are captured.
+
+    An option that is set to nothing (KEY=) is removed.
+    """
     session: Session = context.obj
     refuse_password(password)
     current = session.catalog.topology()
@@ -111,7 +116,7 @@ def update_db(
     database = replace(
         database,
         options=merged(database.options, pairs(option or ())),
-        **given(dbname=dbname, host=host, port=port, user=user, active=active),
+        **given(dbname=dbname, host=host, port=port, user=user, active=active, capture=capture),
     )
     desired = with_value(current, database)
     secret = ask_password(database, prompt=password_prompt, stdin=password_stdin)

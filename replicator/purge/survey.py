@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from replicator import progress, succession
+from replicator.capture.decoding.decoder import drain
 from replicator.capture.needs import Kind
 from replicator.capture.setup import Captured, logs
 from replicator.errors import ReplicatorError
-from replicator.model import Database, Install, Link, SyncType, TableName, Topology
+from replicator.model import Capture, Database, Install, Link, SyncType, TableName, Topology
 from replicator.postgres import Connection, Connector, fetch_one, translated
 from replicator.progress import Origin, Position, TablePosition
 from replicator.purge.rule import Generations, Reader, State
@@ -153,6 +154,8 @@ def _nodes(
             with translated(name):
                 connection = stack.enter_context(connector.open(database, "purge", autocommit=True))
                 if progress.exists(connection, install):
+                    if database.capture is Capture.WAL:
+                        drain(connection, install)  # what nobody reads now need not be kept in the WAL
                     found[name] = _look(connection, database, install)
         except ReplicatorError as error:
             silent[name] = str(error)

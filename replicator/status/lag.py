@@ -15,6 +15,7 @@ from psycopg import sql
 
 from replicator import columns, progress
 from replicator.capture import Captured, Kind
+from replicator.capture.decoding.waiting import waiting
 from replicator.capture.read import carried, unseen
 from replicator.capture.setup import logs
 from replicator.errors import ReplicatorError
@@ -167,6 +168,12 @@ def _behind(source: Connection, link: Link, seen: Mapping[TableName, Snapshot]) 
     rows, seconds, cut = _look(source, parts)
     if cut and (counted := _count(source, parts)) is not None:
         rows, cut = min(counted, COUNTED), counted > COUNTED
+    decoded = [
+        captured[table, kind].relid for table in seen if (table, kind) in captured and captured[table, kind].decoded
+    ]
+    if decoded:
+        more_rows, more, first = waiting(source, link.install, decoded, COUNTED)
+        rows, cut, seconds = rows + more_rows, cut or more, max(seconds, first)
     return Lag(rows=rows, more=cut, seconds=seconds)
 
 

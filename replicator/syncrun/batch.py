@@ -23,7 +23,7 @@ from replicator.apply.arrival import Arrival, Third
 from replicator.apply.stage import ANYTHING, Holds, Stage
 from replicator.apply.supply import Supply
 from replicator.capture import Delta, Kind, bell, notes
-from replicator.capture.read import Opened, Probe, make_durable
+from replicator.capture.read import Opened, Probe
 from replicator.change import Counts
 from replicator.columns import Known
 from replicator.failpoint import failpoint
@@ -281,7 +281,7 @@ class Batch:
         """Never let the target be ahead of what the source keeps through a crash."""
         if not (opened.durable or self._ready.source.is_durable(opened.snapshot)):
             failpoint("commit.before-durable")
-            make_durable(self._ready.flusher(self._job))
+            self._ready.flusher.flush()
             failpoint("commit.after-durable")
 
     def _write_changes(self, delta: Delta, staging: Staging, supply: Supply | None) -> None:

@@ -119,15 +119,15 @@ def _captured(
     topology: Topology, link: Link, source: Connection, target: Connection, sides: Mapping[TableName, Sides]
 ) -> dict[tuple[TableName, Kind], Captured]:
     """The source's logs; in a swap the target logs too."""
-    ends = [(link.source.name, source, {name: one.source for name, one in sides.items()})]
+    ends = [(link.source, source, {name: one.source for name, one in sides.items()})]
     if link.mutual:
-        ends.insert(0, (link.target.name, target, {name: one.target for name, one in sides.items()}))
+        ends.insert(0, (link.target, target, {name: one.target for name, one in sides.items()}))
     found: dict[tuple[TableName, Kind], Captured] = {}
     failpoint("prepare.before-capture")
     for database, connection, tables in ends:
-        wanted = capture.needs(topology, database)
+        wanted = capture.needs(topology, database.name)
         present = {name: table for name, table in tables.items() if table and capture.can_log(table, wanted[name])}
-        found = capture.ensure(connection, link.install, wanted, present)
+        found = capture.ensure(connection, link.install, wanted, present, database.capture)
     return found
 
 

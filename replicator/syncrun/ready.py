@@ -13,13 +13,14 @@ from replicator import columns, progress
 from replicator.apply.session import open_target
 from replicator.capture import Captured, Kind, Source
 from replicator.capture.bell import Bell
-from replicator.capture.read import prepare_flusher
+from replicator.capture.decoding.source import DecodingSource
+from replicator.capture.flusher import Flusher
 from replicator.capture.schema import create_schema
 from replicator.capture.setup import logs
 from replicator.change import Counts
 from replicator.columns import Known
 from replicator.failpoint import failpoint
-from replicator.model import Link, Numbers, TableName
+from replicator.model import Capture, Link, Numbers, TableName
 from replicator.postgres import Connection, expect_many_rows, plan_once
 from replicator.progress import Origin, TablePosition, TableState
 from replicator.sequences.masters import End, keep_apart
@@ -51,6 +52,7 @@ class Ready:
 
     source: Source
     bell: Bell
+    flusher: Flusher
     target: Connection
     pairs: Mapping[TableName, Pair]
     position: Snapshot | None
@@ -67,7 +69,6 @@ class Ready:
     stages: set[str] = field(default_factory=set)
     lately: Sequence[TableName] = ()
     vain: int = 0
-    _flusher: Connection | None = None
 
     def has(self, name: TableName) -> bool:
         """Whether the target has the table, by the log that feeds it now."""
@@ -99,19 +100,12 @@ class Ready:
             name: known[name] for name, pair in self.pairs.items() if holds(known.get(name), pair, self.position)
         }
 
-    def flusher(self, job: Job) -> Connection:
-        """A second connection to the source, which may write; opened when first needed."""
-        if self._flusher is None:
-            self._flusher = job.connector.open(job.link.source, f"{job.link.sync.name} flush", autocommit=True)
-            prepare_flusher(self._flusher)
-        return self._flusher
-
     def close(self) -> None:
         """Drop all connections."""
         self.bell.leave()
-        for connection in (self.source.connection, self.target, self._flusher):
-            if connection is not None:
-                connection.close()
+        self.source.close()
+        self.target.close()
+        self.flusher.close()
 
 
 def make_ready(job: Job, *, overwrite: bool, refused: Mapping[TableName, str]) -> tuple[Ready, Counts, tuple[str, ...]]:
@@ -158,9 +152,12 @@ def _make_ready(
     failpoint("prepare.after-copy")
     _share_numbers(job, source, target)
     position = progress.read(target, link.install, link.sync.name, link.source.name)
+    flusher = Flusher(lambda: job.connector.open(link.source, f"{link.sync.name} flush", autocommit=True))
+    decodes = link.source.capture is Capture.WAL and job.kind is Kind.ROWS
     ready = Ready(
-        source=Source(source, link),
-        bell=Bell(source, link.install),
+        source=DecodingSource(source, link, flusher.flush) if decodes else Source(source, link),
+        bell=Bell(source, link.install, rings=not decodes),
+        flusher=flusher,
         target=target,
         pairs=fitted.pairs,
         position=position.snapshot if position else None,

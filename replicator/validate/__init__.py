@@ -57,8 +57,9 @@ def _needs(topology: Topology, name: str) -> set[tuple[object, ...]]:
     swap = sync.type is SyncType.SWAP
     # All masters of a swap are looked at alike, so that the lead can become another while the former is away.
     numbers = {("numbers", sync.sequences, sync.sequence_step)} if swap else {("lead", herd.database)}
+    captures = {("capture", database.name, database.capture) for database in topology.masters(sync)}
     others = {(sync.type,), (sync.copymethod,)}
-    return places | relations | conflicts | roles | numbers | others
+    return captures | places | relations | conflicts | roles | numbers | others
 
 
 def problems(

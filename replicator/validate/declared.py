@@ -13,7 +13,7 @@ from psycopg import ProgrammingError, conninfo
 
 from replicator import conflict
 from replicator.errors import InvalidTopology
-from replicator.model import Numbers, Role, Strategy, Sync, SyncType, TableName, Topology
+from replicator.model import Capture, Numbers, Role, Strategy, Sync, SyncType, TableName, Topology
 from replicator.sequences.shares import share
 
 OWN = ("dbname", "host", "port", "user")
@@ -33,7 +33,17 @@ def contradictions(topology: Topology) -> list[str]:
     """What cannot be resolved or cannot work, a sentence each; empty when there is nothing."""
     if found := topology.contradictions():
         return [*found, *_bad_databases(topology)]
-    checks = (_bad_databases, _bad_groups, _bad_herds, _bad_syncs, _bad_conflicts, _bad_hooks, _circles, _rivals)
+    checks = (
+        _bad_databases,
+        _bad_groups,
+        _bad_herds,
+        _bad_syncs,
+        _bad_conflicts,
+        _bad_hooks,
+        _bad_captures,
+        _circles,
+        _rivals,
+    )
     return [problem for check in checks for problem in check(topology)]
 
 
@@ -153,6 +163,24 @@ def _bad_conflicts(topology: Topology) -> Iterator[str]:
                 yield (
                     f"sync {sync.name}: counter {counter} is of a table that is not in herd {herd.name};"
                     " correct the name"
+                )
+
+
+def _bad_captures(topology: Topology) -> Iterator[str]:
+    """Databases whose changes are captured from the WAL and that syncs do more with than read."""
+    for sync in topology.syncs.values():
+        swap = sync.type is SyncType.SWAP
+        for database in topology.masters(sync) if swap else ():
+            if database.capture is Capture.WAL:
+                yield (
+                    f"sync {sync.name}: {database.name} is captured from its WAL, and a swap needs triggers, which"
+                    " write versions and counters; capture it by triggers, or make the sync a pushdelta"
+                )
+        for name in topology.slaves(sync):
+            if topology.databases[name].capture is Capture.WAL:
+                yield (
+                    f"sync {sync.name}: it writes to {name}, which is captured from its WAL, and what it writes there"
+                    " would be captured too; capture it by triggers"
                 )
 
 

@@ -9,9 +9,10 @@ import psycopg
 
 from replicator import relations
 from replicator.apply.probing import sql_fault
-from replicator.model import Database, TableName
+from replicator.model import Capture, Database, TableName
 from replicator.postgres import Connection, Connector, fetch_one, translated
 from replicator.relations import Relation
+from replicator.validate.decoding import Decoding, decoding
 
 IDENTITY = """
 select s.system_identifier, d.oid::bigint from pg_control_system() s, pg_database d
@@ -53,7 +54,8 @@ class Facts:
 
     identity: the same for two nicknames of one physical database. impersonates: the role can set
     session_replication_role. creates, stages: it can keep the install's schema, and temporary tables. functions: why
-    each cannot decide conflicts here, empty where it can.
+    each cannot decide conflicts here, empty where it can. decoding: of its WAL, where that is to be, on a server that
+    can.
     """
 
     database: Database
@@ -67,6 +69,7 @@ class Facts:
     relations: Mapping[TableName, Relation] = field(default_factory=dict)
     rights: Mapping[TableName, Rights] = field(default_factory=dict)
     functions: Mapping[str, str] = field(default_factory=dict)
+    decoding: Decoding | None = None
 
 
 def gather(
@@ -78,6 +81,7 @@ def gather(
     """
     with connector.open(database, "validate", autocommit=True) as connection, translated(str(database)):
         schema = connector.config.install.schema
+        wal = database.capture is Capture.WAL
         standby, role, stages, creates = fetch_one(connection, SERVER, [schema])
         return Facts(
             database=database,
@@ -91,6 +95,7 @@ def gather(
             relations=relations.describe(connection, names),
             rights=_rights(connection, names),
             functions={name: sql_fault(connection, name) for name in functions},
+            decoding=decoding(connection, schema, names) if wal else None,
         )
 
 

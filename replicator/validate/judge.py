@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
-from replicator.capture import needs
+from replicator.capture import Kind, needs
 from replicator.differences import differences
-from replicator.model import CopyMethod, Database, Herd, Sync, SyncType, TableName, Topology
+from replicator.model import Capture, CopyMethod, Database, Herd, Sync, SyncType, TableName, Topology
 from replicator.relations import Relation
 from replicator.validate.facts import Facts, Rights
 from replicator.validate.functions import sql_functions
+from replicator.validate.published import undecodable
 
 NUMBERS = ("smallint", "integer", "bigint", "numeric")
 """Types in which differences add up to the same in whatever order."""
@@ -20,7 +21,17 @@ KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S":
 
 def judge(topology: Topology, sync: Sync, found: Mapping[str, Facts]) -> list[str]:
     """What is wrong with a sync on its databases, as far as they were found (the others are left out)."""
-    return [*_bad_places(topology, sync, found), *_bad_relations(topology, sync, found)]
+    herd = topology.herds[sync.herd]
+    decoded = [found[name] for name in _decoded(topology, sync) if name in found]
+    undecoded = [sentence for facts in decoded for sentence in undecodable(sync, herd, facts)]
+    return [*_bad_places(topology, sync, found), *undecoded, *_bad_relations(topology, sync, found)]
+
+
+def _decoded(topology: Topology, sync: Sync) -> list[str]:
+    """The databases of which a sync reads changes that come from the WAL."""
+    if sync.type is not SyncType.PUSHDELTA:
+        return []
+    return [database.name for database in topology.masters(sync) if database.capture is Capture.WAL]
 
 
 def written(topology: Topology, sync: Sync) -> list[Database]:
@@ -122,8 +133,10 @@ def _bad_rights(topology: Topology, sync: Sync, facts: Facts) -> Iterator[str]:
         if rights is None:
             continue
         if name in captured and not rights.owns:
+            decoded = facts.database.capture is Capture.WAL and Kind.ROWS in captured[name].kinds
+            act = "publish it" if decoded else "put triggers on it"
             yield (
-                f"{facts.database}: role {facts.role} does not own {name}, so it cannot put triggers on it;"
+                f"{facts.database}: role {facts.role} does not own {name}, so it cannot {act};"
                 f' grant it the owner\'s role, or run `alter table {name} owner to "{facts.role}"`'
             )
         yield from _missing_privileges(facts, name, rights, _privileges(sync, herd, name, is_target))

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 
+from replicator.capture.flusher import Flusher
 from replicator.differences import differences, lacking
 from replicator.errors import Interrupted, ReplicatorError
 from replicator.model import Install, Link, Sync, TableName, Topology
@@ -159,16 +160,18 @@ def _ends(
     link: Link, back: Link | None, connector: Connector, thirds: Sequence[tuple[Link, Link]] = ()
 ) -> Iterator[Ends]:
     opened: list[Connection] = []
+    flusher = Flusher(lambda: connector.open(link.source, "verify flush", autocommit=True))
     try:
         for database in (link.source, link.target, link.target):
             opened.append(connector.open(database, "verify", autocommit=True))
         others = [_third(ways, connector) for ways in thirds]
         opened += [third.connection for third in others if third.connection]
         try:
-            yield Ends(link, back, opened[0], opened[1], opened[2], others)
+            yield Ends(link, back, opened[0], opened[1], opened[2], others, flusher)
         except psycopg.Error as error:
             raise translate(error, str(link)) from error
     finally:
+        flusher.close()
         for connection in opened:
             connection.close()
 

@@ -5,7 +5,7 @@ up to where it had followed the source, so the target's rows are the source's ro
 they may differ from the source's snapshot in exactly the keys that the source's change log holds in between. A key
 that differs and is not among those is a real difference, at once and under any load. The purge is kept out (by an
 advisory lock that it takes too) while the two snapshots are being taken: later it can do no harm, because the
-snapshots go on seeing what it deletes.
+snapshots go on seeing what it deletes. Of a log that is fed from the WAL, what is not in it yet is decoded with them.
 
 For a swap the same holds in the other direction as well. There the target's log is read in a third, later snapshot:
 what the target wrote after its first one may have reached the source before the second. And what a third master wrote
@@ -22,10 +22,12 @@ from psycopg import IsolationLevel, sql
 
 from replicator import columns, progress
 from replicator.capture import housekeeping
+from replicator.capture.decoding.decoder import Decoder, drain
+from replicator.capture.flusher import Flusher
 from replicator.capture.needs import Kind
 from replicator.capture.read import carried, unseen
 from replicator.capture.setup import Captured, logs
-from replicator.model import Install, Link, SyncType, TableName
+from replicator.model import Capture, Install, Link, SyncType, TableName
 from replicator.postgres import Connection, fetch_one
 from replicator.relations import Relation, describe
 from replicator.snapshot import NOTHING, Snapshot
@@ -40,7 +42,7 @@ class Direction:
     """One link's changes on their way, as a log holds them. since: what the receiver had seen. log: None if unknown.
 
     also: a further snapshot; what it does not see counts as on its way too. relation: the sender's table, where the
-    sender is neither of the two that are compared.
+    sender is neither of the two that are compared. decoder: what it has decoded is on its way as well.
     """
 
     link: Link
@@ -50,6 +52,7 @@ class Direction:
     also: Snapshot | None = None
     note: str = ""
     relation: Relation | None = None
+    decoder: Decoder | None = None
 
     @property
     def unknown(self) -> bool:
@@ -60,7 +63,9 @@ class Direction:
         """Whether all rows may be on their way: a copy is due, or the table was emptied. One round trip."""
         if self.unknown:
             return True
-        return self._exists(self._rows() if self._touch else self._truncations())
+        if self._touch:
+            return self._exists(self._rows())
+        return self._exists(self._truncations()) or bool(self._decoded and self._was_emptied(self._decoded))
 
     def keys(self, reading: Reading) -> sql.Composed | None:
         """The query for the keys on their way, as `Reading.key_bytes` prints them, sorted; None when there are none."""
@@ -98,9 +103,20 @@ class Direction:
     def _rows(self) -> sql.Composed:
         return sql.SQL("select from {} l where {}").format(self._log(), self._mine())
 
-    def _log(self) -> sql.Identifier:
+    @property
+    def _decoded(self) -> Decoder | None:
+        """What decoded some of the log."""
+        decoder = self.decoder
+        return decoder if decoder and self.captured and self.captured.relid in decoder.changed else None
+
+    def _was_emptied(self, decoder: Decoder) -> bool:
         assert self.captured is not None
-        return sql.Identifier(self.link.install.schema, self.captured.log)
+        return decoder.emptied(self._unseen()).get(self.captured.relid, False)
+
+    def _log(self) -> sql.Composable:
+        assert self.captured is not None
+        log = sql.Identifier(self.link.install.schema, self.captured.log)
+        return self._decoded.with_log(self.captured, log) if self._decoded else log
 
     def _mine(self) -> sql.Composed:
         return sql.SQL("{} and {}").format(self._unseen(), sql.SQL(carried(self.link)))
@@ -130,7 +146,10 @@ class Third:
 
 
 class Ends:
-    """The connections of one comparison, all in autocommit. `later`: the target again, for a swap's third snapshot."""
+    """The connections of one comparison, all in autocommit. `later`: the target again, for a swap's third snapshot.
+
+    flusher: of the source.
+    """
 
     def __init__(
         self,
@@ -140,7 +159,9 @@ class Ends:
         target: Connection,
         later: Connection,
         thirds: Sequence[Third] = (),
+        flusher: Flusher | None = None,
     ):
+        self._flush = flusher.flush if flusher else None
         self.link, self.back = link, back
         self.source, self.target, self.later = source, target, later
         self.thirds = thirds
@@ -165,8 +186,8 @@ class Ends:
             try:
                 at_target = _begin(stack, self.target, theirs)
                 forth = _since(self.target, self.link, table)
-                at_source = _begin(stack, self.source, ours)
-                directions = [_direction(self.link, self.source, forth, table)]
+                at_source, decoder = self._begin_source(stack, ours)
+                directions = [replace(_direction(self.link, self.source, forth, table), decoder=decoder)]
                 seen = [at_source]
                 if self.back:
                     back = _since(self.source, self.back, table)
@@ -179,6 +200,19 @@ class Ends:
             finally:
                 _release(held, install)
             yield Look(source=self.source, target=self.target, directions=tuple(directions), seen=tuple(seen))
+
+    def _begin_source(self, stack: ExitStack, relation: Relation) -> tuple[Snapshot, Decoder | None]:
+        """The snapshot of the source; and what decoded for it, where its log is fed from the WAL."""
+        captured = _captured(self.source, self.link, relation.name)
+        if captured is None or not captured.decoded:
+            return _begin(stack, self.source, relation), None
+        decoder = Decoder(self.source, self.link.install, self._flush)
+        decoder.lock()
+        stack.callback(decoder.unlock)  # also where the snapshot cannot be taken
+        at = _begin(stack, self.source, relation)
+        decoder.decode(at.xmax)
+        decoder.unlock()
+        return at, decoder
 
     def _third(self, stack: ExitStack, third: Third, table: TableName) -> tuple[Snapshot, list[Direction]]:
         """What another master has sent to one of the two, perhaps, and not yet to the other."""
@@ -207,6 +241,10 @@ class Ends:
             ways += [(link, sender, to) for link, to in zip(third.links, self._receivers, strict=True)]
             if third.connection is None:
                 return False
+        if self.link.source.capture is Capture.WAL:
+            if self._flush:
+                self._flush()
+            drain(self.source, self.link.install)
         for (link, sender, receiver), before in zip(ways, seen, strict=True):
             now = _since(receiver, link, table)
             if not _direction(link, sender, now, table).arrived(before, now.snapshot):

@@ -82,5 +82,7 @@ STEPS: dict[str, tuple[Name, ...]] = {
         *("leave.before-step", "leave.after-step", "leave.before-release", "leave.after-release"),
         *("clean.after-ledger", "clean.after-node"),
     ),
+    "slot": ("decode.before-slot", "decode.after-slot"),
+    "decode": ("decode.before-commit", "decode.before-advance", "decode.after-advance"),
 }
-"""What is done once, to a small swap of its own each: `test_steps`. In the order in which it is met."""
+"""What small syncs of their own do: `test_steps`. In the order in which it is met."""

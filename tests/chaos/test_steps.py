@@ -1,4 +1,4 @@
-"""Steps that a swap takes once: a process is killed at each of their failpoints, while applications write on."""
+"""Steps that small syncs take: a process is killed at each of their failpoints, while applications write on."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from replicator import config, failpoint, topology
 from replicator.catalog import Catalog
-from replicator.model import DbGroup, Herd, Role, Sync, SyncType, TableName
+from replicator.model import Capture, DbGroup, Herd, Role, Sync, SyncType, TableName
 from replicator.postgres import Connector
 from replicator.topology.members import with_lead, without_node
 from tests.chaos.acts import STEPS
 from tests.chaos.declared import settings
-from tests.chaos.engine import Engine
+from tests.chaos.engine import PURGE, Engine
 from tests.fixtures.nodes import Node, NodeFactory
 from tests.fixtures.wait import until
 from tests.fixtures.writers import Writer, writing
@@ -29,9 +30,21 @@ SECONDS = 60.0
 
 
 class World:
-    """A swap `s` of masters, and slaves, that a controller runs which is killed at will."""
+    """A sync `s` that a controller runs which is killed at will: a swap of masters, and slaves, unless it is told.
 
-    def __init__(self, folder: Path, catalog: Node, nodes: dict[str, Node], slaves: tuple[str, ...] = ()) -> None:
+    capture: of the first node.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        catalog: Node,
+        nodes: dict[str, Node],
+        slaves: tuple[str, ...] = (),
+        *,
+        kind: SyncType = SyncType.SWAP,
+        capture: Capture = Capture.TRIGGERS,
+    ) -> None:
         self.nodes, self.settings = nodes, settings(folder, catalog)
         self.connector = Connector(config.load(self.settings))
         Catalog.init(self.connector)
@@ -40,11 +53,11 @@ class World:
             DbGroup(name="g", members=tuple(nodes), roles=dict.fromkeys(slaves, Role.TARGET)),
         )
         with Catalog.open(self.connector) as opened:
-            for node in nodes.values():
-                opened.add_database(node.database)
+            for name, node in nodes.items():
+                opened.add_database(replace(node.database, capture=capture) if name == lead else node.database)
             opened.add_herd(Herd(name="h", database=lead, tables=(TableName("public", "t"),)))
             opened.add_dbgroup(group)
-            opened.add_sync(Sync(name="s", type=SyncType.SWAP, herd="h", targets=("g",)))
+            opened.add_sync(Sync(name="s", type=kind, herd="h", targets=("g",)))
         nodes[lead].execute(f"insert into t (id, v) select i, 'first' from generate_series(1, {FIRST}) i")
         self.engine = Engine(self.settings)
 
@@ -54,10 +67,10 @@ class World:
         for node in self.nodes.values():
             until(lambda node=node: node.value("select count(*) from t") >= FIRST, SECONDS, f"{node} is filled")
 
-    def kill_at(self, name: failpoint.Name) -> None:
-        """Start it anew so that it dies at a failpoint."""
-        self.engine.kill("s")
-        _await_death(self.engine.start("s", name), name)
+    def kill_at(self, name: failpoint.Name, role: str = "s") -> None:
+        """Start a process anew so that it dies at a failpoint."""
+        self.engine.kill(role)
+        _await_death(self.engine.start(role, name), name)
 
     def recover(self) -> None:
         """Start it anew."""
@@ -84,9 +97,9 @@ def _await_death(process: BaseProcess, name: str) -> None:
 def world(node_factory: NodeFactory, catalog_node: Node, tmp_path: Path) -> Iterator[Callable[..., World]]:
     made: list[World] = []
 
-    def make(*names: str, slaves: tuple[str, ...] = ()) -> World:
+    def make(*names: str, slaves: tuple[str, ...] = (), **options: Any) -> World:
         nodes = {name: node_factory(name, schema=TABLE) for name in names}
-        made.append(World(tmp_path, catalog_node, nodes, slaves))
+        made.append(World(tmp_path, catalog_node, nodes, slaves, **options))
         return made[-1]
 
     yield make
@@ -119,6 +132,56 @@ def test_columns_that_are_filled_in(world: Callable[..., World]) -> None:
     made.await_equal()
     assert other.value("select count(*) from t where c = 'of the column'") >= FIRST
     assert_all_there(other, *writers)
+
+
+DROP_SLOT = (
+    "select pg_drop_replication_slot(slot_name) from pg_replication_slots"
+    " where database = current_database() and not active"
+)
+
+FLOWING: tuple[failpoint.Name, ...] = (
+    *("prepare.after-capture", "read.after-snapshot", "read.before-write", "apply.before-table"),
+    *("save.after-position", "commit.before", "commit.after"),
+)
+"""Where a batch dies whose changes are decoded, besides where those are put into the logs."""
+
+
+def test_changes_that_are_decoded(world: Callable[..., World]) -> None:
+    made = world("a", "b", "c", kind=SyncType.PUSHDELTA, capture=Capture.WAL)
+    made.begin()
+    source, *targets = made.nodes.values()
+    made.engine.start(PURGE)  # decodes too
+    with writing([source]) as (writer,):
+        for number, name in enumerate((*FLOWING, *STEPS["decode"]), 1):
+            source.execute("insert into t (id, v) select -i, 'to be deleted' from generate_series(1, 100) i")
+            source.execute("update t set id = id - %s where id between -100 and -1", [1000 * number])
+            made.kill_at(name)
+            source.execute("delete from t where id < 0 and mod(id, 2) = 0")
+            if name.startswith("decode"):
+                made.kill_at(name, PURGE)
+        made.recover()
+        made.engine.kill(PURGE)
+        made.engine.start(PURGE)
+    made.await_equal()
+    for target in targets:
+        assert_all_there(target, writer)
+    assert not source.value("select count(*) from pg_trigger where tgrelid = 't'::regclass and not tgisinternal")
+
+
+def test_a_slot_that_is_lost(world: Callable[..., World]) -> None:
+    made = world("a", "b", kind=SyncType.PUSHDELTA, capture=Capture.WAL)
+    made.begin()
+    source, target = made.nodes.values()
+    with writing([source]) as (writer,):
+        made.engine.kill("s")
+        until(lambda: source.execute(DROP_SLOT), SECONDS, "its slot is dropped")
+        for name in STEPS["slot"]:
+            source.execute("insert into t (id, v) select -i, 'seen by no slot' from generate_series(1, 100) i")
+            made.kill_at(name)
+            source.execute("delete from t where id < 0")
+        made.recover()
+    made.await_equal()
+    assert_all_there(target, writer)
 
 
 def test_numbers_that_masters_share(world: Callable[..., World]) -> None:

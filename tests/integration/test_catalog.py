@@ -17,6 +17,7 @@ from replicator.config import Config
 from replicator.errors import AlreadyExists, ConfigError, ConnectionLost, InvalidTopology, NotFound
 from replicator.hook import Hook, Moment
 from replicator.model import (
+    Capture,
     CopyMethod,
     Database,
     DbGroup,
@@ -37,7 +38,7 @@ from tests.fixtures.wait import until
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
-MASTER = Database(name="master", dbname="test1", host="10.0.0.1", options={"sslmode": "require"})
+MASTER = Database(name="master", dbname="test1", host="10.0.0.1", options={"sslmode": "require"}, capture=Capture.WAL)
 SLAVE = Database(name="slave", dbname="test1", host="10.0.0.2", port=5433, user="rep", active=False)
 HISTORY = DbGroup(name="history", members=("slave", "master"), roles={"slave": Role.TARGET})
 ALPHA = Herd(
@@ -466,7 +467,9 @@ def test_a_lock_key_with_its_high_bit_set_is_seen(catalog: Catalog):
 
 
 def test_leftovers_come_back_as_they_were(catalog: Catalog):
-    one = Leftover(database=replace(MASTER, id=0), sync="push", source="slave", tables=ALPHA.tables)
+    one = Leftover(
+        database=replace(MASTER, id=0, capture=Capture.TRIGGERS), sync="push", source="slave", tables=ALPHA.tables
+    )
     catalog.note_leftover(one)
     catalog.note_leftover(Leftover(database=SLAVE, sync="push"))
     first, second = catalog.leftovers()

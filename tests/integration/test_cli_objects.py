@@ -228,6 +228,25 @@ def test_updates_show_what_they_changed(declared: Site):
     assert "- options.sslmode: prefer" in declared("update db slave --option sslmode=").ok().out
 
 
+def test_how_changes_are_captured(declared: Site):
+    def captures() -> dict[str, str]:
+        return {row["name"]: row["capture"] for row in declared.json("list dbs")}
+
+    assert captures() == dict.fromkeys(("master", "slave", "master2"), "triggers")
+    declared("add db further --capture wal", *declared.place("master2")).ok()
+    assert "  - capture: triggers\n  + capture: wal\n" in declared("update db master2 capture=wal").ok().out
+    declared("update db master2 --active").ok()
+    assert captures() == {"master": "triggers", "slave": "triggers", "master2": "wal", "further": "wal"}
+    head, *lines = declared("list dbs").ok().out.splitlines()
+    assert [line.split()[head.split().index("Capture")] for line in lines if "further" in line] == ["wal"]
+    assert "sync push: it writes to slave, which is captured" in declared("update db slave --capture wal").exits(2).err
+    declared.nodes["master"].execute("alter table branches replica identity nothing")
+    refused = declared("update db master --capture wal").exits(2).err
+    assert "branches has no replica identity" in refused, "its syncs are looked at"
+    assert declared("update db master2 --capture triggers").ok()
+    assert captures()["master2"] == "triggers"
+
+
 BAD = (
     ("add db master", "database master exists already. Use `replicator update` to change it."),
     (

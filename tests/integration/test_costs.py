@@ -12,7 +12,7 @@ import pytest
 
 from replicator.apply import pump
 from replicator.change import Counts
-from replicator.model import SyncType
+from replicator.model import Capture, SyncType
 from replicator.question import Question
 from replicator.syncrun import LinkRunner
 from replicator.syncrun.batch import VAIN
@@ -92,6 +92,22 @@ def batch(pair: Pair, runner: LinkRunner, waits: Waits, change: str) -> Counter[
         return waits(runner.run)
 
     return min((once() for _ in range(3)), key=lambda counts: sum(counts.values()))
+
+
+def test_round_trips_where_changes_are_decoded(
+    node_factory: NodeFactory, second_server: Server, lab: Build, waits: Waits
+) -> None:
+    pair = node_factory.pair(target=second_server, schema=TABLE)
+    pair.source.execute(FILL)
+    made = lab(list(pair), capture=Capture.WAL)
+    made.settle()
+    runner = made.sync()[0]
+    one = batch(pair, runner, waits, "update t set number = 7 where id = 7")
+    many = batch(pair, runner, waits, "update t set number = 8 where id <= 500")
+    assert one["read"] <= 21 and one["write"] <= 2, one
+    assert many["read"] <= one["read"] + 1, "what is decoded is not sent here"
+    looked = waits(runner.pending)
+    assert looked["read"] <= 2, looked
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from replicator.errors import ReplicatorError
 from tests.fixtures.lab import Build, rows
 from tests.fixtures.nodes import NodeFactory
 from tests.fixtures.servers import Server
+
+pytestmark = pytest.mark.both_captures
 
 TABLE = "create table t (id int primary key, v text)"
 

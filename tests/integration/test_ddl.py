@@ -14,6 +14,8 @@ from replicator.model import Ddl, SyncType
 from tests.fixtures.lab import Build, Lab, rows
 from tests.fixtures.nodes import Node, NodeFactory, Pair
 
+pytestmark = pytest.mark.both_captures
+
 TABLES = """
 create table t (id int primary key, v text);
 create table other (id int primary key, v text);

@@ -59,7 +59,8 @@ def test_logs_of_an_older_program_go_on(nodes: Pair, lab: Build) -> None:
         node.execute(re.sub(r"\(select greatest[^$]*?floor\)", "clock_timestamp()", made_now))
         node.execute(
             "alter table pgherd.captured drop column shape, drop column counters, drop column settled,"
-            " drop column settled_on, drop column whole_from, drop column notes; drop function pgherd.purge_delta;"
+            " drop column settled_on, drop column whole_from, drop column notes, drop column decoded;"
+            "drop function pgherd.purge_delta; drop function pgherd.after_columns;"
             "alter table pgherd.progress drop column knows, drop column will;"
             "alter table pgherd.conflict drop column local_node, drop column merged_row;"
             "drop table pgherd.table_columns;"

@@ -12,6 +12,8 @@ from replicator.signals import Stop
 from replicator.syncrun import LinkRunner
 from tests.fixtures.nodes import Pair
 
+pytestmark = pytest.mark.both_captures
+
 
 @pytest.fixture
 def runner(pair: Pair, connector: Connector) -> Iterator[LinkRunner]:

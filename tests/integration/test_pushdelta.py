@@ -9,6 +9,8 @@ from replicator.model import SyncType
 from tests.fixtures.lab import Build, rows
 from tests.fixtures.nodes import NodeFactory, Pair
 
+pytestmark = pytest.mark.both_captures
+
 TABLE = "create table t (id int primary key, v text)"
 
 

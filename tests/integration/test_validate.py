@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from replicator.errors import InvalidTopology
-from replicator.model import CopyMethod, Herd, Sync, SyncType, TableName, Topology
+from replicator.model import Capture, CopyMethod, Herd, Sync, SyncType, TableName, Topology
 from replicator.validate import answer, check, problems
 from tests.fixtures.nodes import Node, Pair
 from tests.fixtures.servers import free_port
@@ -316,3 +318,187 @@ def test_a_function_that_the_role_may_not_call_is_told(nodes: Pair, told):
     for node in nodes:
         node.execute("grant usage on schema odd to caller")
     assert not [problem for problem in told(declared) if "odd.judge" in problem]
+
+
+WAL = """
+create table t (id int primary key, v text);
+create table other (id int not null, code int not null, unique (code, id), unique (id));
+alter table other replica identity using index other_code_id_key;
+create table covered (id int primary key, v text);
+alter table covered replica identity full;
+"""
+
+
+def of_wal(node: Node, user: str = "") -> Node:
+    database = replace(node.database, capture=Capture.WAL)
+    return replace(node, database=replace(database, user=user) if user else database)
+
+
+@pytest.fixture
+def logical(private_server, node_factory) -> Callable[..., Pair]:
+    """Two databases, the source captured from the WAL, on a server that decodes."""
+
+    def make(schema: str = WAL, major: int | None = None, **settings: str) -> Pair:
+        server = private_server(major, **{"wal_level": "logical", **settings})
+        source, target = (node_factory(name, server=server, schema=schema) for name in ("source", "target"))
+        return Pair(of_wal(source), target)
+
+    return make
+
+
+def named(*names: str) -> list[TableName]:
+    return [TableName("public", name) for name in names]
+
+
+@pytest.mark.pg("11,14,18")
+def test_a_wal_that_can_be_decoded_is_let_through(logical, told):
+    nodes = logical()
+    server = nodes.source.server
+    assert told(declare(*nodes, *named("t", "other", "covered"))) == []
+    server.execute("create role decoder login replication")
+    plain = of_wal(nodes.source, "decoder")
+    plain.execute(f'grant create on database "{plain.database.dbname}" to decoder; alter table t owner to decoder')
+    assert told(declare(plain, nodes.target, *named("t"))) == []
+
+
+def test_a_fullcopy_needs_nothing_of_the_wal(private_server, node_factory, told):
+    server = private_server(wal_level="replica", max_replication_slots="0")
+    server.execute("create role plain login")
+    schema = (
+        "create table keyless (id int);"
+        "create unlogged table fleeting (id int primary key);"
+        "create table parts (id int) partition by range (id)"
+    )
+    source, target = (node_factory(name, server=server, schema=schema) for name in ("source", "target"))
+    declared = declare(of_wal(source), target, *named("keyless", "fleeting", "parts"), type=SyncType.FULLCOPY)
+    assert told(declared) == []
+    source.execute("create schema pgherd authorization plain; grant select on keyless to plain")
+    assert told(declare(of_wal(source, "plain"), target, *named("keyless"), type=SyncType.FULLCOPY)) == [
+        "source: role plain does not own public.keyless, so it cannot put triggers on it; grant it the owner's role, or"
+        ' run `alter table public.keyless owner to "plain"`'
+    ]
+
+
+def test_a_database_that_does_not_know_its_encoding_is_told(logical, told):
+    nodes = logical()
+    server = nodes.source.server
+    raw = of_wal(Node(server, server.database("raw", "source", id=nodes.source.database.id)))
+    server.execute("create database raw encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C' template template0")
+    raw.execute(WAL)
+    assert told(declare(raw, nodes.target, *named("t"))) == [
+        "source: its encoding is SQL_ASCII, and text that is no valid UTF-8, in whatever column, would stop the"
+        " decoding of its WAL; capture its changes by triggers"
+    ]
+    assert told(declare(raw, nodes.target, *named("t"), type=SyncType.FULLCOPY)) == []
+
+
+@pytest.mark.pg("10")
+def test_a_server_of_10_is_told_to_be_too_old(nodes: Pair, told):
+    assert told(declare(of_wal(nodes.source), nodes.target, A, type=SyncType.FULLCOPY)) == []
+    assert told(declare(of_wal(nodes.source), nodes.target, A)) == [
+        "source: its WAL can be decoded from PostgreSQL 11 on, and it is 10; capture its changes by triggers"
+    ]
+
+
+@pytest.mark.pg("11,18")
+def test_all_that_decoding_lacks_on_a_server_is_told(private_server, node_factory, told):
+    server = private_server(wal_level="replica", max_replication_slots="0")
+    server.execute("create role plain login")
+    source, target = (node_factory(name, server=server, schema=SCHEMA) for name in ("source", "target"))
+    source = of_wal(source, "plain")
+    source.execute("create schema pgherd authorization plain")
+    assert told(declare(source, target, A)) == [
+        "source: wal_level is replica, so its WAL cannot be decoded; run `alter system set wal_level = logical` and"
+        " restart the server",
+        'source: role plain may not read a replication slot; run `alter role "plain" replication`',
+        "source: role plain cannot make a publication there; run"
+        f' `grant create on database "{source.database.dbname}" to "plain"`',
+        "source: no replication slot is free, max_replication_slots is 0; raise that and restart the server, or drop a"
+        " slot that nobody reads",
+        "source: role plain does not own public.a, so it cannot publish it; grant it the owner's role, or run"
+        ' `alter table public.a owner to "plain"`',
+        'source: role plain may not select on public.a; run `grant select on public.a to "plain"`'
+        " (and usage on its schema)",
+    ]
+
+
+def test_only_what_a_sync_reads_must_be_decodable(private_server, node_factory, told):
+    """That nothing is written where changes come from the WAL is said before servers are asked."""
+    server = private_server(wal_level="replica")
+    source, target = (node_factory(name, server=server, schema=SCHEMA) for name in ("source", "target"))
+    assert told(declare(source, of_wal(target), A)) == []
+    assert len(told(declare(of_wal(source), target, A))) == 1
+
+
+def test_a_slot_must_be_free_or_the_installs_own(logical, told):
+    nodes = logical(max_replication_slots="1")
+    topology = declare(*nodes, *named("t"))
+
+    taken = [
+        "source: no replication slot is free, max_replication_slots is 1; raise that and restart the server, or drop a"
+        " slot that nobody reads"
+    ]
+    for node, name, sentences in (
+        (nodes.source, "somebody", taken),
+        (nodes.target, "pgherd", taken),
+        (nodes.source, "pgherd_1", []),
+    ):
+        node.execute("select pg_create_logical_replication_slot(%s, 'pgoutput')", [name])
+        assert told(topology) == sentences, name
+        node.execute("select pg_drop_replication_slot(%s)", [name])
+
+
+@pytest.mark.pg("11,18")
+def test_tables_that_the_wal_cannot_bring_are_told(logical, told):
+    nodes = logical(
+        "create table parts (id int primary key) partition by range (id);"
+        "create unlogged table fleeting (id int primary key);"
+        "create table none (id int primary key); alter table none replica identity nothing;"
+        'create table keyed (id int not null constraint "odd""name" unique, v int);'
+        "create table late (id int primary key deferrable);"
+        "create table elsewhere (id int primary key, v int not null unique);"
+        "alter table elsewhere replica identity using index elsewhere_v_key;"
+        "create table included (v int not null, id int primary key); alter table included replica identity nothing;"
+        "create unique index wide on included (v) include (id); alter table included replica identity using index wide"
+    )
+    names = named("parts", "fleeting", "none", "keyed", "late", "elsewhere", "included")
+    lacking = (
+        "sync s: public.{} has no replica identity that holds its key (id) on source, and the server refuses updates"
+        " and deletes of a table that is published without; run `{}`"
+    )
+    remedies = {
+        "none": 'alter table "public"."none" replica identity default',
+        "keyed": 'alter table "public"."keyed" replica identity using index "odd""name"',
+        "late": 'alter table "public"."late" replica identity full',
+        "elsewhere": 'alter table "public"."elsewhere" replica identity default',
+        "included": 'alter table "public"."included" replica identity default',
+    }
+    found = told(declare(*nodes, *names))
+    assert found == [
+        "source: public.parts is partitioned, which cannot be captured from the WAL; capture its changes by triggers",
+        "source: public.fleeting is unlogged, so its changes are not in the WAL; run"
+        ' `alter table "public"."fleeting" set logged`, or capture its changes by triggers',
+        *(lacking.format(name, remedy) for name, remedy in remedies.items()),
+    ]
+    for remedy in (*remedies.values(), 'alter table "public"."fleeting" set logged'):
+        nodes.source.execute(remedy)
+    assert told(declare(*nodes, *names)) == found[:1], "the remedies are sufficient"
+
+
+def test_the_server_agrees_on_replica_identities(logical, told):
+    """What is let through can be updated once it is published, and what is refused cannot."""
+    nodes = logical(
+        WAL + "create table late (id int primary key deferrable); create table keyed (id int not null unique)"
+    )
+    nodes.source.execute("create publication p for table t, other, covered, late, keyed")
+    for name in ("t", "other", "covered", "late", "keyed"):
+        problems = told(declare(*nodes, *named(name)))
+        nodes.source.execute(
+            f"insert into {name} (id) values (1)" if name != "other" else "insert into other values (1, 1)"
+        )
+        try:
+            nodes.source.execute(f"update {name} set id = 2")
+        except psycopg.errors.ObjectNotInPrerequisiteState:
+            assert "has no replica identity" in problems[0], name
+        else:
+            assert problems == [], name

@@ -8,6 +8,8 @@ from replicator.model import SyncType
 from tests.fixtures.lab import Build
 from tests.fixtures.nodes import Node, Pair
 
+pytestmark = pytest.mark.both_captures
+
 TYPES = """
 create type mood as enum ('sad', 'it''s "ok"', 'happy');
 create domain positive as int check (value > 0);
@@ -144,6 +146,7 @@ def _sent(node: Node, columns: list[str]) -> list[tuple[object, ...]]:
         return connection.execute(f"select id, {', '.join(forms)}, md5(long) from wide order by id").fetchall()
 
 
+@pytest.mark.both_captures(False)
 def test_shapes_of_keys_and_names(pair: Pair, lab: Build) -> None:
     everywhere(
         pair,
@@ -187,6 +190,7 @@ def test_generated_and_identity_columns(pair: Pair, lab: Build) -> None:
 
 
 @pytest.mark.pg(">=11")
+@pytest.mark.both_captures(False)
 def test_partitioned_tables(pair: Pair, lab: Build) -> None:
     everywhere(
         pair,

@@ -16,7 +16,7 @@ import pytest
 from replicator import progress
 from replicator.config import Config
 from replicator.errors import Interrupted
-from replicator.model import Strategy, SyncType, TableName, Topology
+from replicator.model import Capture, Strategy, SyncType, TableName, Topology
 from replicator.postgres import Connector
 from replicator.relations import describe
 from replicator.signals import Stop
@@ -391,12 +391,15 @@ def driven(links: Links) -> Iterator[None]:
 
 
 @pytest.mark.timeout(180)
-def test_no_false_alarm_under_load_and_a_real_difference_is_found(nodes: Pair, plain: Connector) -> None:
+@pytest.mark.both_captures
+def test_no_false_alarm_under_load_and_a_real_difference_is_found(
+    nodes: Pair, plain: Connector, capture: Capture
+) -> None:
     pgbench.initialise(nodes.source)
     for name in pgbench.TABLES[:3]:
         _copy_definition(nodes, name)
     nodes.source.execute("insert into pgbench_accounts values (200000, 1, 0, '')")  # pgbench leaves this one alone
-    declared = topology(nodes, names(*pgbench.TABLES[:3]))
+    declared = topology(nodes, names(*pgbench.TABLES[:3]), capture=capture)
     with linked(declared, plain) as links, driven(links):
         with pgbench.Traffic(nodes.source, clients=4):
             for _ in range(5):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from replicator.hook import Hook, Moment
-from replicator.model import Database, DbGroup, Herd, Sync, SyncType, TableName, Topology
+from replicator.model import Capture, Database, DbGroup, Herd, Role, Sync, SyncType, TableName, Topology
 from replicator.validate import affected, contradictions
 
 T = TableName("public", "t")
@@ -114,6 +114,34 @@ def test_a_full_copy_over_another_syncs_rows_is_refused():
     ]
 
 
+def by_wal(topology: Topology, *names: str) -> Topology:
+    decoded = {name: replace(topology.databases[name], capture=Capture.WAL) for name in names}
+    return replace(topology, databases={**topology.databases, **decoded})
+
+
+def test_changes_may_come_from_the_wal_of_a_database_that_syncs_only_read():
+    assert contradictions(by_wal(topology(push("s", "ha", "b"), copy("c", "ha", "d"), ha="a"), "a", "c")) == []
+
+
+def test_a_swap_over_a_wal_is_refused():
+    members = "is captured from its WAL, and a swap needs triggers, which write versions and counters; capture it by"
+    assert contradictions(by_wal(topology(swap("s", "ha", "b"), ha="a"), "a", "b")) == [
+        f"sync s: {name} {members} triggers, or make the sync a pushdelta" for name in "ab"
+    ]
+
+
+def test_writing_where_changes_come_from_the_wal_is_refused():
+    written = "which is captured from its WAL, and what it writes there would be captured too; capture it by triggers"
+    onward = topology(push("s1", "ha", "b", makedelta=True), push("s2", "hb", "c"), ha="a", hb="b")
+    assert contradictions(by_wal(onward, "b")) == [f"sync s1: it writes to b, {written}"]
+    assert contradictions(by_wal(topology(copy("s", "ha", "b", "c"), ha="a"), "c")) == [
+        f"sync s: it writes to c, {written}"
+    ]
+    led = topology(Sync(name="s", type=SyncType.SWAP, herd="ha", targets=("g",)), ha="a")
+    led = replace(led, dbgroups={"g": DbGroup(name="g", members=("b", "c"), roles={"c": Role.TARGET})})
+    assert contradictions(by_wal(led, "c")) == [f"sync s: it writes to c, {written}"]
+
+
 def test_every_fault_is_told_at_once():
     bad = Topology(
         databases={
@@ -176,6 +204,7 @@ def test_only_syncs_that_need_more_of_a_server_are_affected():
         with_sync(replace(sync, targets=("b", "c"))),
         with_herd(T, U),
         replace(base, databases={**base.databases, "a": Database(name="a", dbname="a", port=1)}),
+        by_wal(base, "a"),
     ):
         assert affected(base, other) == {"s"}
     assert affected(with_herd(T, U), base) == set()

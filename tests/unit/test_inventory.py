@@ -14,6 +14,7 @@ from provision import inventory
 from provision.errors import InputError
 from provision.inventory import (
     Auth,
+    Capture,
     ConnectionKind,
     HostKeys,
     Inventory,
@@ -332,7 +333,7 @@ all:
   vars:
     replication:
       catalog: {host: a}
-      databases: {one: {host: a}, two: {host: b, dbname: Two, options: {sslmode: require}}}
+      databases: {one: {host: a}, two: {host: b, dbname: Two, capture: wal, options: {sslmode: require}}}
       herds: {h: {database: one, tables: all, exclude: pgbench_history, sequences: all}}
       syncs:
 """
@@ -380,6 +381,7 @@ def test_values_of_databases_and_herds(write: Write) -> None:
     assert declared is not None
     assert declared.databases["one"].dbname is None
     assert declared.databases["two"].options == {"sslmode": "require"}
+    assert [declared.databases[name].capture for name in ("one", "two")] == [Capture.TRIGGERS, Capture.WAL]
     assert declared.herds["h"].tables == declared.herds["h"].sequences == "all"
     assert declared.herds["h"].exclude == ("pgbench_history",)
     assert (declared.install, declared.role, declared.catalog.dbname) == ("pgherd", "bucardo", "pgherd")

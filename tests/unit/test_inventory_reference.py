@@ -57,6 +57,7 @@ def test_every_choice_is_named() -> None:
     kinds = [
         settings.Auth,
         settings.Source,
+        replication.Capture,
         replication.SyncType,
         replication.STRATEGIES,
         replication.CopyMethod,

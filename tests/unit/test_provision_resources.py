@@ -191,6 +191,18 @@ TABLE: list[tuple[str, Resource, dict[Any, object], list[str]]] = [
     ("a role", role, {role_query(SERVER, "clerk"): RoleFact(major=16)}, ["create role clerk"]),
     ("the same", role, {role_query(SERVER, "clerk"): MADE}, []),
     ("with more rights", role, {role_query(SERVER, "clerk"): replace(MADE, member_of=("owner", "x"))}, []),
+    (
+        "may read slots from now on",
+        replace(role, replication=True),
+        {role_query(SERVER, "clerk"): MADE},
+        ["change role clerk"],
+    ),
+    (
+        "may already",
+        replace(role, replication=True),
+        {role_query(SERVER, "clerk"): replace(MADE, attributes={**MADE.attributes, "replication": True})},
+        [],
+    ),
     ("not a member", role, {role_query(SERVER, "clerk"): replace(MADE, member_of=())}, ["change role clerk"]),
     ("another password", role, {role_query(SERVER, "clerk"): replace(MADE, verifier="md5x")}, ["change role clerk"]),
     (

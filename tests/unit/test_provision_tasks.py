@@ -15,15 +15,17 @@ from provision.errors import HostFailed, InputError, ProvisionError
 from provision.facts.trouble import explained
 from provision.inventory import Inventory, load
 from provision.plan import items
+from provision.resources import Role
 from provision.tasks import TASKS, Site
 from provision.tasks.postgresql import shared
 from provision.tasks.replication import Rebuild
 from provision.tasks.replication.declared import topology
 from provision.tasks.replication.proof import writers
 from provision.tasks.replication.settings import Settings
+from provision.tasks.roles import roles
 from provision.tasks.starts import replicated, starts_with_data
 from replicator.errors import ReplicatorError
-from replicator.model import Database, SyncType, TableName
+from replicator.model import Capture, Database, SyncType, TableName
 from replicator.validate import contradictions
 
 SHIPPED = Path(__file__).parents[2] / "inventories"
@@ -202,6 +204,27 @@ def test_the_inventory_becomes_a_topology(local: Callable[..., Inventory]) -> No
         "benchcopybeta": False,
         "benchswapgamma": True,
     }
+
+
+def test_the_role_may_read_a_slot_where_changes_come_from_the_wal(local: Callable[..., Inventory]) -> None:
+    def by_wal(variables: dict[str, Any]) -> None:
+        variables["replication"]["databases"]["test1_master"]["capture"] = "wal"
+
+    inventory = local(by_wal)
+    assert inventory.replication
+    found = topology(inventory, inventory.replication, no_tables)
+    assert [found.databases[name].capture for name in ("test1_master", "test1_slave")] == [
+        Capture.WAL,
+        Capture.TRIGGERS,
+    ]
+    site = Site.of(inventory)
+    may = {
+        host.name: role.replication
+        for host in inventory.hosts
+        for role in roles(site.node(host))
+        if isinstance(role, Role) and role.role == "bucardo"
+    }
+    assert may == {"master": True, "slave": False, "master2": False}
 
 
 def test_makedelta_auto_is_yes_where_another_sync_reads(local: Callable[..., Inventory]) -> None:

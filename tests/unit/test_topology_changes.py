@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from replicator.errors import InvalidTopology
-from replicator.model import Database, DbGroup, Herd, Role, Sync, SyncType, TableName, Topology
+from replicator.model import Capture, Database, DbGroup, Herd, Role, Sync, SyncType, TableName, Topology
 from replicator.topology import Kind, captured, changes, users
 from replicator.topology.changes import changed, leftovers
 
@@ -80,6 +80,7 @@ def test_updates_come_before_deletions():
         (replace(SLAVE, port=5433), ("- port: 5432", "+ port: 5433")),
         (replace(SLAVE, options={"sslmode": "require"}), ("+ options.sslmode: require",)),
         (replace(SLAVE, active=False), ("- active: true", "+ active: false")),
+        (replace(SLAVE, capture=Capture.WAL), ("- capture: triggers", "+ capture: wal")),
         (replace(COPIES, members=("slave",)), ("- member: master2",)),
         (replace(ALPHA, tables=(A, B, H)), ("+ table: public.history",)),
         (replace(ALPHA, tables=(B, A)), ("~ order",)),

@@ -121,6 +121,17 @@ def test_nodes_of_this_machine_stay_small(tmp_path: Path) -> None:
     assert conf(load(path), "a", BIG)["shared_buffers"] == "4GB"
 
 
+def test_the_wal_can_be_decoded_where_changes_come_from_it(tmp_path: Path) -> None:
+    found = inventory(tmp_path, "host: master, dbname: test1}", "host: master, dbname: test1, capture: wal}")
+    names = ("wal_level", "max_replication_slots", "max_wal_senders")
+    settings = {host.name: [conf(found, host.name)[name] for name in names] for host in found.hosts}
+    assert settings == {
+        "master": ["logical", "11", "10"],
+        "slave": ["replica", "10", "10"],
+        "master2": ["replica", "10", "10"],
+    }
+
+
 def test_commit_timestamps_are_kept_where_a_swap_is(tmp_path: Path) -> None:
     found = inventory(tmp_path)
     kept = {host.name for host in found.hosts if conf(found, host.name).get("track_commit_timestamp") == "on"}

@@ -10,6 +10,7 @@ from provision.tasks import tls
 from provision.tasks.starts import members, slaves
 from replicator.hook import Hook, Moment
 from replicator.model import (
+    Capture,
     CopyMethod,
     Database,
     DbGroup,
@@ -54,6 +55,7 @@ def _databases(inventory: Inventory, declared: ReplicationSettings) -> dict[str,
             host=host.address,
             port=host.postgresql.port,
             user=settings.user or declared.role,
+            capture=Capture(settings.capture),
             options={**tls.options(inventory, host), **settings.options},
         )
     return found

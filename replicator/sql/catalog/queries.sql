@@ -5,7 +5,8 @@
 select i.revision,
        coalesce((select jsonb_agg(jsonb_build_object(
                      'id', d.id, 'name', d.name, 'dbname', d.dbname, 'host', d.host, 'port', d.port,
-                     'user', d.username, 'options', d.options, 'active', d.active) order by d.id)
+                     'user', d.username, 'options', d.options, 'active', d.active,
+                     'capture', d.capture) order by d.id)
                  from catalog.db d), '[]'),
        coalesce((select jsonb_agg(jsonb_build_object(
                      'name', g.name,
@@ -40,12 +41,12 @@ select revision from catalog.install
 select revision from catalog.install for update
 
 -- add_database --
-insert into catalog.db (name, dbname, host, port, username, options, active)
-values (%(name)s, %(dbname)s, %(host)s, %(port)s, %(user)s, %(options)s, %(active)s)
+insert into catalog.db (name, dbname, host, port, username, options, active, capture)
+values (%(name)s, %(dbname)s, %(host)s, %(port)s, %(user)s, %(options)s, %(active)s, %(capture)s)
 
 -- update_database --
 update catalog.db set dbname = %(dbname)s, host = %(host)s, port = %(port)s, username = %(user)s,
-       options = %(options)s, active = %(active)s
+       options = %(options)s, active = %(active)s, capture = %(capture)s
 where name = %(name)s
 
 -- remove_database --

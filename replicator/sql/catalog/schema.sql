@@ -36,7 +36,9 @@ create table catalog.db (
     options   jsonb   not null default '{}'
               constraint db_options_are_an_object check (jsonb_typeof(options) = 'object')
               constraint db_options_hold_no_secret check (not options ?| array['password', 'sslpassword']),
-    active    boolean not null default true
+    active    boolean not null default true,
+    capture   text    not null default 'triggers'
+              constraint db_capture_known check (capture in ('triggers', 'wal'))
 );
 comment on table  catalog.db is 'The databases that take part';
 comment on column catalog.db.id is 'Stands for the database as an origin in change logs; never used again';
@@ -47,6 +49,7 @@ comment on column catalog.db.port is 'The server''s port';
 comment on column catalog.db.username is 'The role that connects';
 comment on column catalog.db.options is 'Further libpq parameters, by name; never a password';
 comment on column catalog.db.active is 'False: syncs leave it alone';
+comment on column catalog.db.capture is 'triggers: statements log what they change; wal: it is decoded from the WAL';
 
 create table catalog.dbgroup (
     name  text not null constraint dbgroup_pkey primary key

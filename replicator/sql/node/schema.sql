@@ -41,7 +41,8 @@ create sequence {schema}.seq as bigint cache 1;
 -- from the past, and has missed changes too. settled: below this id nobody needs rows, as far as the purge has found;
 -- settled_on: the server and database in which that is so. whole_from: what was made of the table after this transaction
 -- (its log was begun, or the table was filled from another master) is all in the log. notes: what arrives from another
--- master is noted in the log, whatever the row (replicator/capture/needs.py); once it is, it stays so.
+-- master is noted in the log, whatever the row (replicator/capture/needs.py); once it is, it stays so. decoded: it is
+-- fed from the WAL, not by triggers (replicator/capture/decoding).
 create table {schema}.captured (
     schema_name text not null,
     table_name  text not null,
@@ -59,6 +60,7 @@ create table {schema}.captured (
     settled_on  text not null default '',
     whole_from  bigint not null default txid_current(),
     notes       boolean not null default true,
+    decoded     boolean not null default false,
     primary key (schema_name, table_name, kind)
 );
 
@@ -180,4 +182,19 @@ begin
 end
 $$;
 
-insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 8);
+-- Where in a message of pgoutput so many columns end that begin at `place` (from 0). A column is null, unchanged, or a
+-- length and a text.
+create function {schema}.after_columns(message bytea, place int, columns int) returns int
+    language plpgsql immutable strict set search_path = pg_catalog, pg_temp as
+$$
+begin
+    for i in 1 .. columns loop
+        place := place + case when chr(get_byte(message, place)) in ('n', 'u') then 1
+            else 5 + (get_byte(message, place + 1) << 24 | get_byte(message, place + 2) << 16
+                      | get_byte(message, place + 3) << 8 | get_byte(message, place + 4)) end;
+    end loop;
+    return place;
+end
+$$;
+
+insert into {schema}.node (uuid, version) values (md5(random()::text || clock_timestamp()::text)::uuid, 9);
