@@ -325,6 +325,37 @@ def test_a_key_that_lies_outside_of_its_row(nodes: Pair, lab: Build) -> None:
     assert rows(nodes.target) == rows(nodes.source)
 
 
+@pytest.mark.parametrize("length", [70_000, 17_000_000])
+def test_a_key_after_a_long_value(nodes: Pair, lab: Build, length: int) -> None:
+    """The numbers by which the messages say how long something is have four bytes, and each of them counts."""
+    made = settled(nodes, lab, "create table t (v text, id int primary key)")
+    nodes.source.execute("insert into t select repeat('v', %s), i from generate_series(1, 2) i", [length])
+    assert made.run() == Counts(inserted=2)
+    assert [key for key, _ in nodes.source.execute(LOGGED)] == [1, 2]
+
+
+@pytest.mark.pg("16")
+@pytest.mark.parametrize("oid", [70_000, 20_000_000, 4_000_000_000])
+def test_oids_of_servers_on_which_much_was_made(
+    private_server: Callable[..., Server], node_factory: NodeFactory, connector: Connector, oid: int
+) -> None:
+    old = private_server()
+    old.stop()
+    old.reset_wal("-o", str(oid))
+    old.start()
+    pair = node_factory.pair(old, schema=TABLE)
+    with linked(topology(list(pair), names("t"), capture=Capture.WAL), connector) as links:
+        assert pair.source.value("select relid::bigint from pgherd.captured") >= oid
+        pair.source.execute("insert into t values (1, 'x')")
+        (link,) = links.topology.links(Install(), links.sync)
+        assert lag.unsent(connector, link).rows == 1
+        links.run()
+        assert rows(pair.target) == [("(1,x)",)]
+        pair.source.execute("truncate t")
+        links.run()
+        assert rows(pair.target) == []
+
+
 def test_columns_that_come_and_go_in_between(nodes: Pair, lab: Build) -> None:
     made = settled(nodes, lab, "create table t (a int, id int primary key, v text)")
     source = nodes.source

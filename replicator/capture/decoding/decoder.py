@@ -33,9 +33,7 @@ alter table pgherd_decoded alter message set storage external
 PEEK = """
 insert into {decoded} (n, xid, kind, relid, message)
 select n, {upcoming} + (xid::text::bigint - {upcoming} % 4294967296 + 6442450944) % 4294967296 - 2147483648,
-       chr(get_byte(data, 0))::"char",
-       (get_byte(data, 1)::bigint << 24 | get_byte(data, 2) << 16 | get_byte(data, 3) << 8 | get_byte(data, 4))::oid,
-       data
+       chr(get_byte(data, 0))::"char", {relid}::oid, data
 from {quiet} cross join lateral pg_logical_slot_peek_binary_changes(
     {slot}, {until}, nullif(word, word)::int, 'proto_version', '1', 'publication_names', {publication})
     with ordinality x(lsn, xid, data, n)
@@ -180,6 +178,7 @@ class Decoder:
     def _fill(self, upcoming: int, until: str) -> None:
         query = sql.SQL(PEEK).format(
             decoded=DECODED,
+            relid=messages.number("data", "1"),
             quiet=self._quiet,
             upcoming=sql.Literal(upcoming),
             slot=sql.Literal(self._slot),

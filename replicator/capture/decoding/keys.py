@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
-from replicator.capture.decoding.messages import Layout
+from replicator.capture.decoding.messages import Layout, number
 from replicator.capture.setup import Captured
 
 DECODED = sql.Identifier("pg_temp", "pgherd_decoded")
@@ -88,9 +88,14 @@ class Keys:
         values = [
             sql.SQL(
                 "case when get_byte(message, s{0}) = {1} then convert_from(substring(message from s{0} + 6 for"
-                " get_byte(message, s{0} + 1) << 24 | get_byte(message, s{0} + 2) << 16"
-                " | get_byte(message, s{0} + 3) << 8 | get_byte(message, s{0} + 4)), 'UTF8') end::{2} as {3}"
-            ).format(sql.Literal(i), sql.Literal(TEXT), sql.SQL(kind), sql.Identifier(f"k{i}"))
+                " {2}::int), 'UTF8') end::{3} as {4}"
+            ).format(
+                sql.Literal(i),
+                sql.Literal(TEXT),
+                number("message", f"s{i} + 1"),
+                sql.SQL(kind),
+                sql.Identifier(f"k{i}"),
+            )
             for i, kind in enumerate(captured.types, 1)
         ]
         return sql.SQL("select {}, xid from (select message, xid, {} from {} where {}) m").format(

@@ -1,13 +1,15 @@
 """The messages of pgoutput (protocol 1) that describe others: which columns a table's rows have, what was truncated.
 
 Rows themselves are read by the server, in SQL. (Formats: PostgreSQL's manual, "Logical Replication Message Formats".)
-Pure.
+Composes and reads; asks nobody.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+
+from psycopg import sql
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,15 @@ class Layout:
         if not set(names) <= set(self.columns):
             return None
         return tuple(self.columns.index(name) for name in names)
+
+
+def number(message: str, place: str) -> sql.SQL:
+    """The query of the four bytes from there on (from 0) as a bigint.
+
+    In SQL no operator on bits goes before another: each shift has its parentheses.
+    """
+    bytes_ = [f"get_byte({message}, {place} + {i})::bigint << {8 * (3 - i)}" for i in range(4)]
+    return sql.SQL("({})".format(" | ".join(f"({byte})" for byte in bytes_)))
 
 
 def layout(message: bytes) -> Layout:

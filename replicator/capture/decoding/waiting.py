@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from psycopg import sql
 
-from replicator.capture.decoding import slot
+from replicator.capture.decoding import messages, slot
 from replicator.model import Install
 from replicator.postgres import Connection
 
@@ -18,8 +18,7 @@ with found as materialized (
         %(publication)s)
 ), mine as (
     select xid from found where kind = 84 or kind in (68, 73, 85) and
-    (get_byte(data, 1)::bigint << 24 | get_byte(data, 2) << 16 | get_byte(data, 3) << 8 | get_byte(data, 4))
-    = any(%(tables)s::bigint[])
+    {relid} = any(%(tables)s::bigint[])
 )
 select (select count(*) from mine), (select count(*) from found) >= %(most)s,
        (select extract(epoch from clock_timestamp() - timestamptz '2000-01-01 00:00:00+00')::float8
@@ -42,6 +41,8 @@ def waiting(connection: Connection, install: Install, tables: Collection[int], m
             "most": most,
             "tables": list(tables),
         }
-        row = connection.execute(sql.SQL(WAITING).format(quiet=slot.quiet(connection)), values).fetchone()
+        row = connection.execute(
+            sql.SQL(WAITING).format(quiet=slot.quiet(connection), relid=messages.number("data", "1")), values
+        ).fetchone()
         count, more, seconds = row or (0, False, None)
         return int(count), bool(more), max(0.0, float(seconds or 0.0))

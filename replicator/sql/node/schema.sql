@@ -190,8 +190,8 @@ $$
 begin
     for i in 1 .. columns loop
         place := place + case when chr(get_byte(message, place)) in ('n', 'u') then 1
-            else 5 + (get_byte(message, place + 1) << 24 | get_byte(message, place + 2) << 16
-                      | get_byte(message, place + 3) << 8 | get_byte(message, place + 4)) end;
+            else 5 + ((get_byte(message, place + 1) << 24) | (get_byte(message, place + 2) << 16)
+                      | (get_byte(message, place + 3) << 8) | get_byte(message, place + 4)) end;
     end loop;
     return place;
 end
