@@ -515,6 +515,17 @@ def test_commits_that_are_not_on_disk_yet_are_decoded(
         assert made.run() == Counts(inserted=1)
 
 
+@pytest.mark.parametrize("stands", ["0, 'I', 1", "2, 'R', 1), (1, 'U', 1", "1, 'R', 2), (2, 'D', 1"])
+def test_a_change_that_no_layout_precedes_is_not_passed_over(nodes: Pair, lab: Build, stands: str) -> None:
+    made = settled(nodes, lab, TABLE)
+    with nodes.source.connect() as connection:
+        decoder = Decoder(connection, Install())
+        connection.execute(f"insert into pgherd_decoded (n, kind, relid) values ({stands})")
+        with pytest.raises(Transient, match="without the layout"):
+            decoder._read_marks()
+    made.close()
+
+
 @pytest.mark.parametrize("epoch", [0, 1, 5])
 def test_ids_are_those_of_the_transactions(nodes: Pair, lab: Build, epoch: int) -> None:
     """Decoded ids have 32 bits; what is kept of them has 64."""

@@ -48,12 +48,15 @@ from (select pg_current_wal_insert_lsn() as written, pg_current_wal_flush_lsn() 
 """
 """Each place is asked for once: the WAL goes on between one look and the next."""
 
-UNTOLD = """
-with told as (select relid, min(n) as n from {0} where kind = 'R' group by relid)
-select exists (select from {0} change left join told using (relid)
-               where kind in ('D', 'I', 'U') and (told.n is null or change.n < told.n))
+TOLD = """
+select relid::bigint, bool_or({has_old}),
+       min(n) filter (where kind <> 'R') < coalesce(min(n) filter (where kind = 'R'), 9223372036854775807)
+from {decoded} where kind <> 'T' group by 1
 """
-"""A layout precedes the changes that have it; whatever the reason, one without must not be passed over in silence."""
+"""Of each table, whether there are messages with two rows, and whether there is a change that no layout precedes.
+
+Whatever the reason for that may be, such a change must not be passed over in silence.
+"""
 
 FAR = 2**20
 """Bytes of WAL without a change of ours after which the slot goes on all the same, and of those that are read again."""
@@ -197,10 +200,11 @@ class Decoder:
 
     def _read_marks(self) -> None:
         """Read the layouts, and give each table that was truncated a row of its own."""
-        if fetch_one(self._connection, sql.SQL(UNTOLD).format(DECODED))[0]:
+        asked = sql.SQL(TOLD).format(has_old=sql.SQL(HAS_OLD), decoded=DECODED)
+        told = self._connection.execute(asked).fetchall()
+        if any(untold for _, _, untold in told):
             raise Transient("a change was decoded without the layout of its table; decoding anew by another session.")
-        paired = sql.SQL("select distinct relid::bigint from {} where {}").format(DECODED, sql.SQL(HAS_OLD))
-        pairs = frozenset(int(relid) for (relid,) in self._connection.execute(paired))
+        pairs = frozenset(int(relid) for relid, paired, _ in told if paired)
         stretches: dict[int, list[Stretch]] = {}
         query = sql.SQL("select n, xid, kind::text, message from {} where kind in ('R', 'T') order by n")
         for n, xid, kind, message in self._connection.execute(query.format(DECODED)).fetchall():
