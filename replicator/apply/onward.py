@@ -10,7 +10,7 @@ from psycopg import sql
 
 from replicator.apply.stage import Stage
 from replicator.capture import Captured, Kind
-from replicator.capture.setup import logs
+from replicator.capture.captured import logs
 from replicator.model import Link
 from replicator.postgres import Connection
 from replicator.relations import Relation

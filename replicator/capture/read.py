@@ -17,8 +17,8 @@ from psycopg import Cursor, IsolationLevel, RawCursor, sql
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
+from replicator.capture.captured import Captured
 from replicator.capture.needs import Kind
-from replicator.capture.setup import Captured
 from replicator.capture.triggers import gain
 from replicator.model import Link, TableName
 from replicator.postgres import WAYS, Answer, Connection, Transaction, affected, fetch_one

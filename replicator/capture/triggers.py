@@ -1,6 +1,7 @@
 """The objects of one log on one node: its table, functions and triggers, as statements.
 
-Everything here runs inside the caller's transaction. When a log is made, kept or made anew is decided in `setup`.
+Everything here runs inside the caller's transaction. Whether a log is kept or made anew is decided in `setup` and
+`making`.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from datetime import datetime
 from psycopg import sql
 
 from replicator import postgres
+from replicator.capture.captured import Captured
 from replicator.capture.needs import Kind
 from replicator.capture.read import match_keys
-from replicator.capture.setup import Captured
 from replicator.errors import LockedOut
 from replicator.failpoint import failpoint
 from replicator.model import Install

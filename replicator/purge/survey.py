@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from replicator import progress, succession
+from replicator.capture.captured import Captured, logs
 from replicator.capture.decoding.decoder import drain
 from replicator.capture.needs import Kind
-from replicator.capture.setup import Captured, logs
 from replicator.errors import ReplicatorError
 from replicator.model import Capture, Database, Install, Link, SyncType, TableName, Topology
 from replicator.postgres import Connection, Connector, fetch_one, translated

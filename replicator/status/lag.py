@@ -15,9 +15,9 @@ from psycopg import sql
 
 from replicator import columns, progress
 from replicator.capture import Captured, Kind
+from replicator.capture.captured import logs
 from replicator.capture.decoding.waiting import waiting
 from replicator.capture.read import carried, unseen
-from replicator.capture.setup import logs
 from replicator.errors import ReplicatorError
 from replicator.model import Database, Link, SyncType, TableName
 from replicator.postgres import Connection, Connector, fetch_one, translated

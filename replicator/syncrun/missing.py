@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from replicator import progress
 from replicator.apply.session import open_target
 from replicator.capture import Kind, notes
+from replicator.capture.captured import logs
 from replicator.capture.schema import create_schema
-from replicator.capture.setup import logs
 from replicator.change import Counts
 from replicator.errors import Unreachable
 from replicator.logs import log

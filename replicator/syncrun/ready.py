@@ -13,10 +13,10 @@ from replicator import columns, progress
 from replicator.apply.session import open_target
 from replicator.capture import Captured, Kind, Source
 from replicator.capture.bell import Bell
+from replicator.capture.captured import logs
 from replicator.capture.decoding.source import DecodingSource
 from replicator.capture.flusher import Flusher
 from replicator.capture.schema import create_schema
-from replicator.capture.setup import logs
 from replicator.change import Counts
 from replicator.columns import Known
 from replicator.failpoint import failpoint

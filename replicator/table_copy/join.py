@@ -17,7 +17,7 @@ from replicator import postgres, progress
 from replicator.apply.session import open_target
 from replicator.apply.stage import Stage
 from replicator.capture import Captured
-from replicator.capture.setup import logs
+from replicator.capture.captured import logs
 from replicator.change import Counts
 from replicator.errors import SchemaMismatch
 from replicator.failpoint import failpoint

@@ -22,11 +22,11 @@ from psycopg import IsolationLevel, sql
 
 from replicator import columns, progress
 from replicator.capture import housekeeping
+from replicator.capture.captured import Captured, logs
 from replicator.capture.decoding.decoder import Decoder, drain
 from replicator.capture.flusher import Flusher
 from replicator.capture.needs import Kind
 from replicator.capture.read import carried, unseen
-from replicator.capture.setup import Captured, logs
 from replicator.model import Capture, Install, Link, SyncType, TableName
 from replicator.postgres import Connection, fetch_one
 from replicator.relations import Relation, describe

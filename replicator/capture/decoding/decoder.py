@@ -13,10 +13,11 @@ from collections.abc import Callable
 import psycopg
 from psycopg import sql
 
+from replicator.capture.captured import Captured, logs
 from replicator.capture.decoding import messages, slot
 from replicator.capture.decoding.keys import DECODED, HAS_OLD, Keys, Stretch
+from replicator.capture.dropping import drop_log
 from replicator.capture.schema import has_schema
-from replicator.capture.setup import Captured, drop_log, logs
 from replicator.errors import Transient
 from replicator.failpoint import failpoint
 from replicator.logs import log

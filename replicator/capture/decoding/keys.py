@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
+from replicator.capture.captured import Captured
 from replicator.capture.decoding.messages import Layout, number
-from replicator.capture.setup import Captured
 
 DECODED = sql.Identifier("pg_temp", "pgherd_decoded")
 

@@ -15,9 +15,9 @@ from dataclasses import replace
 from psycopg import RawCursor, sql
 from psycopg.pq.abc import PGresult
 
+from replicator.capture.captured import Captured
 from replicator.capture.decoding.decoder import Decoder, seen_by
 from replicator.capture.read import Delta, Opened, Probe, Source, opened, result_of, unseen
-from replicator.capture.setup import Captured
 from replicator.model import Link
 from replicator.postgres import Answer, Connection, Transaction
 from replicator.question import Question
