@@ -12,7 +12,7 @@ from psycopg import sql
 
 from replicator.apply import park
 from replicator.apply.arrival import Arrival
-from replicator.capture.read import unseen
+from replicator.capture.delta import unseen
 from replicator.capture.triggers import gain
 
 

@@ -20,7 +20,7 @@ from replicator.apply import onward, park
 from replicator.apply.arrival import Arrival
 from replicator.apply.pump import Moved
 from replicator.apply.stage import Stage
-from replicator.capture.read import unseen
+from replicator.capture.delta import unseen
 from replicator.failpoint import failpoint
 from replicator.model import Link
 from replicator.postgres import Connection

@@ -19,7 +19,7 @@ from replicator.apply import asking, merging, noting, park
 from replicator.apply.arrival import Arrival, local_json
 from replicator.apply.resolver import Answer, Merged
 from replicator.apply.rival import Rival, Verdict
-from replicator.capture.read import unseen
+from replicator.capture.delta import unseen
 from replicator.change import Counts
 from replicator.conflict import Claim, Outcome, Version
 from replicator.failpoint import failpoint

@@ -18,7 +18,7 @@ from psycopg.rows import TupleRow
 from replicator.apply import parcel
 from replicator.apply.parcel import Parcel
 from replicator.apply.pump import Moved, Rows, all_read, forward, portions, pump
-from replicator.capture.read import MEETING
+from replicator.capture.rows import MEETING
 from replicator.postgres import Connection
 from replicator.relations import Relation
 
@@ -150,7 +150,7 @@ class Stage:
 
     @property
     def arriving(self) -> list[tuple[sql.Identifier, str]]:
-        """The columns that are filled, in the order in which `capture.read` gives them, and their types."""
+        """The columns that are filled, in the order in which `capture.rows` gives them, and their types."""
         found = [(sql.Identifier("gone"), "boolean")]
         found += [(self.column(c.name), "text" if self.text else c.stage_type) for c in self.relation.written]
         if self.versioned:
@@ -217,7 +217,7 @@ class Stage:
         )
 
     def fill(self, source: Connection, query: sql.Composed, target: Connection, moved: Moved, *, binary: bool) -> int:
-        """Pump the query's rows (as `capture.read` gives them) in; how many they were.
+        """Pump the query's rows (as `capture.rows` gives them) in; how many they were.
 
         binary: whether the source's side of the table allows it.
         """

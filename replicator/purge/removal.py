@@ -8,8 +8,8 @@ from psycopg import sql
 
 from replicator import postgres
 from replicator.capture.captured import Captured
+from replicator.capture.keys import match_keys
 from replicator.capture.needs import Kind
-from replicator.capture.read import match_keys
 from replicator.errors import LockedOut
 from replicator.failpoint import failpoint
 from replicator.model import Install

@@ -16,7 +16,7 @@ from psycopg import sql
 from replicator import progress
 from replicator.capture import Captured, Kind
 from replicator.capture.captured import logs
-from replicator.capture.read import carried, unseen
+from replicator.capture.delta import carried, unseen
 from replicator.config import Config
 from replicator.errors import ReplicatorError, Unreachable
 from replicator.model import Database, Link, SyncType, TableName

@@ -17,7 +17,7 @@ from replicator import columns, progress
 from replicator.capture import Captured, Kind
 from replicator.capture.captured import logs
 from replicator.capture.decoding.waiting import waiting
-from replicator.capture.read import carried, unseen
+from replicator.capture.delta import carried, unseen
 from replicator.errors import ReplicatorError
 from replicator.model import Database, Link, SyncType, TableName
 from replicator.postgres import Connection, Connector, fetch_one, translated

@@ -18,7 +18,7 @@ import psycopg
 from replicator import postgres
 from replicator.apply import write
 from replicator.capture import Kind
-from replicator.capture.read import Probe
+from replicator.capture.look import Probe
 from replicator.change import Counts, RunResult
 from replicator.errors import LockedOut, ReplicatorError, Transient
 from replicator.failpoint import failpoint

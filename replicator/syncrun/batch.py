@@ -23,7 +23,7 @@ from replicator.apply.arrival import Arrival, Third
 from replicator.apply.stage import ANYTHING, Holds, Stage
 from replicator.apply.supply import Supply
 from replicator.capture import Delta, Kind, bell, notes
-from replicator.capture.read import Opened, Probe
+from replicator.capture.look import Opened, Probe
 from replicator.change import Counts
 from replicator.columns import Known
 from replicator.failpoint import failpoint

@@ -17,7 +17,7 @@ from psycopg import sql
 from replicator import columns, progress, succession
 from replicator.capture import Captured, Kind
 from replicator.capture.captured import logs
-from replicator.capture.read import unseen
+from replicator.capture.delta import unseen
 from replicator.failpoint import failpoint
 from replicator.model import Database
 from replicator.postgres import Connection, fetch_one

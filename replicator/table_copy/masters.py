@@ -14,7 +14,7 @@ from psycopg import sql
 from replicator import progress
 from replicator.apply.pump import pump
 from replicator.capture import Captured, Kind
-from replicator.capture.read import match_keys
+from replicator.capture.keys import match_keys
 from replicator.errors import CaptureMissing
 from replicator.failpoint import failpoint
 from replicator.model import Database, Link, TableName

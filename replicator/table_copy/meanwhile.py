@@ -24,7 +24,8 @@ from replicator.apply.arrival import Arrival
 from replicator.apply.resolver import Resolver
 from replicator.apply.stage import Stage
 from replicator.capture import Captured
-from replicator.capture.read import match, unseen
+from replicator.capture.delta import unseen
+from replicator.capture.keys import match
 from replicator.capture.triggers import gain
 from replicator.change import Counts
 from replicator.conflict import Rule

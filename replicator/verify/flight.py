@@ -24,9 +24,9 @@ from replicator import columns, progress
 from replicator.capture import housekeeping
 from replicator.capture.captured import Captured, logs
 from replicator.capture.decoding.decoder import Decoder, drain
+from replicator.capture.delta import carried, unseen
 from replicator.capture.flusher import Flusher
 from replicator.capture.needs import Kind
-from replicator.capture.read import carried, unseen
 from replicator.model import Capture, Install, Link, SyncType, TableName
 from replicator.postgres import Connection, fetch_one
 from replicator.relations import Relation, describe

@@ -9,7 +9,7 @@ from typing import Any
 from replicator import progress
 from replicator.apply import noting
 from replicator.capture import Delta
-from replicator.capture.read import Opened
+from replicator.capture.look import Opened
 from replicator.change import Counts
 from replicator.postgres import Transaction
 from replicator.snapshot import Snapshot

@@ -17,7 +17,9 @@ from psycopg.pq.abc import PGresult
 
 from replicator.capture.captured import Captured
 from replicator.capture.decoding.decoder import Decoder, seen_by
-from replicator.capture.read import Delta, Opened, Probe, Source, opened, result_of, unseen
+from replicator.capture.delta import Delta, unseen
+from replicator.capture.look import Opened, Probe, opened
+from replicator.capture.read import Source, result_of
 from replicator.model import Link
 from replicator.postgres import Answer, Connection, Transaction
 from replicator.question import Question
