@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from replicator import progress, succession
 from replicator.capture.captured import Captured, logs
-from replicator.capture.decoding.decoder import drain
+from replicator.capture.decoding.mover import drain
 from replicator.capture.needs import Kind
 from replicator.errors import ReplicatorError
 from replicator.model import Capture, Database, Install, Link, SyncType, TableName, Topology

@@ -23,7 +23,8 @@ from psycopg import IsolationLevel, sql
 from replicator import columns, progress
 from replicator.capture import housekeeping
 from replicator.capture.captured import Captured, logs
-from replicator.capture.decoding.decoder import Decoder, drain
+from replicator.capture.decoding.decoder import Decoder
+from replicator.capture.decoding.mover import drain
 from replicator.capture.delta import carried, unseen
 from replicator.capture.flusher import Flusher
 from replicator.capture.needs import Kind

@@ -10,7 +10,8 @@ import pytest
 
 from replicator import purge
 from replicator.capture import release
-from replicator.capture.decoding.decoder import Decoder, drain
+from replicator.capture.decoding.decoder import Decoder
+from replicator.capture.decoding.mover import drain
 from replicator.change import Counts
 from replicator.errors import SchemaMismatch, Transient
 from replicator.model import Capture, Install, SyncType

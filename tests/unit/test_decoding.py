@@ -1,9 +1,10 @@
-"""The messages of pgoutput that describe others."""
+"""The messages of pgoutput that describe others, and the parts of the stream for which they do."""
 
 from __future__ import annotations
 
 import struct
 
+from replicator.capture.decoding.keys import Stretch, stretches
 from replicator.capture.decoding.messages import Layout, layout, truncated
 
 
@@ -22,3 +23,11 @@ def test_a_relation_message_has_the_columns_in_order() -> None:
 
 def test_a_truncate_message_has_the_tables() -> None:
     assert truncated(b"T" + struct.pack(">IBII", 2, 3, 16384, 4_000_000_000)) == (16384, 4_000_000_000)
+
+
+def test_a_layout_holds_until_the_next_one_of_its_table() -> None:
+    first, other, second, third = Layout(1, ("id",)), Layout(2, ("id",)), Layout(1, ("id", "b")), Layout(1, ("b",))
+    assert stretches([(1, first), (3, other), (5, second), (8, third)]) == {
+        1: [Stretch(first, 1, 5), Stretch(second, 5, 8), Stretch(third, 8)],
+        2: [Stretch(other, 3)],
+    }

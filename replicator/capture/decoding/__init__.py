@@ -12,5 +12,6 @@ begins where the oldest transaction was at the last record of running ones, whic
 so a source with much to decode is asked the less often (`source`).
 
 `slot` makes and drops slot and publication, `messages` reads the messages that describe others and `keys` finds the
-keys in those of rows, `decoder` decodes and fills the logs, `source` is the reading side of a link, `waiting` counts.
+keys in those of rows, `decoder` decodes, `mover` fills the logs and moves the slot on, `source` is the reading side of
+a link, `waiting` counts.
 """

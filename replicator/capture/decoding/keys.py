@@ -5,7 +5,7 @@ Composes only; the messages are in a table of the session, which `decoder` fills
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from psycopg import sql
@@ -32,6 +32,17 @@ class Stretch:
     layout: Layout
     first: int
     last: int | None = None
+
+
+def stretches(layouts: Iterable[tuple[int, Layout]]) -> dict[int, list[Stretch]]:
+    """The parts of the stream in which each table has one layout. layouts: and the message of each, in their order."""
+    found: dict[int, list[Stretch]] = {}
+    for n, layout in layouts:
+        former = found.setdefault(layout.relid, [])
+        if former:
+            former[-1] = Stretch(former[-1].layout, former[-1].first, n)
+        former.append(Stretch(layout, n))
+    return found
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from psycopg.pq.abc import PGresult
 
 from replicator.capture.captured import Captured
 from replicator.capture.decoding.decoder import Decoder, seen_by
+from replicator.capture.decoding.mover import Mover
 from replicator.capture.delta import Delta, unseen
 from replicator.capture.look import Opened, Probe, opened
 from replicator.capture.read import Source, result_of
@@ -34,6 +35,7 @@ class DecodingSource(Source):
 
     def __init__(self, connection: Connection, link: Link, flush: Callable[[], None]) -> None:
         self._decoder = Decoder(connection, link.install, flush)
+        self._mover = Mover(connection, link.install, self._decoder)
         super().__init__(connection, link)
         self._written = Question(connection, "select pg_current_wal_insert_lsn()")
         self._probed: Probe | None = None
@@ -63,8 +65,8 @@ class DecodingSource(Source):
                 yield transaction, lambda: begun
         finally:
             decoder.unlock()
-        decoder.keep()
-        self._rests_until = time.monotonic() + min(REST * decoder.seconds, LONGEST_REST)
+        self._mover.keep()
+        self._rests_until = time.monotonic() + min(REST * (decoder.seconds + self._mover.seconds), LONGEST_REST)
 
     def changed(self, deltas: Sequence[Delta]) -> Answer[list[Delta]]:
         """As `Source.changed`."""
