@@ -30,7 +30,7 @@ Name = Literal[
     "prepare.after-capture",  # both ends log; nothing is known of positions
     "prepare.before-forget",  # a copy anew is due, the old position is still there
     "prepare.after-copy",  # what was missing is copied, no batch has begun
-    # a batch (syncrun.batch, apply)
+    # a batch (syncrun.batch and what it puts in order, apply)
     "read.after-snapshot",  # the batch's snapshot is taken
     "read.before-write",  # which tables changed is known, and what the source had seen
     "lock.before-position",  # the target's transaction has begun
@@ -61,7 +61,7 @@ Name = Literal[
     "commit.after",
     "sequence.before-write",
     "sequence.after-write",
-    # first copies (table_copy.copy) and whole copies (syncrun.batch)
+    # first copies (table_copy.copy) and whole copies (syncrun.fullcopy)
     "copy.before-begin",
     "copy.after-begin",  # it stands there as begun, with its ranges
     "copy.in-range",  # a range is written, not committed

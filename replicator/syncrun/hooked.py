@@ -1,4 +1,7 @@
-"""A run with hooks around it: before it, after it, and when it fails. Those within a batch are in `batch`."""
+"""A run with hooks around it: before it, after it, and when it fails.
+
+Those within a batch are in `batch`, those of each table in `delivery`.
+"""
 
 from __future__ import annotations
 

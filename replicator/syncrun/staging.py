@@ -1,6 +1,6 @@
 """Brings a table's part of a batch into its staging table on the target: as arrays when it is small, else by COPY.
 
-What is read is `capture.read`'s, how it gets over `apply.stage`'s and `apply.parcel`'s.
+What is read is `capture`'s, how it gets over `apply.stage`'s and `apply.parcel`'s.
 """
 
 from __future__ import annotations

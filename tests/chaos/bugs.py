@@ -52,7 +52,7 @@ def position_after_rows() -> None:
 
 def _save(batch: Batch, snapshot: Snapshot) -> None:
     ready = batch._ready
-    progress.save(ready.target, batch._link, snapshot, ready.origin, batch._knows)
+    progress.save(ready.target, batch._link, snapshot, ready.origin, batch._knowledge.standing)
 
 
 def no_ledger() -> None:
