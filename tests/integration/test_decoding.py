@@ -11,7 +11,7 @@ import pytest
 from replicator import purge
 from replicator.capture import release
 from replicator.capture.decoding.decoder import Decoder
-from replicator.capture.decoding.mover import drain
+from replicator.capture.decoding.mover import Mover, drain
 from replicator.change import Counts
 from replicator.errors import SchemaMismatch, Transient
 from replicator.model import Capture, Install, SyncType
@@ -257,6 +257,37 @@ def test_a_paused_sync_keeps_no_wal(nodes: Pair, connector: Connector) -> None:
         assert nodes.source.value(CONFIRMED) != before
         links.beat()
         assert rows(nodes.target) == rows(nodes.source)
+
+
+def test_of_a_key_that_changes_all_the_time_the_log_has_the_last_change(nodes: Pair, lab: Build) -> None:
+    made = settled(nodes, lab, TABLE)
+    nodes.source.execute("insert into t values (1, 'x'), (2, 'y')")
+    for number in range(5):
+        nodes.source.execute("update t set v = %s where id = 1", [number])
+    assert made.run() == Counts(inserted=2)
+    ends = "select id, xmin::text::bigint from t order by id"
+    assert nodes.source.execute(LOGGED) == nodes.source.execute(ends)
+
+
+def test_the_last_change_is_not_that_of_the_highest_id(
+    node_factory: NodeFactory, connector: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two targets saw a change, but not a later one by a transaction that had begun before; then both are logged."""
+    source, one, other = (node_factory(name, schema=TABLE) for name in ("source", "one", "other"))
+    source.execute("insert into t values (1, 'x'), (2, 'x')")
+    with linked(topology([source, one, other], names("t"), capture=Capture.WAL), connector) as links:
+        with source.connect(autocommit=False) as early:
+            early.execute("update t set v = 'early' where id = 2")
+            source.execute("update t set v = 'seen' where id = 1")
+            with monkeypatch.context() as crashing:
+                crashing.setattr(Mover, "keep", lambda _: None)  # as if both had died before
+                links.run()
+            assert rows(one) == rows(other) == [("(1,seen)",), ("(2,x)",)]
+            early.execute("update t set v = 'last' where id = 1")
+        links.run("one")
+        assert len(source.execute(LOGGED)) == 2
+        links.run("other")
+        assert rows(other) == rows(one) == rows(source)
 
 
 def test_two_links_decode_at_once(node_factory: NodeFactory, connector: Connector) -> None:

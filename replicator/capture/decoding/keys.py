@@ -61,15 +61,27 @@ class Keys:
         return all(stretch.layout.places(captured.key) is not None for stretch in self.stretches[captured.relid])
 
     def changes(self, captured: Captured) -> sql.Composed:
-        """The query of a table's decoded changes: k1, k2 ..., xid."""
+        """The query of a table's decoded changes: k1, k2 ..., xid, and n, by which they are in the order of commits."""
         nothing = [
             sql.SQL("null::{} as {}").format(sql.SQL(kind), sql.Identifier(f"k{i}"))
             for i, kind in enumerate(captured.types, 1)
         ]
-        parts = [sql.SQL("select {}, null::bigint as xid where false").format(sql.SQL(", ").join(nothing))]
+        parts = [
+            sql.SQL("select {}, null::bigint as xid, null::bigint as n where false").format(sql.SQL(", ").join(nothing))
+        ]
         for stretch in self.stretches[captured.relid]:
             parts += self._keys(captured, stretch)
         return sql.SQL(" union all ").join(parts)
+
+    def newest(self, captured: Captured) -> sql.Composed:
+        """Of those the last of each key: k1, k2 ..., xid.
+
+        Whoever changes a row waits for who has changed it before. So who has seen the last has seen them all, and to
+        keep them would tell nobody anything.
+        """
+        names = sql.SQL(", ").join(sql.Identifier(f"k{i + 1}") for i in range(len(captured.key)))
+        query = sql.SQL("select distinct on ({0}) {0}, xid from ({1}) change order by {0}, n desc")
+        return query.format(names, self.changes(captured))
 
     def _keys(self, captured: Captured, stretch: Stretch) -> list[sql.Composed]:
         """The keys of one stretch: of the rows that come first in their messages, and of those after them."""
@@ -109,7 +121,7 @@ class Keys:
             )
             for i, kind in enumerate(captured.types, 1)
         ]
-        return sql.SQL("select {}, xid from (select message, xid, {} from {} where {}) m").format(
+        return sql.SQL("select {}, xid, n from (select message, xid, n, {} from {} where {}) m").format(
             sql.SQL(", ").join(values), sql.SQL(", ").join(begins), DECODED, where
         )
 

@@ -124,7 +124,7 @@ class Mover:
         columns = sql.SQL(", ").join([*names, sql.Identifier("xid")])
         self._connection.execute(
             sql.SQL("insert into {}.{} ({}) {}").format(
-                schema, sql.Identifier(captured.log), columns, self._decoder.keys.changes(captured)
+                schema, sql.Identifier(captured.log), columns, self._decoder.keys.newest(captured)
             )
         )
         self._connection.execute(
