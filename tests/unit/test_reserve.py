@@ -73,7 +73,7 @@ def test_where_it_has_died_a_controller_is_started_as_ever(launcher: Launcher) -
     launcher.tend(True, 0)
     reserve = ready(launcher)
     reserve.kill()
-    until(lambda: not processes.title(reserve.pid), 5, "it is dead")
+    reserve.wait(5)
     given = launcher.launch("a", 1)
     assert given is not reserve
     assert given.wait(10) == ConfigError.exit_code
