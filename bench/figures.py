@@ -37,13 +37,15 @@ class Sample:
 class Target:
     """What a metric must reach: a ratio against a contender, or an absolute value where there is none.
 
-    at_least: of a ratio, how many times better ours is; of an absolute value, the bound on the good side.
+    at_least: of a ratio, how many times better ours is; of an absolute value, the bound on the good side. of: the
+    contender that must reach it, where that is not the workload's own.
     """
 
     workload: str
     metric: str
     against: str
     at_least: float
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,19 @@ def _ratio(
     return theirs / ours if better is Better.LESS else ours / theirs
 
 
+def _measured(
+    target: Target, found: Mapping[tuple[str, str, str], Row], better: Mapping[tuple[str, str], Better]
+) -> float | None:
+    metric = (target.workload, target.metric)
+    ours, theirs = found.get((*metric, target.of or OURS)), found.get((*metric, target.against))
+    if not target.against:
+        return ours.median if ours else None
+    if not target.of or not theirs:
+        return theirs.ratio if theirs else None
+    medians = {(*metric, row.contender): row.median for row in (ours, theirs) if row}
+    return _ratio(better[metric], medians, (*metric, target.against), target.of)
+
+
 @dataclass(frozen=True)
 class Judgement:
     """A target, what was measured, and whether it is reached; None: not measured."""
@@ -116,8 +131,7 @@ def judged(
     """How the rows stand to the targets."""
     by_key = {(row.workload, row.metric, row.contender): row for row in found}
     for target in targets:
-        row = by_key.get((target.workload, target.metric, target.against or OURS))
-        measured = None if row is None else (row.ratio if target.against else row.median)
+        measured = _measured(target, by_key, better)
         if measured is None:
             yield Judgement(target, None, None)
         elif target.against or better.get((target.workload, target.metric)) is Better.MORE:

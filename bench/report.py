@@ -62,7 +62,8 @@ def _targets(verdicts: Sequence[Judgement]) -> Table:
         measured = "not measured" if verdict.measured is None else f"{verdict.measured:.3g}"
         word = {True: "reached", False: "[red]missed[/red]", None: ""}[verdict.reached]
         wanted = f"{target.at_least:g}" + (" times" if target.against else "")
-        table.add_row(target.workload, target.metric, target.against or "absolute", wanted, measured, word)
+        metric = f"{target.metric} ({target.of})" if target.of else target.metric
+        table.add_row(target.workload, metric, target.against or "absolute", wanted, measured, word)
     return table
 
 

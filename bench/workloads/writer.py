@@ -50,5 +50,6 @@ WORKLOAD = Workload(
     (
         Target("writer", "rate with capture / without", "", 0.9),
         Target("writer", "rate with capture / without", "bucardo", 1.0),
+        Target("writer", "rate with capture / without", "", 0.9, of="pgherd-wal"),
     ),
 )
