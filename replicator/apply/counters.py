@@ -13,7 +13,7 @@ from psycopg import sql
 from replicator.apply import park
 from replicator.apply.arrival import Arrival
 from replicator.capture.delta import unseen
-from replicator.capture.triggers import gain
+from replicator.capture.spec import gain
 
 
 def add_up(arrival: Arrival, *, everywhere: bool) -> None:

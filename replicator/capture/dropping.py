@@ -7,10 +7,10 @@ from functools import partial
 from psycopg import sql
 
 from replicator import postgres
-from replicator.capture import triggers
 from replicator.capture.captured import Captured
 from replicator.capture.decoding import slot
 from replicator.capture.needs import Kind
+from replicator.capture.spec import trigger_name
 from replicator.model import Install
 from replicator.postgres import Connection
 
@@ -62,5 +62,5 @@ def _drop_note_trigger(connection: Connection, install: Install, captured: Captu
         [captured.relid],
     ).fetchone()
     if row:
-        name = sql.Identifier(triggers.trigger_name(install, "truncate"))
+        name = sql.Identifier(trigger_name(install, "truncate"))
         connection.execute(sql.SQL("drop trigger if exists {} on {}").format(name, sql.Identifier(*row)))

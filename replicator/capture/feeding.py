@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from replicator.capture import triggers
 from replicator.capture.captured import Captured
 from replicator.capture.decoding import slot
-from replicator.capture.triggers import LogSpec
+from replicator.capture.spec import EVENTS, LogSpec, trigger_name
 from replicator.model import TableName
 from replicator.postgres import Connection
 
@@ -23,7 +22,7 @@ def complete(connection: Connection, spec: LogSpec, captured: Captured | None) -
     if spec.decoded:
         return slot.published(connection, spec.install, captured.relid)
     spec = replace(spec, versions=captured.versions)
-    wanted = {(t.table, triggers.trigger_name(spec.install, t.event)) for t in spec.triggers}
+    wanted = {(t.table, trigger_name(spec.install, t.event)) for t in spec.triggers}
     return wanted <= live_triggers(connection, spec)
 
 
@@ -44,7 +43,7 @@ def live_triggers(connection: Connection, spec: LogSpec) -> Present:
         " join pg_namespace n on n.oid = c.relnamespace where t.tgenabled in ('O', 'A') and t.tgname = any(%s)"
         " and (n.nspname, c.relname) in (select * from unnest(%s::text[], %s::text[]))",
         [
-            [triggers.trigger_name(spec.install, event) for event in triggers.EVENTS],
+            [trigger_name(spec.install, event) for event in EVENTS],
             [table.schema for table in tables],
             [table.name for table in tables],
         ],
@@ -61,7 +60,7 @@ def was_fed(connection: Connection, spec: LogSpec, captured: Captured, present: 
         return spec.decoded and slot.published(connection, spec.install, captured.relid)
     spec = replace(spec, decoded=False)
     return all(
-        (trigger.table, triggers.trigger_name(spec.install, trigger.event)) in present
+        (trigger.table, trigger_name(spec.install, trigger.event)) in present
         for trigger in spec.triggers
         if trigger.table == spec.relation.name
     )

@@ -12,7 +12,7 @@ from psycopg import sql
 from replicator.capture.delta import Delta, unseen
 from replicator.capture.keys import match_keys
 from replicator.capture.part import Part
-from replicator.capture.triggers import gain
+from replicator.capture.spec import gain
 
 
 def gains(part: Part) -> sql.Composable:

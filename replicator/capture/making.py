@@ -20,7 +20,7 @@ from replicator.capture.captured import Captured, logs
 from replicator.capture.decoding import slot
 from replicator.capture.dropping import drop_log, drop_triggers
 from replicator.capture.feeding import Present, live_triggers, same_key, was_fed
-from replicator.capture.triggers import SHAPE, LogSpec
+from replicator.capture.spec import SHAPE, LogSpec, trigger_name
 from replicator.postgres import Connection
 
 
@@ -109,7 +109,7 @@ def _extend(connection: Connection, spec: LogSpec, captured: Captured, present: 
         return
     triggers.create_functions(connection, spec)
     for trigger in spec.triggers:
-        missing = (trigger.table, triggers.trigger_name(spec.install, trigger.event)) not in present
+        missing = (trigger.table, trigger_name(spec.install, trigger.event)) not in present
         if missing or (gains_versions and trigger.event == "truncate"):
             triggers.create_trigger(connection, spec.install, trigger)
         if missing and trigger.table != spec.relation.name:

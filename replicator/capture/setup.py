@@ -16,7 +16,7 @@ from replicator.capture.feeding import complete
 from replicator.capture.making import make_log
 from replicator.capture.needs import Kind, Need
 from replicator.capture.schema import create_schema, drop_schema_if_empty, has_schema
-from replicator.capture.triggers import SHAPE, LogSpec
+from replicator.capture.spec import SHAPE, LogSpec
 from replicator.errors import SchemaMismatch
 from replicator.failpoint import failpoint
 from replicator.logs import log
@@ -53,7 +53,7 @@ def ensure(
     found = logs(connection, install)
     if not decodes:
         _stop_decoding(connection, install, found)
-    silent = [name for name in relations if (log := found.get((name, Kind.ROWS))) and not log.notes]
+    silent = [name for name in relations if (known := found.get((name, Kind.ROWS))) and not known.notes]
     if lacking := [name for name in silent if wanted[name].notes]:
         notes.begin(connection, install, lacking)
         return logs(connection, install)

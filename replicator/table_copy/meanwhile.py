@@ -26,7 +26,7 @@ from replicator.apply.stage import Stage
 from replicator.capture import Captured
 from replicator.capture.delta import unseen
 from replicator.capture.keys import match
-from replicator.capture.triggers import gain
+from replicator.capture.spec import gain
 from replicator.change import Counts
 from replicator.conflict import Rule
 from replicator.errors import LockedOut
