@@ -81,8 +81,10 @@ class OpenSSH:
         raise become.refusal(self._login.host, said)
 
     def _in_full(self, said: str) -> str:
-        """What the ssh that goes through the jump host says: with a connection that is kept, ssh throws it away."""
-        if not any(sign in said for sign in ("kex_exchange_identification", "UNKNOWN port")):
+        """What the ssh that goes through the jump host, or another command, says: with a connection that is kept, ssh
+        throws it away, and now and then says nothing itself.
+        """
+        if said and not any(sign in said for sign in ("kex_exchange_identification", "UNKNOWN port")):
             return said
         options = ["-o", "ControlMaster=no", "-o", "ControlPath=none", *self._options]
         command = ["ssh", *options, "--", self._login.host, "true"]

@@ -157,6 +157,14 @@ def test_a_command_that_ends(kind: Kind, server: Sshd, jump: Sshd, tmp_path: Pat
     assert "no way" in found or "Connection closed" in found
 
 
+def test_where_ssh_gives_no_reason_it_is_asked_again(server: Sshd, jump: Sshd, tmp_path: Path) -> None:
+    """Which happens when the command has ended before ssh writes to it."""
+    config = config_by_way_of(tmp_path, server, jump)
+    transport = OpenSSH(Login(host="inner", config=config, proxy="sh -c 'echo no way >&2; exit 1'"))
+    found = str(transport._unreachable(""))
+    assert "no way" in found or "Connection closed" in found
+
+
 def test_the_key_of_a_jump_host_is_checked_too(kind: Kind, server: Sshd, jump: Sshd, tmp_path: Path) -> None:
     config = config_by_way_of(tmp_path, server, jump, known=server.known_hosts.read_text())
     found = said(kind(Login(host="inner", config=config)))
