@@ -182,6 +182,13 @@ def identifier(name: TableName) -> sql.Identifier:
     return sql.Identifier(name.schema, name.name)
 
 
+def name_of(connection: Connection, oid: int) -> TableName | None:
+    """What the table of that oid is called by now; None where it is gone."""
+    query = "select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = %s"
+    row = connection.execute(query, [oid]).fetchone()
+    return TableName(*row) if row else None
+
+
 def describe(connection: Connection, names: Sequence[TableName]) -> dict[TableName, Relation]:
     """The tables of those names; one that does not exist is left out."""
     if not names:

@@ -13,6 +13,7 @@ from replicator.capture.needs import Kind
 from replicator.capture.spec import trigger_name
 from replicator.model import Install
 from replicator.postgres import Connection
+from replicator.relations import identifier, name_of
 
 
 def drop_alone(connection: Connection, install: Install, captured: Captured) -> None:
@@ -57,10 +58,7 @@ def drop_triggers(connection: Connection, install: Install, captured: Captured) 
 
 def _drop_note_trigger(connection: Connection, install: Install, captured: Captured) -> None:
     # Its function serves all tables, so it does not go by itself. By oid: the table may have another name now.
-    row = connection.execute(
-        "select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = %s",
-        [captured.relid],
-    ).fetchone()
-    if row:
+    table = name_of(connection, captured.relid)
+    if table:
         name = sql.Identifier(trigger_name(install, "truncate"))
-        connection.execute(sql.SQL("drop trigger if exists {} on {}").format(name, sql.Identifier(*row)))
+        connection.execute(sql.SQL("drop trigger if exists {} on {}").format(name, identifier(table)))

@@ -13,9 +13,9 @@ from replicator.postgres import Connection
 Present = set[tuple[TableName, str]]
 
 
-def complete(connection: Connection, spec: LogSpec, captured: Captured | None) -> bool:
+def complete(connection: Connection, spec: LogSpec, captured: Captured) -> bool:
     """Whether a log is as it should be, with all that feeds it."""
-    if captured is None or not _same_table(spec, captured) or (spec.versions and not captured.versions):
+    if not _same_table(spec, captured) or (spec.versions and not captured.versions):
         return False
     if captured.counters != spec.counters or captured.decoded != spec.decoded:
         return False

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from psycopg import sql
 
 from replicator.errors import SchemaMismatch
-from replicator.model import Install, TableName
+from replicator.model import Install
 from replicator.postgres import Connection, fetch_one
-from replicator.relations import Relation, identifier
+from replicator.relations import Relation, identifier, name_of
 
 LOCK = "decoding"
 """The part of an advisory lock's name (`Install.lock_key`): who holds it, on a node, may use the slot."""
@@ -55,7 +55,10 @@ def publication(install: Install) -> str:
 
 @contextmanager
 def locked(connection: Connection, install: Install) -> Iterator[None]:
-    """Have the slot to oneself. The connection is in autocommit."""
+    """Have the slot to oneself. The connection is in autocommit, at least when it begins.
+
+    A connection that broke has let go of it.
+    """
     key = install.lock_key(LOCK)
     connection.execute("select pg_advisory_lock(%s)", [key])
     try:
@@ -151,12 +154,11 @@ def published(connection: Connection, install: Install, relid: int) -> bool:
 
 def withdraw(connection: Connection, install: Install, relid: int) -> None:
     """Take a table out of the publication, whatever it is called by now."""
-    query = "select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = %s"
-    row = connection.execute(query, [relid]).fetchone()
-    if row and published(connection, install, relid):
+    table = name_of(connection, relid)
+    if table and published(connection, install, relid):
         connection.execute(
             sql.SQL("alter publication {} drop table only {}").format(
-                sql.Identifier(publication(install)), identifier(TableName(*row))
+                sql.Identifier(publication(install)), identifier(table)
             )
         )
 
