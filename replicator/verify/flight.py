@@ -23,6 +23,7 @@ from psycopg import IsolationLevel, sql
 from replicator import columns, progress
 from replicator.capture import housekeeping
 from replicator.capture.captured import Captured, logs
+from replicator.capture.decoding import slot
 from replicator.capture.decoding.decoder import Decoder
 from replicator.capture.decoding.mover import drain
 from replicator.capture.delta import carried, unseen
@@ -208,11 +209,11 @@ class Ends:
         if captured is None or not captured.decoded:
             return _begin(stack, self.source, relation), None
         decoder = Decoder(self.source, self.link.install, self._flush)
-        decoder.lock()
-        stack.callback(decoder.unlock)  # also where the snapshot cannot be taken
+        held = stack.enter_context(ExitStack())  # let go also where the snapshot cannot be taken
+        held.enter_context(slot.locked(self.source, self.link.install))
         at = _begin(stack, self.source, relation)
         decoder.decode(at.xmax)
-        decoder.unlock()
+        held.close()
         return at, decoder
 
     def _third(self, stack: ExitStack, third: Third, table: TableName) -> tuple[Snapshot, list[Direction]]:

@@ -68,7 +68,7 @@ class Decoder:
         self._flush = flush
         self.keys = Keys(install.schema)  # of what was decoded
         self.since = self.until = ""  # the places in the WAL between which it was decoded last
-        self._locked = self._clean = False
+        self._clean = False
         self.rows = 0  # changes that were decoded
         self.seconds = 0.0  # that it took
         if not fetch_one(connection, "select to_regclass('pg_temp.pgherd_decoded') is not null")[0]:
@@ -78,17 +78,6 @@ class Decoder:
     def changed(self) -> frozenset[int]:
         """The oids of the tables of which something was decoded."""
         return frozenset(self.keys.stretches)
-
-    def lock(self) -> None:
-        """Have the slot to oneself, until `unlock`."""
-        self._connection.execute("select pg_advisory_lock(%s)", [self._install.lock_key(slot.LOCK)])
-        self._locked = True
-
-    def unlock(self) -> None:
-        """Let others have the slot. Idempotent; a connection that broke has let go of it."""
-        if self._locked and not self._connection.broken:
-            self._connection.execute("select pg_advisory_unlock(%s)", [self._install.lock_key(slot.LOCK)])
-        self._locked = False
 
     def decode(self, upcoming: int) -> None:
         """Decode what no log has: all that this transaction's snapshot sees of it, and perhaps what came later.

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from psycopg import RawCursor, sql
 from psycopg.pq.abc import PGresult
 
 from replicator.capture.captured import Captured
+from replicator.capture.decoding import slot
 from replicator.capture.decoding.decoder import Decoder, seen_by
 from replicator.capture.decoding.mover import Mover
 from replicator.capture.delta import Delta, unseen
@@ -54,17 +55,15 @@ class DecodingSource(Source):
     def batch(self) -> Iterator[tuple[Transaction, Answer[Opened]]]:
         """As `Source.batch`; what was decoded goes into the logs when it has ended."""
         decoder = self._decoder
-        decoder.lock()
-        try:
+        with ExitStack() as held:
+            held.enter_context(slot.locked(self.connection, self._install))
             with Transaction(self.connection, "begin isolation level repeatable read") as transaction:
                 asked = opened(self.connection.execute(self._opened, prepare=True))
                 decoder.decode(asked.probe.upcoming)
-                decoder.unlock()
+                held.close()
                 begun = replace(asked, probe=replace(asked.probe, seq=asked.probe.seq + decoder.rows))
                 self._probed = begun.probe
                 yield transaction, lambda: begun
-        finally:
-            decoder.unlock()
         self._mover.keep()
         self._rests_until = time.monotonic() + min(REST * (decoder.seconds + self._mover.seconds), LONGEST_REST)
 
