@@ -38,14 +38,14 @@ class Target:
     """What a metric must reach: a ratio against a contender, or an absolute value where there is none.
 
     at_least: of a ratio, how many times better ours is; of an absolute value, the bound on the good side. of: the
-    contender that must reach it, where that is not the workload's own.
+    contender that must reach it.
     """
 
     workload: str
     metric: str
     against: str
     at_least: float
-    of: str = ""
+    of: str = OURS
 
 
 @dataclass(frozen=True)
@@ -88,32 +88,18 @@ def rows(samples: Iterable[Sample], ours: Mapping[str, str] | None = None) -> li
             least=min(sample.value for sample in group),
             most=max(sample.value for sample in group),
             number=len(group),
-            ratio=_ratio(group[0].better, medians, (workload, metric, contender), (ours or {}).get(workload, OURS)),
+            ratio=None
+            if contender == (own := (ours or {}).get(workload, OURS))
+            else _ratio(group[0].better, medians.get((workload, metric, own)), medians[workload, metric, contender]),
         )
         for (workload, metric, contender), group in groups.items()
     ]
 
 
-def _ratio(
-    better: Better, medians: Mapping[tuple[str, str, str], float], key: tuple[str, str, str], reference: str
-) -> float | None:
-    ours, theirs = medians.get((*key[:2], reference)), medians[key]
-    if ours is None or key[2] == reference or not ours or not theirs:
+def _ratio(better: Better, ours: float | None, theirs: float | None) -> float | None:
+    if not ours or not theirs:
         return None
     return theirs / ours if better is Better.LESS else ours / theirs
-
-
-def _measured(
-    target: Target, found: Mapping[tuple[str, str, str], Row], better: Mapping[tuple[str, str], Better]
-) -> float | None:
-    metric = (target.workload, target.metric)
-    ours, theirs = found.get((*metric, target.of or OURS)), found.get((*metric, target.against))
-    if not target.against:
-        return ours.median if ours else None
-    if not target.of or not theirs:
-        return theirs.ratio if theirs else None
-    medians = {(*metric, row.contender): row.median for row in (ours, theirs) if row}
-    return _ratio(better[metric], medians, (*metric, target.against), target.of)
 
 
 @dataclass(frozen=True)
@@ -129,12 +115,15 @@ def judged(
     found: Sequence[Row], targets: Iterable[Target], better: dict[tuple[str, str], Better]
 ) -> Iterator[Judgement]:
     """How the rows stand to the targets."""
-    by_key = {(row.workload, row.metric, row.contender): row for row in found}
+    medians = {(row.workload, row.metric, row.contender): row.median for row in found}
     for target in targets:
-        measured = _measured(target, by_key, better)
+        metric = (target.workload, target.metric)
+        measured = medians.get((*metric, target.of))
+        if target.against:
+            measured = _ratio(better.get(metric, Better.LESS), measured, medians.get((*metric, target.against)))
         if measured is None:
             yield Judgement(target, None, None)
-        elif target.against or better.get((target.workload, target.metric)) is Better.MORE:
+        elif target.against or better.get(metric) is Better.MORE:
             yield Judgement(target, measured, measured >= target.at_least)
         else:
             yield Judgement(target, measured, measured <= target.at_least)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import figures
-from bench.figures import Judgement, Row, Sample
+from bench.figures import OURS, Judgement, Row, Sample
 from bench.workloads import Workload
 
 
@@ -62,7 +62,7 @@ def _targets(verdicts: Sequence[Judgement]) -> Table:
         measured = "not measured" if verdict.measured is None else f"{verdict.measured:.3g}"
         word = {True: "reached", False: "[red]missed[/red]", None: ""}[verdict.reached]
         wanted = f"{target.at_least:g}" + (" times" if target.against else "")
-        metric = f"{target.metric} ({target.of})" if target.of else target.metric
+        metric = f"{target.metric} ({target.of})" if target.of != OURS else target.metric
         table.add_row(target.workload, metric, target.against or "absolute", wanted, measured, word)
     return table
 

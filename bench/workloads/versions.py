@@ -66,6 +66,6 @@ WORKLOAD = Workload(
     "versions",
     "rows a second that a batch of a swap without conflicts writes, and a pushdelta of the same changes",
     _run,
-    tuple(Target("versions", metric, "pushdelta", 0.7) for metric in CHANGES),
+    tuple(Target("versions", metric, "pushdelta", 0.7, of="swap") for metric in CHANGES),
     ours="swap",
 )
